@@ -1,0 +1,61 @@
+# A base model as a folder: built from the benchmark's own training text, downloaded, or linked.
+
+
+def built(wildcards):
+    return base_model_config(wildcards.base_model)["build"]
+
+
+rule build_base_model:
+    input:
+        monolingual=lambda wildcards: f"results/download/{built(wildcards)['benchmark']}/monolingual.jsonl",
+        samples=lambda wildcards: f"results/prompts/{{base_model}}/{built(wildcards)['benchmark']}/train/"
+        f"{STAGE_MODELS['finetune'][0]}.jsonl",
+        deepspeed_config=deepspeed_config,
+    output:
+        model=directory("results/base_model/{base_model}/model"),
+        steps_log="results/base_model/{base_model}/steps.tsv",
+    wildcard_constraints:
+        base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
+    log:
+        "results/base_model/logs/{base_model}.log",
+    benchmark:
+        "results/base_model/logs/{base_model}.benchmark.tsv"
+    message:
+        "Base model: building {wildcards.base_model} from the training text"
+    params:
+        launcher=lambda wildcards: launcher(wildcards.base_model),
+        settings=lambda wildcards: flags(
+            {key: value for key, value in built(wildcards).items() if key not in ("benchmark", "threads")}
+            | {"seed": config["seed"]}
+        ),
+    threads: lambda wildcards: built(wildcards).get("threads", 1)
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
+        " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
+        " --deepspeed-config {input.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+
+
+localrules:
+    fetch_base_model,
+
+
+rule fetch_base_model:
+    output:
+        model=directory("results/base_model/{base_model}/model"),
+    wildcard_constraints:
+        base_model=any_of(name for name, entry in config["base_models"].items() if "build" not in entry),
+    log:
+        "results/base_model/logs/{base_model}.log",
+    message:
+        "Base model: fetching {wildcards.base_model}"
+    params:
+        origin=lambda wildcards: flags(
+            {key: base_model_config(wildcards.base_model).get(key) for key in ("hub", "path", "revision")}
+        ),
+    threads: 1
+    retries: 2
+    shell:
+        "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model} 2>&1 | tee {log:q}"

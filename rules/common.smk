@@ -1,0 +1,185 @@
+# Config access, wildcard constraints and input functions: the only place with Python logic in the rules.
+
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+
+from workflow_scripts.lat.config import BASE, check_config, step_settings
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.sources import read_sources
+
+# Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir}; ")
+
+try:
+    check_config(config, Path(workflow.basedir))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def any_of(names):
+    """A wildcard constraint: one of these names, or nothing at all where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+STAGE_MODELS = {
+    stage: [name for name, model in config["models"].items() if model["stage"] == stage]
+    for stage in ("finetune", "unlikelihood")
+}
+SOURCES = {source.name: source for source in read_sources()}
+
+
+wildcard_constraints:
+    base_model=any_of(config["base_models"]),
+    benchmark=any_of(config["benchmarks"]),
+    model=any_of(config["models"]),
+    system=any_of(config["systems"]),
+    source=any_of(SOURCES),
+
+
+def benchmark_config(name):
+    """The config entry of a benchmark."""
+    return config["benchmarks"][name]
+
+
+def base_model_config(name):
+    """The config entry of a base model."""
+    return config["base_models"][name]
+
+
+def directions(benchmark):
+    """All test directions of a benchmark, supervised ones first."""
+    entry = benchmark_config(benchmark)
+    return [*entry["supervised"], *entry["zero_shot"]]
+
+
+def source_file(name):
+    """Where the downloaded file of a source lies."""
+    return f"results/download/sources/{name}/{SOURCES[name].file}"
+
+
+def flags(values):
+    """Long command-line flags of a dict: lists become several values, true a bare flag, false and null nothing."""
+    words = []
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words += map(str, value) if isinstance(value, list) else [str(value)]
+    return " ".join(words)
+
+
+def model_settings(step, wildcards):
+    """Settings of a training step for the model a path names."""
+    return step_settings(config, step, wildcards.base_model, wildcards.benchmark, wildcards.model)
+
+
+def training_flags(step, wildcards, without=()):
+    """What determines the weights of a model, as flags of its training script."""
+    entry = base_model_config(wildcards.base_model)
+    settings = model_settings(step, wildcards) | {
+        "dtype": entry.get("dtype", "bf16"),
+        "attention": entry.get("attention", "sdpa"),
+        "seed": config["seed"],
+    }
+    return flags({key: value for key, value in settings.items() if key not in ("threads", *without)})
+
+
+def launcher(base_model):
+    """Starts one training process a GPU, or a single one without any."""
+    processes = max(1, base_model_config(base_model).get("gpus", 0))
+    return f"torchrun --standalone --nproc-per-node {processes} --module"
+
+
+def deepspeed_config(wildcards):
+    """The DeepSpeed file of a base model."""
+    return f"{workflow.basedir}/{base_model_config(wildcards.base_model)['deepspeed']}"
+
+
+def gpus(wildcards):
+    """GPUs a job of this base model asks the cluster for."""
+    return base_model_config(wildcards.base_model).get("gpus", 0)
+
+
+def instruction_position(model):
+    """Where a model expects the instruction: as in its stage-1 training."""
+    if model == BASE:
+        return "before"
+    entry = config["models"][model]
+    return instruction_position(entry["from"]) if "from" in entry else entry.get("instruction", "before")
+
+
+def model_folder(base_model, benchmark, model):
+    """The folder of a finished model, whichever step makes it."""
+    if model == BASE:
+        return f"results/base_model/{base_model}/model"
+    return f"results/{config['models'][model]['stage']}/{base_model}/{benchmark}/{model}/model"
+
+
+def system_model(wildcards):
+    """The model a system decodes with."""
+    return model_folder(wildcards.base_model, wildcards.benchmark, config["systems"][wildcards.system]["model"])
+
+
+def decode_settings(wildcards):
+    """How a system decodes: the step's settings, and the system's own beam."""
+    settings = step_settings(config, "decode", wildcards.base_model, wildcards.benchmark, BASE)
+    system = config["systems"][wildcards.system]
+    return settings | ({"beam": system["beam"]} if "beam" in system else {})
+
+
+def template_flags(base_model, model):
+    """How a model's prompts are laid out."""
+    return flags(
+        {
+            "instruction_position": instruction_position(model),
+            "no_preamble": not base_model_config(base_model).get("preamble", True),
+        }
+    )
+
+
+def system_prompt_flags(wildcards):
+    """How a system fills the template."""
+    system = config["systems"][wildcards.system]
+    return flags(
+        {
+            "prompt_language": system.get("prompt_language", "en"),
+            "shots": system.get("shots", 0),
+            "contrasts": [f"{its['target']}={its['weight']}" for its in system.get("contrasts", ())] or None,
+        }
+    )
+
+
+def every_system(pattern):
+    """The files `pattern` stands for, over all systems of all experiments."""
+    return [
+        pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"], system=system)
+        for entry in config["experiments"]
+        for system in entry["systems"]
+    ]
+
+
+def every_benchmark(pattern):
+    """The files `pattern` stands for, over the benchmarks of all experiments."""
+    return sorted({pattern.format(benchmark=entry["benchmark"]) for entry in config["experiments"]})
+
+
+def every_steps_log():
+    """Step logs of all models that some experiment's systems need, stage-1 parents and built base models included."""
+    logs = {}
+    for entry in config["experiments"]:
+        base_model, benchmark = entry["base_model"], entry["benchmark"]
+        if "build" in base_model_config(base_model):
+            logs[f"results/base_model/{base_model}/steps.tsv"] = f"{base_model}: language model"
+        for system in entry["systems"]:
+            model = config["systems"][system]["model"]
+            while model != BASE:
+                stage = config["models"][model]["stage"]
+                logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = f"{base_model} {benchmark}: {model}"
+                model = config["models"][model].get("from", BASE)
+    return logs

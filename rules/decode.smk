@@ -1,0 +1,35 @@
+# One system: all its directions with its model loaded once.
+
+
+rule decode:
+    input:
+        model=system_model,
+        prompts="results/prompts/{base_model}/{benchmark}/test/{system}",
+    output:
+        directory("results/decode/{base_model}/{benchmark}/{system}"),
+    log:
+        "results/decode/logs/{base_model}-{benchmark}-{system}.log",
+    benchmark:
+        "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
+    message:
+        "Decode: {wildcards.system} of {wildcards.base_model} on {wildcards.benchmark}"
+    params:
+        directions=lambda wildcards: directions(wildcards.benchmark),
+        settings=lambda wildcards: flags(
+            {key: value for key, value in decode_settings(wildcards).items() if key != "threads"}
+            | {
+                "dtype": base_model_config(wildcards.base_model).get("dtype", "bf16"),
+                "attention": base_model_config(wildcards.base_model).get("attention", "sdpa"),
+            }
+        ),
+        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
+        unfinished="results/decode/unfinished/{base_model}/{benchmark}/{system}",
+    threads: lambda wildcards: decode_settings(wildcards)["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=8 * 60,
+        gpu=lambda wildcards: min(1, gpus(wildcards)),
+    shell:
+        "python -m workflow_scripts.decode --model {input.model} --prompts {input.prompts} --output {output}"
+        " --unfinished {params.unfinished} --threads {threads} {params.settings} --directions {params.directions}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,40 @@
+# In which language is every output line, and every reference?
+
+
+rule detect:
+    input:
+        hypotheses="results/decode/{base_model}/{benchmark}/{system}",
+        lid=source_file(config["detect"]["lid"]),
+    output:
+        lines="results/detect/{base_model}/{benchmark}/{system}/lines.tsv",
+        scores="results/detect/{base_model}/{benchmark}/{system}/otr.tsv",
+    log:
+        "results/detect/logs/{base_model}-{benchmark}-{system}.log",
+    message:
+        "Detect: languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+    params:
+        directions=lambda wildcards: directions(wildcards.benchmark),
+        suffix=".txt",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    shell:
+        "python -m workflow_scripts.detect --folder {input.hypotheses} --suffix {params.suffix} --lid {input.lid}"
+        " --lines {output.lines} --scores {output.scores} --directions {params.directions} 2>&1 | tee {log:q}"
+
+
+use rule detect as detect_references with:
+    input:
+        hypotheses="results/download/{benchmark}/test",
+        lid=source_file(config["detect"]["lid"]),
+    output:
+        lines="results/detect/references/{benchmark}/lines.tsv",
+        scores="results/detect/references/{benchmark}/otr.tsv",
+    log:
+        "results/detect/logs/references-{benchmark}.log",
+    message:
+        "Detect: languages of the references of {wildcards.benchmark}"
+    params:
+        directions=lambda wildcards: directions(wildcards.benchmark),
+        suffix=".ref.txt",

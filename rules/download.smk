@@ -1,0 +1,94 @@
+# Catalogues of translated programs become training text, test sets and demonstrations.
+
+
+localrules:
+    fetch_source,
+
+
+rule fetch_source:
+    output:
+        file="results/download/sources/{source}/{file}",
+    log:
+        "results/download/logs/fetch-{source}-{file}.log",
+    wildcard_constraints:
+        file="[^/]+",
+    retries: 1
+    threads: 1
+    params:
+        # The script reads it in the table; it stands here so that a row with another one is fetched again.
+        sha256=lambda wildcards: SOURCES[wildcards.source].sha256,
+    message:
+        "Download: fetching {wildcards.source}"
+    shell:
+        "python -m workflow_scripts.download fetch --source {wildcards.source} --output {output.file}"
+        " 2>&1 | tee {log:q}"
+
+
+rule extract_catalogue:
+    input:
+        archive=lambda wildcards: source_file(wildcards.source),
+    output:
+        rows="results/download/catalogues/{benchmark}/{source}.jsonl",
+        counts="results/download/catalogues/{benchmark}/{source}.counts.tsv",
+    log:
+        "results/download/logs/extract-{benchmark}-{source}.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        languages=lambda wildcards: benchmark_config(wildcards.benchmark)["languages"],
+        # The script reads it in the table; it stands here so that a row with another one is extracted again.
+        members=lambda wildcards: SOURCES[wildcards.source].members,
+    message:
+        "Download: extracting the catalogues of {wildcards.source} for {wildcards.benchmark}"
+    shell:
+        "python -m workflow_scripts.download extract --source {wildcards.source} --archive {input.archive}"
+        " --languages {params.languages} --output {output.rows} --counts {output.counts} 2>&1 | tee {log:q}"
+
+
+rule split_benchmark:
+    input:
+        catalogues=lambda wildcards: [
+            f"results/download/catalogues/{{benchmark}}/{source}.jsonl"
+            for source in benchmark_config(wildcards.benchmark)["catalogues"]
+        ],
+        lid=lambda wildcards: source_file(benchmark_config(wildcards.benchmark)["lid"]),
+    output:
+        train="results/download/{benchmark}/train.jsonl",
+        monolingual="results/download/{benchmark}/monolingual.jsonl",
+        test=directory("results/download/{benchmark}/test"),
+        demonstrations=directory("results/download/{benchmark}/demonstrations"),
+        filters="results/download/{benchmark}/filters.tsv",
+    log:
+        "results/download/logs/split-{benchmark}.log",
+    benchmark:
+        "results/download/logs/split-{benchmark}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        languages=lambda wildcards: benchmark_config(wildcards.benchmark)["languages"],
+        supervised=lambda wildcards: benchmark_config(wildcards.benchmark)["supervised"],
+        settings=lambda wildcards: flags(
+            {
+                key: benchmark_config(wildcards.benchmark).get(key)
+                for key in (
+                    "min_words",
+                    "max_words",
+                    "train_rows",
+                    "test_rows",
+                    "test_min_words",
+                    "demonstrations",
+                )
+            }
+            | {"seed": config["seed"]}
+        ),
+    message:
+        "Download: filtering and splitting {wildcards.benchmark}"
+    shell:
+        "python -m workflow_scripts.download split --catalogues {input.catalogues} --lid {input.lid}"
+        " --languages {params.languages} --supervised {params.supervised} {params.settings}"
+        " --train {output.train} --monolingual {output.monolingual} --test-folder {output.test}"
+        " --demonstrations-folder {output.demonstrations} --filters {output.filters} 2>&1 | tee {log:q}"

@@ -1,0 +1,52 @@
+# Every figure in one long table, and the paper's tables from it.
+
+
+rule tables:
+    input:
+        scores=every_system("results/score/{base_model}/{benchmark}/{system}.tsv"),
+        otr=every_system("results/detect/{base_model}/{benchmark}/{system}/otr.tsv"),
+        references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
+    output:
+        scores=report(
+            "results/tables/scores.tsv", caption="report/scores.rst", category="Tables", labels={"table": "all figures"}
+        ),
+        zero_shot=report(
+            "results/tables/zero_shot.html",
+            caption="report/zero_shot.rst",
+            category="Tables",
+            labels={"table": "zero-shot directions"},
+        ),
+        supervised=report(
+            "results/tables/supervised.html",
+            caption="report/supervised.rst",
+            category="Tables",
+            labels={"table": "supervised directions"},
+        ),
+        versions=report(
+            "results/tables/versions.tsv",
+            caption="report/versions.rst",
+            category="Provenance",
+            labels={"table": "versions of the libraries"},
+        ),
+        texts=expand("results/tables/{table}.{suffix}", table=["zero_shot", "supervised"], suffix=["md", "tsv", "tex"]),
+    log:
+        "results/tables/logs/tables.log",
+    message:
+        "Tables: BLEU and off-target ratio of all systems"
+    params:
+        experiments=" ".join(
+            f"--experiment {entry['base_model']} {entry['benchmark']} {' '.join(entry['systems'])}"
+            for entry in config["experiments"]
+        ),
+        directions=" ".join(
+            f"--directions {name} {supervision} {' '.join(benchmark_config(name)[key])}"
+            for name in sorted({entry["benchmark"] for entry in config["experiments"]})
+            for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot"))
+        ),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    shell:
+        "python -m workflow_scripts.tables {params.experiments} {params.directions} --score results/score"
+        " --detect results/detect --output results/tables 2>&1 | tee {log:q}"

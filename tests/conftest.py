@@ -1,0 +1,63 @@
+"""Small models the tests build, and the repository's root on the import path."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+VOCABULARY = 60
+SHAPE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def random_model(name: str) -> PreTrainedModel:
+    torch.manual_seed(7)
+    if name == "llama":
+        return LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=False)).eval()
+    if name == "llama-tied":
+        return LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=True)).eval()
+    if name == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**SHAPE, tie_word_embeddings=True)).eval()
+    if name == "gemma3":
+        config = Gemma3TextConfig(**SHAPE, tie_word_embeddings=True, final_logit_softcapping=5.0, sliding_window=16)
+        return Gemma3ForCausalLM(config).eval()
+    raise ValueError(name)
+
+
+@pytest.fixture(params=["llama", "llama-tied", "qwen3", "gemma3"])
+def model(request) -> PreTrainedModel:
+    return random_model(request.param)
+
+
+@pytest.fixture
+def llama() -> PreTrainedModel:
+    return random_model("llama")

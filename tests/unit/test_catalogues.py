@@ -1,0 +1,224 @@
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import polib
+import pytest
+
+from workflow_scripts.lat.catalogues import Translation, choose_tags, join_on_english, maximise, read_archive
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.sources import Source
+
+GETTEXT = Source(
+    name="program",
+    version="1",
+    kind="pypi",
+    package="program",
+    file="program.whl",
+    sha256="0" * 64,
+    bytes="",
+    archive_sha256="",
+    licence="MIT",
+    python="",
+    format="gettext",
+    members=r"program/(?P<catalogue>.+)/locale/{language}/LC_MESSAGES/\w+\.[pm]o",
+)
+JSON = replace(GETTEXT, format="json", members=r"program/(?P<catalogue>\w+)/{language}-[0-9a-f]{4}\.json")
+LANGUAGES = ["en", "it", "nl", "ro"]
+
+
+def po(*entries: polib.POEntry) -> polib.POFile:
+    catalogue = polib.POFile()
+    catalogue.metadata = {"Content-Type": "text/plain; charset=UTF-8"}
+    catalogue.extend(entries)
+    return catalogue
+
+
+def entry(msgid: str, msgstr: str, **more) -> polib.POEntry:
+    return polib.POEntry(msgid=msgid, msgstr=msgstr, **more)
+
+
+def write_zip(path: Path, members: Mapping[str, str | bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+class TestTags:
+    @pytest.mark.parametrize(
+        ("tag", "parts"),
+        [
+            ("ro", ("ro", "Latn", "RO")),
+            ("ro_RO", ("ro", "Latn", "RO")),
+            ("ro-ro", ("ro", "Latn", "RO")),
+            ("zh_CN", ("zh", "Hans", "CN")),
+            ("zh-Hans", ("zh", "Hans", "CN")),
+            ("zh_Hans_CN", ("zh", "Hans", "CN")),
+            ("zh_TW", ("zh", "Hant", "TW")),
+            ("zh-hant", ("zh", "Hant", "TW")),
+            ("nl_BE", ("nl", "Latn", "BE")),
+            ("uk_UA", ("uk", "Cyrl", "UA")),
+            ("ca@valencia", None),
+            ("", None),
+        ],
+    )
+    def test_what_is_unsaid_is_filled_in(self, tag, parts):
+        assert maximise(tag) == parts
+
+    def test_every_language_of_the_benchmarks_is_found_in_each_spelling(self):
+        tags = ["cs_CZ", "de", "en_US", "fr_FR", "it_IT", "ja-JP", "ko", "nl_NL", "ro_RO", "ru", "uk_UA", "zh_CN"]
+        languages = ["cs", "de", "en", "fr", "it", "ja", "ko", "nl", "ro", "ru", "uk", "zh"]
+        assert choose_tags(tags, languages) == dict(zip(languages, tags, strict=True))
+
+    def test_other_countries_and_scripts_are_other_languages(self):
+        assert choose_tags(["nl_BE", "zh_Hant", "zh_TW", "pt", "ro_MD", "en_GB"], [*LANGUAGES, "zh"]) == {}
+
+    def test_the_plain_spelling_wins(self):
+        assert choose_tags(["nl_NL", "nl-nl", "nl", "zh_CN", "zh_Hans"], ["nl", "zh"]) == {"nl": "nl", "zh": "zh_CN"}
+
+
+class TestGettext:
+    def test_only_finished_translations_of_single_texts_are_read(self, tmp_path):
+        italian = po(
+            entry("Save the file", "Salva il file"),
+            entry("Save all\nfiles ", "Salva tutti\n  i file"),
+            entry("Guessed", "Indovinato", flags=["fuzzy"]),
+            entry("Old", "Vecchio", obsolete=True),
+            entry("Missing", ""),
+            entry("label_close", "Chiudi la finestra", comment='Default: "Close the \\"window\\""'),
+            polib.POEntry(msgid="%d file", msgid_plural="%d files", msgstr_plural={0: "%d file", 1: "%d file"}),
+        )
+        dutch = po(entry("Save the file", "Bewaar het bestand"), entry("Missing", "Ontbrekend"))
+        archive = write_zip(
+            tmp_path / "program.whl",
+            {
+                "program/app/locale/it/LC_MESSAGES/app.po": str(italian),
+                "program/app/locale/nl_NL/LC_MESSAGES/app.po": str(dutch),
+                "program/app/locale/de/LC_MESSAGES/app.po": "not read at all",
+                "program/app/locale/README.po": "nor this",
+            },
+        )
+        rows, counts = read_archive(archive, GETTEXT, LANGUAGES)
+        assert rows == [
+            {"en": "Save the file", "it": "Salva il file", "nl": "Bewaar het bestand"},
+            {"en": "Save all files", "it": "Salva tutti i file"},
+            {"en": "Guessed"},
+            {"en": "Missing", "nl": "Ontbrekend"},
+            {"en": 'Close the "window"', "it": "Chiudi la finestra"},
+        ]
+        assert counts == {
+            ("it", "kept"): 3,
+            ("it", "fuzzy"): 1,
+            ("it", "obsolete"): 1,
+            ("it", "untranslated"): 1,
+            ("it", "plural"): 1,
+            ("nl", "kept"): 2,
+        }
+
+    def test_compiled_catalogues_give_the_same(self, tmp_path):
+        catalogue = po(
+            entry("Save the file", "Salvează fișierul"),
+            entry("May", "Mai", msgctxt="month"),
+            entry("Guessed", "Ghicit", flags=["fuzzy"]),
+            polib.POEntry(msgid="%d file", msgid_plural="%d files", msgstr_plural={0: "%d fișier", 1: "%d fișiere"}),
+        )
+        archive = write_zip(
+            tmp_path / "program.whl", {"program/app/locale/ro_RO/LC_MESSAGES/app.mo": catalogue.to_binary()}
+        )
+        rows, counts = read_archive(archive, GETTEXT, LANGUAGES)
+        # A compiled catalogue is sorted, and what was fuzzy is not in it.
+        assert sorted(rows, key=lambda row: row["en"]) == [
+            {"en": "May", "ro": "Mai"},
+            {"en": "Save the file", "ro": "Salvează fișierul"},
+        ]
+        assert counts == {("ro", "kept"): 2, ("ro", "plural"): 1}
+
+    def test_source_distributions_are_read_too(self, tmp_path):
+        content = str(po(entry("Save the file", "Salva il file"))).encode()
+        with tarfile.open(tmp_path / "program.tar.gz", "w:gz") as archive:
+            member = tarfile.TarInfo("program/app/locale/it/LC_MESSAGES/app.po")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        rows, _ = read_archive(tmp_path / "program.tar.gz", GETTEXT, LANGUAGES)
+        assert rows == [{"en": "Save the file", "it": "Salva il file"}]
+
+
+class TestJson:
+    def test_keys_lead_to_the_english_text(self, tmp_path):
+        archive = write_zip(
+            tmp_path / "program.whl",
+            {
+                "program/light/en-0a1b.json": json.dumps({"menu": {"on": "Turn on", "off": "Turn off"}, "number": 3}),
+                "program/light/it-ffff.json": json.dumps({"menu": {"on": "Accendi", "gone": "Sparito", "off": ""}}),
+                "program/radio/en-0a1b.json": json.dumps({"menu": {"on": "Switch on"}}),
+                "program/radio/nl-1234.json": json.dumps({"menu": {"on": "Zet aan"}}),
+                "program/radio/en-GB-1234.json": json.dumps({"menu": {"on": "Colour"}}),
+            },
+        )
+        rows, counts = read_archive(archive, JSON, LANGUAGES)
+        assert rows == [
+            {"en": "Turn on", "it": "Accendi"},
+            {"en": "Turn off"},
+            {"en": "Switch on", "nl": "Zet aan"},
+        ]
+        assert counts == {
+            ("en", "kept"): 3,
+            ("it", "kept"): 1,
+            ("it", "no_english"): 1,
+            ("it", "untranslated"): 1,
+            ("nl", "kept"): 1,
+        }
+
+
+class TestJoin:
+    def test_a_row_keeps_to_one_place_as_far_as_it_goes(self):
+        rows = join_on_english(
+            [
+                Translation("it", ("menu",), "Open", "Apri"),
+                Translation("it", ("state",), "Open", "Aperto"),
+                Translation("nl", ("state",), "Open", "Geopend"),
+                Translation("ro", ("door",), "Open", "Deschisă"),
+                Translation("en", ("door",), "Open", "Open"),
+            ],
+            LANGUAGES,
+        )
+        assert rows == [{"en": "Open", "it": "Aperto", "nl": "Geopend", "ro": "Deschisă"}]
+        assert list(rows[0]) == LANGUAGES
+
+
+class TestMistakes:
+    def test_a_missing_file(self, tmp_path):
+        with pytest.raises(InputError, match=r"program\.whl: no such file; fetch the source first"):
+            read_archive(tmp_path / "program.whl", GETTEXT, LANGUAGES)
+
+    def test_no_archive(self, tmp_path):
+        path = tmp_path / "program.whl"
+        path.write_bytes(b"<html>")
+        with pytest.raises(InputError, match="neither a zip nor a tar archive"):
+            read_archive(path, GETTEXT, LANGUAGES)
+
+    def test_no_catalogue(self, tmp_path):
+        archive = write_zip(tmp_path / "program.whl", {"program/app/locale/de/LC_MESSAGES/app.po": ""})
+        with pytest.raises(InputError, match=r"no member matches .* in en, it, nl, ro"):
+            read_archive(archive, GETTEXT, LANGUAGES)
+
+    @pytest.mark.parametrize(
+        ("source", "name", "content"),
+        [
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.po", b'msgid "open"\nmsgstr "a"b"'),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.po", 'msgid "a"\nmsgstr "è"'.encode("latin-1")),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", b"no catalogue"),
+            (JSON, "program/app/it-0000.json", b'{"open": '),
+        ],
+    )
+    def test_a_broken_catalogue_is_named(self, tmp_path, source, name, content):
+        archive = write_zip(tmp_path / "program.whl", {name: content})
+        with pytest.raises(InputError) as error:
+            read_archive(archive, source, LANGUAGES)
+        assert "program.whl" in str(error.value) and name in str(error.value)
+        assert "\n" not in str(error.value)

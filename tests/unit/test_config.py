@@ -1,0 +1,111 @@
+"""The configuration: the shipped ones are valid, and each kind of mistake is one line with the key and the remedy."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from tests.conftest import ROOT
+from workflow_scripts.lat.config import SCHEMA, check_config, step_settings
+from workflow_scripts.lat.files import InputError
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_overlays_are_valid(config, overlay):
+    update_config(config, yaml.safe_load(overlay.read_text()))
+    check_config(config, ROOT)
+
+
+def drop(key):
+    def change(config):
+        *parents, last = key.split(".")
+        for parent in parents:
+            config = config[parent]
+        del config[last]
+
+    return change
+
+
+def put(key, value):
+    def change(config):
+        *parents, last = key.split(".")
+        for parent in parents:
+            config = config[parent]
+        config[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("decode.beams", 4), r"unknown key `beams` in decode; did you mean `beam`\?"),
+        (put("learning_rate", 1), "unknown key `learning_rate` in the top level"),
+        (drop("detect.lid"), "detect lacks the key `lid`"),
+        (put("decode.beam", 0), "decode.beam: 0 is less than the minimum"),
+        (put("decode.beam", "four"), "decode.beam: 'four' is not of type 'integer'"),
+        (put("benchmarks.demo.languages", ["en", "it", "nl", "rо"]), "benchmarks.demo.languages: `rо` is not among"),
+        (put("benchmarks.demo.zero_shot", ["it-de"]), "`it-de` is outside the benchmark.*add `de`"),
+        (put("benchmarks.demo.zero_shot", ["it-it"]), "translates a language into itself"),
+        (put("benchmarks.demo.zero_shot", ["en-it"]), "both supervised and zero-shot"),
+        (put("benchmarks.demo.supervised", []), "supervised is empty"),
+        (put("benchmarks.demo.catalogues", ["djangoo"]), r"did you mean `django`\?"),
+        (put("benchmarks.demo.demonstrations", 1), "demonstrations is 1, but a system shows 5"),
+        (put("systems.Ours.model", "latt"), r"systems.Ours.model: `latt` is not among the models; did you mean `lat`\?"),
+        (drop("models.lat"), "systems.Ours.model: `lat` is not among the models"),
+        (put("models.lat.from", "base"), "models.lat.from: `base` is not among the stage-1 models"),
+        (drop("models.lat.from"), "models.lat lacks the key `from`"),
+        (put("models.mt.alpha", 0.1), "unknown key `alpha` in models.mt"),
+        (put("models.base", {"stage": "finetune"}), "models.base is reserved"),
+        (put("systems.PTL.prompt_language", "nl"), "systems.PTL.prompt_language: 'nl' is not one of"),
+        (put("base_models.tiny.hub", "a/b"), "needs exactly one of `build`, `hub`, `path`"),
+        (put("base_models.tiny.deepspeed", "no.json"), "no file `no.json`"),
+        (put("base_models.other", {"path": "nowhere", "deepspeed": "configs/deepspeed/cpu.json"}), "`nowhere` is no"),
+        (put("detect.lid", "lid.176.fzt"), r"did you mean `lid.176.ftz`\?"),
+        (
+            put("experiments", [{"base_model": "tiny", "benchmark": "demo", "systems": ["Our"]}]),
+            r"experiments.0.systems: `Our` is not among the systems; did you mean `Ours`\?",
+        ),
+    ],
+)
+def test_mistakes_name_the_key_and_the_remedy(config, change, message):
+    change(config)
+    with pytest.raises(InputError, match=message) as caught:
+        check_config(config, ROOT)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("config: ")
+
+
+def test_settings_come_from_the_step_then_benchmark_base_model_and_model(config):
+    config = copy.deepcopy(config)
+    config["unlikelihood"]["alpha"] = 0.01
+    config["base_models"]["tiny"]["unlikelihood"] = {"alpha": 0.02, "steps": 7}
+    config["benchmarks"]["demo"]["unlikelihood"] = {"steps": 6, "batch_size": 3}
+    config["models"]["lat"]["alpha"] = 0.03
+    settings = step_settings(config, "unlikelihood", "tiny", "demo", "lat")
+    assert (settings["alpha"], settings["steps"], settings["batch_size"]) == (0.03, 7, 3)
+    assert settings["learning_rate"] == config["unlikelihood"]["learning_rate"]
+
+
+def test_every_step_default_is_in_the_schema_and_the_other_way_round(config):
+    schema = yaml.safe_load(Path(SCHEMA).read_text())
+    for step in ("finetune", "unlikelihood", "decode"):
+        assert set(config[step]) == set(schema["$defs"][step]["properties"]), step
+    assert set(config) == set(schema["properties"])
+
+
+def test_step_defaults_are_the_published_settings(config):
+    stage1, stage2 = config["finetune"], config["unlikelihood"]
+    assert (stage1["learning_rate"], stage1["batch_size"], stage1["epochs"], stage1["max_length"]) == (2e-5, 128, 3, 512)
+    assert (stage2["learning_rate"], stage2["batch_size"], stage2["steps"], stage2["alpha"]) == (2e-6, 8, 100, 0.05)
+    assert stage1["warmup_ratio"] == stage2["warmup_ratio"] == 0.03
+    assert stage1["weight_decay"] == stage2["weight_decay"] == 0
+    assert stage2["conflicts"] == "instruction"
+    assert (config["decode"]["beam"], config["decode"]["max_new_tokens"]) == (4, 512)

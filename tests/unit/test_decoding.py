@@ -1,0 +1,122 @@
+"""Decoding methods: batching and order change nothing, contrasts follow the formula, limits are respected."""
+
+import pytest
+import torch
+
+from tests.conftest import VOCABULARY
+from workflow_scripts.lat import decoding
+from workflow_scripts.lat.decoding import Request, Settings, beam_search, contrastive_choice, contrastive_search, decode
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.tokenizing import train_tokenizer
+
+
+def prompts(count: int, seed: int = 5) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 12, (count,), generator=generator).tolist()
+    return [torch.randint(3, VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["a b c d e f g h i j k l m n o p q r s t u v w x y z"] * 5, 300)
+
+
+class Tiny:
+    """What beam_search asks of a tokeniser: three ids."""
+
+    pad_token_id, eos_token_id, bos_token_id = 2, 1, 0
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_beam_search_of_a_padded_batch_equals_one_at_a_time(model, beam):
+    batch = prompts(6)
+
+    def trimmed(tokens):
+        return tokens[: tokens.index(1) + 1] if 1 in tokens else tokens
+
+    together = [trimmed(row) for row in beam_search(model, batch, beam, 8, Tiny)]
+    apart = [trimmed(beam_search(model, [prompt], beam, 8, Tiny)[0]) for prompt in batch]
+    assert together == apart
+
+
+def test_contrastive_choice_is_the_published_formula():
+    probabilities = torch.tensor([[[0.5, 0.3, 0.2], [0.9, 0.05, 0.05], [0.1, 0.1, 0.8]]])
+    weights = torch.tensor([[1.0, -0.5, -0.5]])
+    # 0.5 - 0.45 - 0.05 = 0; 0.3 - 0.025 - 0.05 = 0.225; 0.2 - 0.025 - 0.4 < 0, excluded
+    assert contrastive_choice(probabilities, weights).tolist() == [1]
+
+
+def test_where_every_contrast_agrees_the_real_prompt_decides():
+    same = torch.tensor([[[0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]])
+    assert contrastive_choice(same, torch.tensor([[1.0, -1.0]])).tolist() == [1]
+
+
+def plain_contrastive(model, rows, steps, end):
+    """The definition without cache, padding or batch."""
+    output: list[int] = []
+    while len(output) < steps and (not output or output[-1] != end):
+        p = sum(
+            weight * torch.softmax(model(torch.tensor([prompt + output])).logits[0, -1].double(), -1)
+            for prompt, weight in rows
+        )
+        output.append(int(torch.where(p > 0, p.log(), -torch.inf).argmax()))
+    return output
+
+
+@torch.inference_mode()
+def test_contrastive_search_of_a_batch_equals_its_definition(model):
+    model = model.double()
+    real, first, second = prompts(4, 1), prompts(4, 2), prompts(4, 3)
+    requests = [[(a, 1.0), (b, -0.5), (c, -0.5)] for a, b, c in zip(real, first, second, strict=True)]
+    found = contrastive_search(model, requests, 6, end=1, pad=2)
+    assert found == [plain_contrastive(model, rows, 6, end=1) for rows in requests]
+
+
+def request(text: str) -> Request:
+    return Request(text)
+
+
+def small_model(tokenizer):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+        )
+    ).eval()
+
+
+def test_results_come_back_in_input_order_whatever_the_batches(tokenizer):
+    model = small_model(tokenizer)
+    requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
+    texts = []
+    for batch_tokens in (1, 60, 10_000):
+        texts.append([h.text for h in decode(model, tokenizer, requests, Settings(2, 5, batch_tokens), "en")])
+    assert texts[0] == texts[1] == texts[2]
+    assert all("\n" not in text for text in texts[0])
+
+
+def test_batches_stay_under_the_token_budget_longest_first():
+    lengths, copies = [5, 50, 7, 6, 40], [4, 4, 4, 4, 4]
+    batches = list(decoding._batches(lengths, copies, Settings(4, 10, 500)))
+    assert batches[0] == [1]
+    assert sorted(index for batch in batches for index in batch) == [0, 1, 2, 3, 4]
+    for batch in batches:
+        cost = 4 * len(batch) * (max(lengths[index] for index in batch) + 10)
+        assert cost <= 500 or len(batch) == 1
+
+
+def test_a_prompt_as_long_as_the_window_is_one_clear_error(tokenizer):
+    with pytest.raises(InputError, match="line 2: a prompt of .* window of 64"):
+        decode(small_model(tokenizer), tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
+
+
+def test_the_next_header_ends_a_response():
+    assert decoding._until_mark("Hallo.\n\n### Instruction:\nmore", ["\n\n###"]) == ("Hallo.", True)
+    assert decoding._until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)

@@ -1,0 +1,81 @@
+import time
+from pathlib import Path
+
+import pytest
+from tiny_lid import SENTENCES, write_tiny_lid
+
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.lid import LanguageIdentifier
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return write_tiny_lid(tmp_path_factory.mktemp("lid") / "tiny.bin")
+
+
+@pytest.fixture(scope="module")
+def identifier(model) -> LanguageIdentifier:
+    return LanguageIdentifier(model)
+
+
+def test_labels_come_bare_and_in_order(identifier):
+    found = identifier.identify(list(SENTENCES.values()))
+    assert [label for label, _ in found] == list(SENTENCES)
+    assert all(0 < score <= 1 for _, score in found)
+
+
+def test_lines_without_text_keep_their_place(identifier):
+    found = identifier.identify(["", SENTENCES["nl"], " \t\n", SENTENCES["it"]])
+    assert [label for label, _ in found] == ["", "nl", "", "it"]
+    assert found[0] == found[2] == ("", 0.0)
+    assert identifier.identify([]) == []
+    assert identifier.identify(["", " "]) == [("", 0.0), ("", 0.0)]
+
+
+def test_line_breaks_count_as_spaces(identifier):
+    line = SENTENCES["ro"]
+    broken = line.replace(" ", "\n", 3).replace(" ", "\r\n", 2)
+    assert identifier.identify([broken]) == identifier.identify([line])
+
+
+def test_many_lines_are_one_call_of_the_library(identifier):
+    started = time.process_time()
+    assert len(identifier.identify([SENTENCES["en"]] * 10_000)) == 10_000
+    assert time.process_time() - started < 1
+
+
+def test_loading_says_nothing(model, capfd):
+    LanguageIdentifier(model)
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"", "no fastText model"),
+        (b"<html>Not found</html>", "no fastText model"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, content, message):
+    path = tmp_path / "lid.176.bin"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"lid\.176\.bin: {message}"):
+        LanguageIdentifier(path)
+
+
+def test_a_version_the_library_does_not_read_is_named(model, tmp_path):
+    path = tmp_path / "future.bin"
+    content = bytearray(model.read_bytes())
+    content[4:8] = (99).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"future\.bin: a broken fastText model"):
+        LanguageIdentifier(path)
+
+
+def test_a_model_of_something_else_is_refused(tmp_path):
+    path = write_tiny_lid(tmp_path / "topics.bin", {"sport": "goal match", "science": "atom cell"})
+    with pytest.raises(InputError, match="not one that identifies languages"):
+        LanguageIdentifier(path)

@@ -1,0 +1,70 @@
+"""One forward over response positions equals the plain way: two padded forwards, full logits, fp64."""
+
+import torch
+
+from tests.conftest import VOCABULARY
+from workflow_scripts.lat.modelling import ResponseLoss
+from workflow_scripts.lat.training import Sample, to_tensors
+
+
+def samples(seed: int = 3) -> list[Sample]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def tokens(count: int) -> list[int]:
+        return torch.randint(3, VOCABULARY, (count,), generator=generator).tolist()
+
+    # a one-token response, a prompt of the start token alone, a conflict of another length than its prompt
+    shapes = [(9, 6, 9), (1, 4, 3), (14, 1, 12), (5, 11, 8)]
+    return [Sample(tokens(prompt), tokens(response), tokens(conflict)) for prompt, response, conflict in shapes]
+
+
+def plain_loss(model, samples, alpha):
+    """The definition, a sample at a time: full logits, softmax, log; no sharing, no masking tricks."""
+    likelihood, unlikelihood, count = 0.0, 0.0, sum(len(sample.response) for sample in samples)
+    for sample in samples:
+        for prompt, conflicting in ((sample.prompt, False), (sample.conflict, True)):
+            logits = model(input_ids=torch.tensor([prompt + sample.response])).logits[0].double()
+            p = torch.softmax(logits[len(prompt) - 1 : -1], -1)[range(len(sample.response)), sample.response]
+            if conflicting:
+                unlikelihood = unlikelihood - torch.log(torch.clamp(1 - p, min=1e-9)).sum()
+            else:
+                likelihood = likelihood - torch.log(p).sum()
+    return likelihood / count + alpha * unlikelihood / count
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def test_loss_and_every_gradient_equal_the_plain_version(model):
+    data, alpha = samples(), 0.3
+    expected = plain_loss(model.double(), data, alpha)
+    expected_gradients = gradients(model, expected)
+
+    likelihood, unlikelihood = ResponseLoss(model.float())(**to_tensors(data, pad=2, device=torch.device("cpu")))
+    found = (likelihood + alpha * unlikelihood) / sum(len(sample.response) for sample in data)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+    for name, gradient in gradients(model, found).items():
+        scale = expected_gradients[name].abs().max().item()
+        torch.testing.assert_close(
+            gradient.double(), expected_gradients[name].double(), rtol=1e-4, atol=1e-5 * scale, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_the_head_sees_response_positions_only(llama, monkeypatch):
+    seen = []
+    head = llama.get_output_embeddings()
+    monkeypatch.setattr(head, "forward", lambda hidden, forward=head.forward: (seen.append(len(hidden)), forward(hidden))[1])
+    data = samples()
+    ResponseLoss(llama)(**to_tensors(data, pad=2, device=torch.device("cpu")))
+    assert seen == [2 * sum(len(sample.response) for sample in data)]
+
+
+def test_padding_leaves_the_loss_unchanged(model):
+    data = samples()
+    together = ResponseLoss(model)(**to_tensors(data, pad=2, device=torch.device("cpu")))
+    apart = [ResponseLoss(model)(**to_tensors([sample], pad=2, device=torch.device("cpu"))) for sample in data]
+    for number in range(2):
+        torch.testing.assert_close(together[number], sum(losses[number] for losses in apart), rtol=1e-5, atol=1e-6)

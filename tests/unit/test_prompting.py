@@ -1,0 +1,74 @@
+"""The template as published, its variants, and the completeness of the wordings."""
+
+import pytest
+
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.languages import languages
+from workflow_scripts.lat.prompting import Template, response_end_marks, template_pieces, translation_instruction, wordings
+from workflow_scripts.prompts import test_prompt as prompt_row
+
+INSTRUCTION = "Translate the following sentences from Italian to Dutch."
+
+
+def test_alpaca_template():
+    assert Template().render(INSTRUCTION, "Ciao.") == (
+        "Below is an instruction that describes a task, paired with an input that provides further context. "
+        "Write a response that appropriately completes the request.\n\n"
+        f"### Instruction:\n{INSTRUCTION}\n\n### Input:\nCiao.\n\n### Response:\n"
+    )
+
+
+def test_post_instruction_template():
+    assert Template("after", preamble=False).render(INSTRUCTION, "Ciao.") == (
+        f"### Input:\nCiao.\n\n### Instruction:\n{INSTRUCTION}\n\n### Response:\n"
+    )
+
+
+def test_demonstrations_come_first_in_order_with_one_preamble():
+    prompt = Template().render(INSTRUCTION, "Ciao.", [("Uno.", "Een."), ("Due.", "Twee.")])
+    assert prompt.count("Below is") == 1
+    places = [prompt.index(text) for text in ("Uno.", "Een.", "Due.", "Twee.", "Ciao.")]
+    assert places == sorted(places)
+    assert prompt.endswith("Ciao.\n\n### Response:\n")
+
+
+def test_instruction_in_the_target_language():
+    assert translation_instruction("it-nl", "nl") == "Vertaal de volgende zinnen van het Italiaans naar het Nederlands."
+    assert translation_instruction("en-de", "de") == "Übersetze die folgenden Sätze aus dem Englischen ins Deutsche."
+
+
+def test_every_language_has_a_complete_wording():
+    assert set(wordings()) == set(languages())
+    for code, wording in wordings().items():
+        assert set(wording["names"]) == set(languages()), code
+        for source in languages():
+            for target in languages():
+                instruction = translation_instruction(f"{source}-{target}", code)
+                assert "{" not in instruction
+                assert wording["names"][source]["source"] in instruction
+                assert wording["names"][target]["target"] in instruction
+        assert all(wording[key] for key in ("preamble", "instruction_header", "input_header", "response_header"))
+
+
+def test_an_unknown_language_name_is_one_clear_error():
+    with pytest.raises(InputError, match=r"prompts\.yaml: no entry 'xx'"):
+        translation_instruction("xx-nl")
+
+
+def test_every_prompt_holds_the_template_pieces():
+    prompt = Template().render(INSTRUCTION, "Ciao.")
+    assert all(piece in prompt for piece in template_pieces())
+
+
+def test_the_next_block_ends_a_response():
+    following = Template(preamble=False).render(INSTRUCTION, "Ciao.")
+    assert any(mark in f"Hallo.\n\n{following}" for mark in response_end_marks())
+
+
+def test_contrasts_name_english_and_the_source_but_never_the_real_target():
+    contrasts = [("en", -0.5), ("source", -0.5)]
+    row = prompt_row("Ciao.", "it-nl", Template(), contrasts=contrasts)
+    assert ["Italian to English" in row["contrasts"][0][0], "Italian to Italian" in row["contrasts"][1][0]] == [True, True]
+    into_english = prompt_row("Ciao.", "it-en", Template(), contrasts=contrasts)
+    assert [weight for _, weight in into_english["contrasts"]] == [-0.5]
+    assert "Italian to Italian" in into_english["contrasts"][0][0]

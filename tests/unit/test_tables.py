@@ -1,0 +1,83 @@
+"""Tables: layout, averages, best figures, and their three formats; figures and signatures of single directions."""
+
+import pandas as pd
+import pytest
+import sacrebleu
+
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.scores import off_target_ratio, translation_scores
+from workflow_scripts.lat.tables import blocks, to_frame, to_html, to_latex, to_markdown
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    rows = []
+    for system, bleu, otr in (("MT", (10.0, 20.0), (80.0, 60.0)), ("C_src+lang", (12.04, 20.01), (30.0, 5.0))):
+        for direction, value, ratio in zip(("it-nl", "nl-it"), bleu, otr, strict=True):
+            rows.append(("tiny", "demo", system, "zero-shot", direction, "BLEU", value))
+            rows.append(("tiny", "demo", system, "zero-shot", direction, "OTR", ratio))
+    rows += [("tiny", "demo", "reference", "zero-shot", direction, "OTR", 1.0) for direction in ("it-nl", "nl-it")]
+    rows.append(("tiny", "demo", "MT", "supervised", "en-it", "BLEU", 33.0))
+    return pd.DataFrame(
+        rows, columns=["base_model", "benchmark", "system", "supervision", "direction", "metric", "value"]
+    )
+
+
+def test_systems_are_rows_directions_and_average_columns(scores):
+    bleu, otr = blocks(scores, "zero-shot", ("BLEU", "OTR"))
+    assert list(bleu.values.columns) == ["it-nl", "nl-it", "AVG"]
+    assert list(bleu.values.index) == ["MT", "C_src+lang"]
+    assert list(otr.values.index) == ["MT", "C_src+lang", "reference"]
+    assert bleu.values.loc["MT", "AVG"] == 15.0
+    assert otr.values.loc["C_src+lang", "AVG"] == 17.5
+
+
+def test_best_is_highest_bleu_lowest_otr_ties_shown_alike_and_never_the_reference(scores):
+    bleu, otr = blocks(scores, "zero-shot", ("BLEU", "OTR"))
+    assert bleu.best().loc["C_src+lang"].tolist() == [True, True, True]
+    assert bleu.best().loc["MT"].tolist() == [False, True, False]  # 20.0 and 20.01 print the same
+    assert otr.best().loc["C_src+lang"].tolist() == [True, True, True]
+    assert not otr.best().loc["reference"].any()
+
+
+def test_markdown(scores):
+    text = to_markdown(blocks(scores, "zero-shot", ("BLEU", "OTR")))
+    assert "| System | it-nl | nl-it | AVG |" in text
+    assert "| MT | 10.0 | **20.0** | 15.0 |" in text
+    assert "| reference | 1.0 | 1.0 | 1.0 |" in text
+
+
+def test_latex_escapes_and_balances(scores):
+    text = to_latex(blocks(scores, "zero-shot", ("BLEU", "OTR")))
+    assert r"C\_src+lang & \textbf{12.0}" in text
+    assert text.count(r"\begin{tabular}{lrrr}") == text.count(r"\end{tabular}") == 2
+
+
+def test_html_and_frame_hold_the_same_figures(scores):
+    made = blocks(scores, "zero-shot", ("BLEU", "OTR"))
+    assert "<strong>12.0</strong>" in to_html(made, "Zero-shot")
+    frame = to_frame(made)
+    assert list(frame.columns) == ["base_model", "benchmark", "metric", "system", "it-nl", "nl-it", "AVG"]
+    assert frame.set_index(["metric", "system"]).loc[("OTR", "reference"), "AVG"] == 1.0
+
+
+def test_off_target_ratio_counts_lines_without_a_label():
+    assert off_target_ratio(["nl", "en", "", "nl"], "nl") == 50.0
+    with pytest.raises(InputError):
+        off_target_ratio([], "nl")
+
+
+def test_scores_are_sacrebleus_with_the_target_tokeniser():
+    hypotheses = ["Dit is een test .", "Nog een regel om te meten."]
+    references = ["Dit is een test.", "Nog een regel om te meten!"]
+    bleu, chrf = translation_scores(hypotheses, references, "it-nl")
+    assert bleu.value == pytest.approx(sacrebleu.corpus_bleu(hypotheses, [references]).score)
+    assert chrf.value == pytest.approx(sacrebleu.corpus_chrf(hypotheses, [references], word_order=2).score)
+    assert "tok:13a" in bleu.signature and "nw:2" in chrf.signature
+    chinese = translation_scores(["我喜欢猫。"], ["我喜欢狗。"], "en-zh")[0]
+    assert "tok:zh" in chinese.signature
+
+
+def test_unequal_line_counts_are_one_clear_error():
+    with pytest.raises(InputError, match="it-nl: 1 hypotheses for 2 references"):
+        translation_scores(["a"], ["a", "b"], "it-nl")

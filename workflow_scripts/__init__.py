@@ -1,0 +1,1 @@
+"""The entry of each workflow step, and `lat`, what they share."""

@@ -1,0 +1,136 @@
+"""Provide a base model as a folder: built from the benchmark's own training text, from a hub, or the user's own.
+
+`build`  trains a byte-level BPE and a small Llama-architecture model, first at random, then briefly as a plain language
+         model on the monolingual text of all languages. Start it with a launcher, as the training steps.
+`fetch`  downloads a model of the Hugging Face hub, or links a local folder.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from .lat.files import InputError, read_jsonl
+from .lat.runtime import log, run_step
+
+
+def main() -> None:
+    """Parse the flags and run the subcommand."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    build = commands.add_parser("build", help="train tokeniser and model from text")
+    build.add_argument("--monolingual", type=Path, required=True, help="JSON lines with `text`")
+    build.add_argument("--samples", type=Path, required=True, help="training prompts, for the tokeniser only")
+    build.add_argument("--output", type=Path, required=True)
+    build.add_argument("--steps-log", type=Path, required=True)
+    build.add_argument("--vocabulary", type=int, required=True, help="tokens of the byte-level BPE")
+    build.add_argument("--hidden", type=int, required=True)
+    build.add_argument("--intermediate", type=int, required=True)
+    build.add_argument("--layers", type=int, required=True)
+    build.add_argument("--heads", type=int, required=True)
+    build.add_argument(
+        "--max-length", type=int, required=True, help="longest sequence the model is meant for, in tokens"
+    )
+    build.add_argument("--deepspeed-config", type=Path, required=True)
+    build.add_argument("--learning-rate", type=float, required=True)
+    build.add_argument("--warmup-ratio", type=float, required=True)
+    build.add_argument("--batch-size", type=int, required=True)
+    build.add_argument("--micro-batch-size", type=int, required=True)
+    build.add_argument("--epochs", type=float, required=True, help="passes over the monolingual text; 0 = stay random")
+    build.add_argument("--threads", type=int, default=0)
+    build.add_argument("--seed", type=int, required=True)
+
+    fetch = commands.add_parser("fetch", help="download or link a finished model")
+    where = fetch.add_mutually_exclusive_group(required=True)
+    where.add_argument("--hub", help="hub id, such as meta-llama/Llama-2-7b-hf")
+    where.add_argument("--path", type=Path, help="a local model folder")
+    fetch.add_argument("--revision", help="hub revision: commit, tag or branch")
+    fetch.add_argument("--output", type=Path, required=True)
+
+    arguments = parser.parse_args()
+    (run_build if arguments.command == "build" else run_fetch)(arguments)
+
+
+def run_build(arguments: argparse.Namespace) -> None:
+    """Tokeniser, random model, plain language model, in this order."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+    from .lat.modelling import encode_prompt, encode_response
+    from .lat.prompting import template_pieces
+    from .lat.tokenizing import train_tokenizer
+    from .lat.training import STEP_COLUMNS, Hyperparameters, Sample, save_model, start_processes, train, write_table
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    set_seed(arguments.seed)
+    texts = [row["text"] for row in read_jsonl(arguments.monolingual)]
+    prompts = [row["prompt"] for row in read_jsonl(arguments.samples)]
+    tokenizer = train_tokenizer([*texts, *prompts], arguments.vocabulary, template_pieces())
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=arguments.hidden,
+            intermediate_size=arguments.intermediate,
+            num_hidden_layers=arguments.layers,
+            num_attention_heads=arguments.heads,
+            max_position_embeddings=arguments.max_length,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    log.info("tokeniser of %d tokens, model of %.2fM parameters", len(tokenizer), model.num_parameters() / 1e6)
+    start = encode_prompt(tokenizer, "")
+    samples = [Sample(start, encode_response(tokenizer, text)) for text in texts]
+    rows: list[dict[str, object]] = []
+    if arguments.epochs:
+        start_processes()
+        hyperparameters = Hyperparameters(
+            learning_rate=arguments.learning_rate,
+            warmup_ratio=arguments.warmup_ratio,
+            weight_decay=0.0,
+            batch_size=arguments.batch_size,
+            micro_batch_size=arguments.micro_batch_size,
+            epochs=arguments.epochs,
+            steps=0,
+            max_length=arguments.max_length,
+            alpha=0.0,
+            dtype="fp32",
+            gradient_checkpointing=False,
+            seed=arguments.seed,
+        )
+        model, rows = train(
+            model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, arguments.output / ".checkpoints"
+        )
+        mean = sum(float(row["loss"]) for row in rows[-20:]) / len(rows[-20:])
+        log.info("perplexity of the training text at the end: %.1f a token", math.exp(mean))
+        torch.distributed.destroy_process_group()
+    save_model(model, tokenizer, arguments.output)
+    write_table(arguments.steps_log, rows, STEP_COLUMNS)
+
+
+def run_fetch(arguments: argparse.Namespace) -> None:
+    """A hub snapshot under the output folder, or a link to the user's folder in its place."""
+    if arguments.path:
+        if not (arguments.path / "config.json").is_file():
+            raise InputError(f"{arguments.path}: no config.json there; point `path` at a transformers model folder")
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.symlink_to(arguments.path.resolve(), target_is_directory=True)
+        return
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(
+        arguments.hub,
+        revision=arguments.revision,
+        local_dir=arguments.output,
+        allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
+    )
+    architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
+    log.info("%s: %s", arguments.hub, " ".join(architecture))
+
+
+if __name__ == "__main__":
+    run_step(main)

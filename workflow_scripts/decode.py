@@ -1,0 +1,99 @@
+"""Decode one system: its model is loaded once for all directions, one text file a direction comes out.
+
+A killed run resumes: finished directions wait in a folder named by what determines them, and are taken from there.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from .lat.decoding import Request, Settings, decode
+from .lat.files import read_jsonl, write_lines, write_table
+from .lat.modelling import DTYPES, load_model, load_tokenizer
+from .lat.runtime import Progress, log, run_step
+
+
+def main() -> None:
+    """Parse the flags, decode what is not there yet, assemble the output folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--prompts", type=Path, required=True, help="folder of <direction>.jsonl")
+    parser.add_argument("--directions", nargs="+", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
+    parser.add_argument("--unfinished", type=Path, required=True, help="where directions wait until all are done")
+    parser.add_argument("--beam", type=int, required=True)
+    parser.add_argument("--max-new-tokens", type=int, required=True)
+    parser.add_argument("--batch-tokens", type=int, required=True, help="bound on rows x tokens of a batch")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp32")
+    parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
+    parser.add_argument("--threads", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+
+    settings = Settings(arguments.beam, arguments.max_new_tokens, arguments.batch_tokens)
+    finished = arguments.unfinished / run_key(arguments, settings)
+    waiting = [name for name in arguments.directions if not (finished / f"{name}.counts.tsv").exists()]
+    if waiting:
+        decode_directions(arguments, settings, waiting, finished)
+    assemble(finished, arguments.directions, arguments.output)
+    shutil.rmtree(arguments.unfinished)
+
+
+def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
+    """Names the state of this very run: another model, prompt or setting never reuses its lines."""
+    inputs = sorted(arguments.prompts.glob("*.jsonl"))
+    parts = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in inputs]
+    weights = sorted(path for path in arguments.model.iterdir() if path.is_file())
+    parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights]
+    parts.append(json.dumps([settings.__dict__, arguments.dtype, arguments.attention], sort_keys=True))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting: list[str], finished: Path) -> None:
+    """Decode `waiting` directions, each into a text file and, last, its counts."""
+    tokenizer = load_tokenizer(arguments.model)
+    model = load_model(arguments.model, arguments.dtype, arguments.attention).eval()
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
+    progress = Progress(sum(map(len, rows.values())), "lines")
+    for direction in waiting:
+        requests = [
+            Request(row["prompt"], tuple((prompt, weight) for prompt, weight in row["contrasts"]))
+            for row in rows[direction]
+        ]
+        language = rows[direction][0]["prompt_language"] if rows[direction] else "en"
+        hypotheses = decode(model, tokenizer, requests, settings, language, progress)
+        write_lines(finished / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
+        counts = {
+            "direction": direction,
+            "lines": len(hypotheses),
+            "empty": sum(not hypothesis.text for hypothesis in hypotheses),
+            "truncated": sum(hypothesis.truncated for hypothesis in hypotheses),
+        }
+        write_table(finished / f"{direction}.counts.tsv", [counts], list(counts))
+        log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
+
+
+def assemble(finished: Path, directions: list[str], output: Path) -> None:
+    """Gather the directions into the output folder, which appears only once it is complete."""
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    counts = []
+    for direction in directions:
+        shutil.copy(finished / f"{direction}.txt", partial)
+        header, line = (finished / f"{direction}.counts.tsv").read_text(encoding="utf-8").splitlines()
+        counts.append(dict(zip(header.split("\t"), line.split("\t"), strict=True)))
+    write_table(partial / "counts.tsv", counts, list(counts[0]))
+    shutil.rmtree(output, ignore_errors=True)
+    partial.rename(output)
+
+
+if __name__ == "__main__":
+    run_step(main)

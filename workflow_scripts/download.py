@@ -1,0 +1,154 @@
+"""Step `download`: fetch the sources, extract their catalogues, split them into the files of a benchmark."""
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .lat.catalogues import ENGLISH, read_archive
+from .lat.files import InputError, read_jsonl, write_jsonl, write_lines, write_table
+from .lat.filters import Limits, Sample, run_filters
+from .lat.languages import languages as known_languages
+from .lat.lid import LanguageIdentifier
+from .lat.runtime import log, run_step
+from .lat.sources import fetch, find_source
+from .lat.splits import Sizes, split
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the flags and run the subcommand."""
+    parser = argparse.ArgumentParser(prog="python -m workflow_scripts.download", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("fetch", help="download one source and verify it")
+    command.set_defaults(run=run_fetch)
+    command.add_argument("--source", required=True, help="its name in resources/sources.tsv")
+    command.add_argument("--output", type=Path, required=True, help="where the file goes")
+
+    command = commands.add_parser("extract", help="read the catalogues of one source")
+    command.set_defaults(run=run_extract)
+    command.add_argument("--source", required=True, help="its name in resources/sources.tsv")
+    command.add_argument("--archive", type=Path, required=True, help="its downloaded file")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes, en among them")
+    command.add_argument("--output", type=Path, required=True, help="rows, JSON lines")
+    command.add_argument("--counts", type=Path, required=True, help="what was read and left out and why, TSV")
+
+    command = commands.add_parser("split", help="filter the rows of all sources and divide them")
+    command.set_defaults(run=run_split)
+    command.add_argument("--catalogues", type=Path, nargs="+", required=True, help="extracted rows, a file a source")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes, en among them")
+    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
+    command.add_argument("--lid", type=Path, required=True, help="fastText language identification model")
+    command.add_argument("--min-words", type=int, default=3, help="words of an English text, at least")
+    command.add_argument("--max-words", type=int, default=40, help="words of any text, at most")
+    command.add_argument("--train-rows", type=int, default=0, help="rows of each direction, at most; 0: no limit")
+    command.add_argument("--test-rows", type=int, default=240, help="rows of the test set")
+    command.add_argument("--test-min-words", type=int, default=8, help="words of an English test sentence, at least")
+    command.add_argument("--demonstrations", type=int, default=5, help="rows held out to be shown in prompts")
+    command.add_argument("--seed", type=int, default=1, help="another seed chooses other rows")
+    command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
+    command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
+    command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
+    command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations, JSON lines")
+    command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept, TSV")
+
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def run_fetch(options: argparse.Namespace) -> None:
+    """Download one source."""
+    fetch(find_source(options.source), options.output)
+
+
+def run_extract(options: argparse.Namespace) -> None:
+    """Read the catalogues of one source."""
+    check_languages(options.languages)
+    rows, counts = read_archive(options.archive, find_source(options.source), options.languages)
+    write_jsonl(options.output, rows)
+    table = [
+        {"language": language, "reason": reason, "messages": number}
+        for (language, reason), number in sorted(counts.items())
+    ]
+    write_table(options.counts, table, ("language", "reason", "messages"))
+    complete = sum(len(row) == len(options.languages) for row in rows)
+    log.info("%s: %d rows, %d of them in all %d languages", options.source, len(rows), complete, len(options.languages))
+
+
+def run_split(options: argparse.Namespace) -> None:
+    """Filter and divide the rows of all sources."""
+    check_languages(options.languages)
+    samples = [Sample(path.stem, row) for path in options.catalogues for row in read_jsonl(path)]
+    limits = Limits(options.min_words, options.max_words)
+    kept, counts = run_filters(samples, options.languages, limits, LanguageIdentifier(options.lid))
+    sizes = Sizes(options.test_rows, options.test_min_words, options.demonstrations, options.train_rows)
+    splits = split(kept, options.languages, options.supervised, sizes, options.seed)
+
+    write_test(options.test_folder, splits.test, options.languages)
+    write_demonstrations(options.demonstrations_folder, splits.demonstrations, options.languages)
+    write_jsonl(options.train, splits.train)
+    write_jsonl(options.monolingual, splits.monolingual)
+    table = [vars(entry) for entry in [*counts, *splits.counts]]
+    write_table(options.filters, table, ("source", "filter", "dropped", "kept", "complete"))
+    log.info(
+        "%d training samples in %d directions, %d monolingual texts, %d test rows, %d demonstrations",
+        len(splits.train),
+        len(options.supervised),
+        len(splits.monolingual),
+        len(splits.test),
+        len(splits.demonstrations),
+    )
+
+
+def check_languages(languages: Sequence[str]) -> None:
+    """Check that the languages are known and distinct and that English, on which rows are aligned, is one of them.
+
+    Raises:
+        InputError: they are not.
+    """
+    for language in languages:
+        if language not in known_languages():
+            raise InputError(f"languages: {language} is not in resources/languages.tsv; add it there")
+    if ENGLISH not in languages or len(languages) < 2 or len(set(languages)) < len(languages):
+        raise InputError(f"languages: {' '.join(languages)} must be distinct, at least two, and en one of them")
+
+
+def directions_of(languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Every ordered pair of languages."""
+    return [(source, target) for source in languages for target in languages if source != target]
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A temporary neighbour of `folder` to write into; it takes the place of `folder` if nothing is raised."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        partial = Path(temporary) / folder.name
+        partial.mkdir()
+        yield partial
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+
+
+def write_test(folder: Path, test: Sequence[Sample], languages: Sequence[str]) -> None:
+    """Write source and reference texts of every direction, the same rows in the same order in each."""
+    with replaced_folder(folder) as partial:
+        for source, target in directions_of(languages):
+            write_lines(partial / f"{source}-{target}.src.txt", (sample.row[source] for sample in test))
+            write_lines(partial / f"{source}-{target}.ref.txt", (sample.row[target] for sample in test))
+
+
+def write_demonstrations(folder: Path, demonstrations: Sequence[Sample], languages: Sequence[str]) -> None:
+    """Write the demonstrations of every direction, the same rows in the same order in each."""
+    with replaced_folder(folder) as partial:
+        for source, target in directions_of(languages):
+            rows = ({"source": sample.row[source], "target": sample.row[target]} for sample in demonstrations)
+            write_jsonl(partial / f"{source}-{target}.jsonl", rows)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,21 @@
+"""Stage 1: fine-tune a base model on translation samples, by maximum likelihood of the response.
+
+Start it with a launcher, one process a device:
+`torchrun --standalone --nproc-per-node 1 --module workflow_scripts.finetune --model ...`
+"""
+
+import argparse
+
+from .lat.runtime import run_step
+from .lat.training import add_training_arguments, run_training
+
+
+def main() -> None:
+    """Parse the flags and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_training_arguments(parser)
+    run_training(parser.parse_args())
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,1 @@
+"""What the steps share: languages, prompting, losses, training, decoding, language identification, text io."""

@@ -1,0 +1,156 @@
+"""The configuration: checked as a whole before any job starts, then asked for what a path's wildcards stand for."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from .files import InputError, read_table
+from .languages import RESOURCES, languages, split_direction
+
+SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
+BASE = "base"
+
+
+def check_config(config: Mapping[str, Any], root: Path) -> None:
+    """Check types and keys against the schema, then everything one entry says about another.
+
+    Args:
+        config: the merged configuration.
+        root: the folder relative paths start from.
+
+    Raises:
+        InputError: one line with the key and the remedy.
+    """
+    _check_schema(config)
+    _check_benchmarks(config)
+    _check_base_models(config, root)
+    _check_models(config)
+    _check_systems(config)
+    _check_experiments(config)
+    _known("detect.lid", config["detect"]["lid"], _sources("model"), "identifiers in resources/sources.tsv")
+
+
+def _check_schema(config: Mapping[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(config))
+    if error is None:
+        return
+    key = ".".join(map(str, error.absolute_path)) or "the top level"
+    if error.validator == "additionalProperties":
+        allowed = error.schema["properties"]
+        unknown = sorted(set(error.instance) - set(allowed))[0]
+        raise InputError(f"config: unknown key `{unknown}` in {key}{_hint(unknown, allowed)}")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        raise InputError(f"config: {key} lacks the key `{missing}`; add it")
+    raise InputError(f"config: {key}: {error.message.splitlines()[0]}")
+
+
+def _check_benchmarks(config: Mapping[str, Any]) -> None:
+    for name, benchmark in config["benchmarks"].items():
+        key = f"benchmarks.{name}"
+        for language in benchmark["languages"]:
+            _known(f"{key}.languages", language, languages(), "languages in resources/languages.tsv")
+        seen: set[str] = set()
+        for kind in ("supervised", "zero_shot"):
+            for direction in benchmark[kind]:
+                for language in split_direction(direction):
+                    if language not in benchmark["languages"]:
+                        raise InputError(
+                            f"config: {key}.{kind}: `{direction}` is outside the benchmark, whose languages are "
+                            f"{' '.join(benchmark['languages'])}; drop it or add `{language}` to {key}.languages"
+                        )
+                if len(set(split_direction(direction))) < 2:
+                    raise InputError(f"config: {key}.{kind}: `{direction}` translates a language into itself; drop it")
+                if direction in seen:
+                    raise InputError(f"config: {key}: `{direction}` is both supervised and zero-shot; keep one")
+                seen.add(direction)
+        if not benchmark["supervised"]:
+            raise InputError(f"config: {key}.supervised is empty; stage 1 needs a direction to train on")
+        for source in benchmark["catalogues"]:
+            _known(f"{key}.catalogues", source, _sources("catalogue"), "catalogues in resources/sources.tsv")
+        _known(f"{key}.lid", benchmark["lid"], _sources("model"), "identifiers in resources/sources.tsv")
+
+
+def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
+    for name, model in config["base_models"].items():
+        key = f"base_models.{name}"
+        if sum(kind in model for kind in ("build", "hub", "path")) != 1:
+            raise InputError(f"config: {key} needs exactly one of `build`, `hub`, `path`")
+        if "build" in model:
+            _known(f"{key}.build.benchmark", model["build"]["benchmark"], config["benchmarks"], "benchmarks")
+            if model["build"]["hidden"] % (2 * model["build"]["heads"]):
+                raise InputError(f"config: {key}.build.hidden must be a multiple of 2 * heads")
+        if "path" in model and not (root / model["path"] / "config.json").is_file():
+            raise InputError(f"config: {key}.path: `{model['path']}` is no transformers model folder (no config.json)")
+        if not (root / model["deepspeed"]).is_file():
+            raise InputError(f"config: {key}.deepspeed: no file `{model['deepspeed']}`; see configs/deepspeed/")
+
+
+def _check_models(config: Mapping[str, Any]) -> None:
+    if BASE in config["models"]:
+        raise InputError(f"config: models.{BASE} is reserved for the base model itself; choose another name")
+    for name, model in config["models"].items():
+        if model["stage"] == "unlikelihood":
+            stage1 = [other for other, its in config["models"].items() if its["stage"] == "finetune"]
+            _known(f"models.{name}.from", model["from"], stage1, "stage-1 models")
+
+
+def _check_systems(config: Mapping[str, Any]) -> None:
+    for name, system in config["systems"].items():
+        _known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
+        for contrast in system.get("contrasts", ()):
+            _known(f"systems.{name}.contrasts", contrast["target"], ["source", *languages()], "languages, or `source`")
+
+
+def _check_experiments(config: Mapping[str, Any]) -> None:
+    seen = set()
+    for number, experiment in enumerate(config["experiments"]):
+        key = f"experiments.{number}"
+        _known(f"{key}.base_model", experiment["base_model"], config["base_models"], "base models")
+        _known(f"{key}.benchmark", experiment["benchmark"], config["benchmarks"], "benchmarks")
+        for system in experiment["systems"]:
+            _known(f"{key}.systems", system, config["systems"], "systems")
+        pair = (experiment["base_model"], experiment["benchmark"])
+        if pair in seen:
+            raise InputError(f"config: {key}: a second entry for {pair[0]} on {pair[1]}; put all systems in one")
+        seen.add(pair)
+        benchmark = config["benchmarks"][experiment["benchmark"]]
+        shots = max(config["systems"][system].get("shots", 0) for system in experiment["systems"])
+        if shots > benchmark.get("demonstrations", 0):
+            raise InputError(
+                f"config: benchmarks.{pair[1]}.demonstrations is {benchmark.get('demonstrations', 0)}, but a system "
+                f"shows {shots}; raise it"
+            )
+
+
+def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
+    """A step's settings: its defaults, overridden by the benchmark, then the base model, then the model's own row."""
+    own = {key: value for key, value in config["models"].get(model, {}).items() if key in config[step]}
+    return {
+        **config[step],
+        **config["benchmarks"][benchmark].get(step, {}),
+        **config["base_models"][base_model].get(step, {}),
+        **(own if step != "decode" else {}),
+    }
+
+
+def _sources(kind: str) -> list[str]:
+    rows = read_table(RESOURCES / "sources.tsv")
+    return [row["name"] for row in rows if (row["format"] == "model") == (kind == "model")]
+
+
+def _known(key: str, value: str, known: Iterable[str], what: str) -> None:
+    known = list(known)
+    if value not in known:
+        raise InputError(f"config: {key}: `{value}` is not among the {what}{_hint(value, known)}")
+
+
+def _hint(value: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(value, known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else f"; known: {' '.join(known)}"

@@ -1,0 +1,122 @@
+"""Text files the steps exchange: plain lines, JSON lines and tab-separated tables, always UTF-8.
+
+Every writer is atomic: the text goes to a temporary neighbour that replaces the target only once it is complete,
+so that a killed job never leaves half a file behind.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class InputError(Exception):
+    """Something the user can mend; the message is one line that names the file, key or line and the remedy."""
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[TextIO]:
+    """Open a temporary neighbour of `path` for writing; it becomes `path` if the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as handle:
+            yield handle
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fold(text: str) -> str:
+    """One line of single-spaced text: every run of white space, line breaks of all kinds included, becomes a space."""
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        InputError: the file is missing or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it with `iconv`") from None
+
+
+def read_lines(path: Path | str) -> list[str]:
+    """The lines of a text file; only a line feed ends a line, so that line counts agree with `wc -l` and sacrebleu."""
+    text = read_text(path)
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def write_lines(path: Path | str, lines: Iterable[str]) -> None:
+    """Write one line an item.
+
+    Raises:
+        ValueError: an item holds a line feed, which would shift every line after it.
+    """
+    with atomic_write(path) as handle:
+        for number, line in enumerate(lines, 1):
+            if "\n" in line:
+                raise ValueError(f"{path}: item {number} holds a line feed")
+            handle.write(line + "\n")
+
+
+def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file.
+
+    Raises:
+        InputError: a line is not a JSON object.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: line {number} is not JSON ({error.msg})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}: line {number} is not a JSON object")
+        rows.append(row)
+    return rows
+
+
+def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, text unescaped so that a person can read it."""
+    write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def read_table(path: Path | str) -> list[dict[str, str]]:
+    """The rows of a tab-separated table with a header line, every value as text; no quoting."""
+    header, *lines = read_lines(path) or [""]
+    names = header.split("\t")
+    rows = []
+    for number, line in enumerate(lines, 2):
+        values = line.split("\t")
+        if len(values) != len(names):
+            raise InputError(f"{path}: line {number} has {len(values)} columns, the header {len(names)}")
+        rows.append(dict(zip(names, values, strict=True)))
+    return rows
+
+
+def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write a tab-separated table with a header line; tabs and line breaks inside values become spaces."""
+    with atomic_write(path) as handle:
+        writer = csv.writer(handle, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow(fold(str(row[column])) for column in columns)
+
+
+def sha256(path: Path | str) -> str:
+    """Hex digest of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,118 @@
+"""Fill the template: training samples for a model, test prompts for a system."""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .lat.files import InputError, read_jsonl, read_lines, write_jsonl
+from .lat.languages import split_direction
+from .lat.prompting import Template, translation_instruction
+from .lat.runtime import log, run_step
+
+
+def main() -> None:
+    """Parse the flags and run the subcommand."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="prompt and response of every training sample")
+    train.add_argument("--samples", type=Path, required=True, help="JSON lines with direction, source, target")
+
+    test = commands.add_parser("test", help="prompts of one system, a file a direction")
+    test.add_argument("--test", type=Path, required=True, help="folder of <direction>.src.txt")
+    test.add_argument("--demonstrations", type=Path, required=True, help="folder of <direction>.jsonl")
+    test.add_argument("--directions", nargs="+", required=True)
+    test.add_argument("--prompt-language", default="en", help="a language code, or `target`")
+    test.add_argument("--shots", type=int, default=0, help="demonstrations shown before the sentence")
+    test.add_argument(
+        "--contrasts",
+        nargs="*",
+        default=[],
+        metavar="TARGET=WEIGHT",
+        help="contrastive instructions: a language code or `source`, and its weight",
+    )
+
+    for command in (train, test):
+        command.add_argument("--output", type=Path, required=True)
+        command.add_argument("--instruction-position", choices=("before", "after"), default="before")
+        command.add_argument("--no-preamble", action="store_true")
+
+    arguments = parser.parse_args()
+    template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
+    if arguments.command == "train":
+        rows = read_jsonl(arguments.samples)
+        write_jsonl(arguments.output, [training_prompt(row, template) for row in rows])
+        log.info("%d training prompts", len(rows))
+    else:
+        write_test_prompts(arguments, template)
+
+
+def training_prompt(row: dict[str, Any], template: Template) -> dict[str, Any]:
+    """A training sample with its prompt; direction and source stay, since conflicts are made from them."""
+    return {
+        "direction": row["direction"],
+        "source": row["source"],
+        "prompt": template.render(translation_instruction(row["direction"]), row["source"]),
+        "response": row["target"],
+    }
+
+
+def test_prompt(
+    source: str,
+    direction: str,
+    template: Template,
+    prompt_language: str = "en",
+    demonstrations: list[tuple[str, str]] | None = None,
+    contrasts: list[tuple[str, float]] | None = None,
+) -> dict[str, Any]:
+    """The prompt of one test sentence, and its contrasts: the same sentence under other instructions.
+
+    A contrast that asks for the real target language is left out, since it would cancel the real prompt.
+    """
+    source_language, target_language = split_direction(direction)
+
+    def render(target: str) -> str:
+        instruction = translation_instruction(f"{source_language}-{target}", prompt_language)
+        return template.render(instruction, source, demonstrations or [], prompt_language)
+
+    row: dict[str, Any] = {"prompt": render(target_language)}
+    wrong = [(source_language if target == "source" else target, weight) for target, weight in contrasts or []]
+    row["contrasts"] = [[render(target), weight] for target, weight in wrong if target != target_language]
+    return row
+
+
+def write_test_prompts(arguments: argparse.Namespace, template: Template) -> None:
+    """One file of prompts a direction; the folder appears only once it is complete."""
+    contrasts = [(target, float(weight)) for target, weight in (item.split("=") for item in arguments.contrasts)]
+    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for direction in arguments.directions:
+        demonstrations = read_demonstrations(arguments.demonstrations / f"{direction}.jsonl", arguments.shots)
+        language = split_direction(direction)[1] if arguments.prompt_language == "target" else arguments.prompt_language
+        sources = read_lines(arguments.test / f"{direction}.src.txt")
+        rows = [test_prompt(source, direction, template, language, demonstrations, contrasts) for source in sources]
+        write_jsonl(partial / f"{direction}.jsonl", [row | {"prompt_language": language} for row in rows])
+    shutil.rmtree(arguments.output, ignore_errors=True)
+    partial.rename(arguments.output)
+    log.info("prompts of %d directions", len(arguments.directions))
+
+
+def read_demonstrations(path: Path, shots: int) -> list[tuple[str, str]]:
+    """The first `shots` demonstrations of a direction, as (source, target) pairs.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if not shots:
+        return []
+    pairs = [(row["source"], row["target"]) for row in read_jsonl(path)]
+    if len(pairs) < shots:
+        raise InputError(
+            f"{path}: {len(pairs)} demonstrations, {shots} asked for; raise the benchmark's `demonstrations`"
+        )
+    return pairs[:shots]
+
+
+if __name__ == "__main__":
+    run_step(main)

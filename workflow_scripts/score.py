@@ -1,0 +1,40 @@
+"""Score one system's outputs against the references with SacreBLEU."""
+
+import argparse
+from pathlib import Path
+
+from .lat.files import read_lines, write_table
+from .lat.runtime import log, run_step
+from .lat.scores import SCORE_COLUMNS, translation_scores
+
+
+def main() -> None:
+    """Parse the flags, score each direction, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hypotheses", type=Path, required=True, help="folder of <direction>.txt")
+    parser.add_argument("--references", type=Path, required=True, help="folder of <direction>.ref.txt")
+    parser.add_argument("--directions", nargs="+", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="table of figures, a row a direction and metric")
+    arguments = parser.parse_args()
+
+    rows = []
+    for direction in arguments.directions:
+        hypotheses = read_lines(arguments.hypotheses / f"{direction}.txt")
+        references = read_lines(arguments.references / f"{direction}.ref.txt")
+        scores = translation_scores(hypotheses, references, direction)
+        log.info("%s: %s", direction, ", ".join(f"{score.metric} {score.value:.1f}" for score in scores))
+        rows += [
+            {
+                "direction": direction,
+                "metric": score.metric,
+                "value": f"{score.value:.4f}",
+                "n": len(hypotheses),
+                "signature": score.signature,
+            }
+            for score in scores
+        ]
+    write_table(arguments.output, rows, SCORE_COLUMNS)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,102 @@
+"""Gather every figure into one long table, and lay out the zero-shot and supervised tables from it."""
+
+import argparse
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from .lat.files import atomic_write, read_table, write_table
+from .lat.runtime import log, run_step
+from .lat.tables import REFERENCE, blocks, to_frame, to_html, to_latex, to_markdown
+
+COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
+TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "deepspeed",
+    "snakemake",
+    "sacrebleu",
+    "fasttext-numpy2",
+    "pandas",
+    "numpy",
+)
+
+
+def main() -> None:
+    """Parse the flags, gather, write every table in every format."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--experiment",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="WORD",
+        help="base model, benchmark, then its systems in the order of the rows; may be given several times",
+    )
+    parser.add_argument(
+        "--directions",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="WORD",
+        help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; several times",
+    )
+    parser.add_argument("--score", type=Path, required=True, help="folder <base model>/<benchmark>/<system>.tsv")
+    parser.add_argument(
+        "--detect", type=Path, required=True, help="folder <base model>/<benchmark>/<system>/otr.tsv and references"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
+    arguments = parser.parse_args()
+
+    rows = []
+    for base_model, benchmark, *systems in arguments.experiment:
+        columns = {
+            direction: supervision
+            for name, supervision, *listed in arguments.directions
+            for direction in listed
+            if name == benchmark
+        }
+        for system in (*systems, REFERENCE):
+            for path in figure_files(arguments.score, arguments.detect, base_model, benchmark, system):
+                figures = {(row["direction"], row["metric"]): row for row in read_table(path)}
+                rows += [
+                    {"base_model": base_model, "benchmark": benchmark, "system": system}
+                    | {"supervision": columns[direction]}
+                    | figures[direction, metric]
+                    for direction in columns
+                    for metric in dict.fromkeys(metric for _, metric in figures)
+                ]
+    write_table(arguments.output / "scores.tsv", rows, COLUMNS)
+    log.info("%d figures", len(rows))
+
+    scores = pd.DataFrame(rows).astype({"value": float})
+    for supervision, (name, title) in TABLES.items():
+        made = blocks(scores, supervision, ("BLEU", "OTR"))
+        texts = {"md": to_markdown(made), "tex": to_latex(made), "html": to_html(made, title)}
+        texts["tsv"] = to_frame(made).to_csv(sep="\t", index=False, lineterminator="\n")
+        for suffix, text in texts.items():
+            with atomic_write(arguments.output / f"{name}.{suffix}") as handle:
+                handle.write(text)
+        log.info("%s\n\n%s", title, texts["md"])
+
+    versions = [{"what": "python", "version": platform.python_version()}]
+    versions += [{"what": name, "version": version(name)} for name in LIBRARIES]
+    write_table(arguments.output / "versions.tsv", versions, ("what", "version"))
+
+
+def figure_files(score: Path, detect: Path, base_model: str, benchmark: str, system: str) -> list[Path]:
+    """The files that hold a system's figures; the references have only an off-target ratio."""
+    if system == REFERENCE:
+        return [detect / "references" / benchmark / "otr.tsv"]
+    return [
+        score / base_model / benchmark / f"{system}.tsv",
+        detect / base_model / benchmark / system / "otr.tsv",
+    ]
+
+
+if __name__ == "__main__":
+    run_step(main)

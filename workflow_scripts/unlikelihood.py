@@ -1,0 +1,23 @@
+"""Stage 2: tune a stage-1 model briefly on instruction-conflicting samples with the unlikelihood loss.
+
+Every sample counts twice, in one forward: as it is, by likelihood, and under its conflicting instruction, by
+unlikelihood with weight alpha. Start it with a launcher, as stage 1.
+"""
+
+import argparse
+
+from .lat.runtime import run_step
+from .lat.training import add_training_arguments, run_training
+
+
+def main() -> None:
+    """Parse the flags and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_training_arguments(parser)
+    parser.add_argument("--alpha", type=float, required=True, help="weight of the unlikelihood loss")
+    arguments = parser.parse_args()
+    run_training(arguments, alpha=arguments.alpha)
+
+
+if __name__ == "__main__":
+    run_step(main)
