@@ -14,24 +14,24 @@ rule build_base_model:
     output:
         model=directory("results/base_model/{base_model}/model"),
         steps_log="results/base_model/{base_model}/steps.tsv",
-    wildcard_constraints:
-        base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
     log:
         "results/base_model/logs/{base_model}.log",
     benchmark:
         "results/base_model/logs/{base_model}.benchmark.tsv"
-    message:
-        "Base model: building {wildcards.base_model} from the training text"
+    wildcard_constraints:
+        base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
+    threads: lambda wildcards: built(wildcards).get("threads", 1)
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         launcher=lambda wildcards: launcher(wildcards.base_model),
         settings=lambda wildcards: flags(
             {key: value for key, value in built(wildcards).items() if key not in ("benchmark", "threads")}
             | {"seed": config["seed"]}
         ),
-    threads: lambda wildcards: built(wildcards).get("threads", 1)
-    resources:
-        mem_mb=4000,
-        runtime=60,
+    message:
+        "Base model: building {wildcards.base_model} from the training text"
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
         " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
@@ -45,17 +45,17 @@ localrules:
 rule fetch_base_model:
     output:
         model=directory("results/base_model/{base_model}/model"),
-    wildcard_constraints:
-        base_model=any_of(name for name, entry in config["base_models"].items() if "build" not in entry),
     log:
         "results/base_model/logs/{base_model}.log",
-    message:
-        "Base model: fetching {wildcards.base_model}"
+    wildcard_constraints:
+        base_model=any_of(name for name, entry in config["base_models"].items() if "build" not in entry),
+    retries: 2
+    threads: 1
     params:
         origin=lambda wildcards: flags(
             {key: base_model_config(wildcards.base_model).get(key) for key in ("hub", "path", "revision")}
         ),
-    threads: 1
-    retries: 2
+    message:
+        "Base model: fetching {wildcards.base_model}"
     shell:
         "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model} 2>&1 | tee {log:q}"

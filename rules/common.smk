@@ -180,6 +180,8 @@ def every_steps_log():
             model = config["systems"][system]["model"]
             while model != BASE:
                 stage = config["models"][model]["stage"]
-                logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = f"{base_model} {benchmark}: {model}"
+                logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = (
+                    f"{base_model} {benchmark}: {model}"
+                )
                 model = config["models"][model].get("from", BASE)
     return logs

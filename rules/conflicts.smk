@@ -7,21 +7,21 @@ rule conflicts:
         f"{config['models'][wildcards.model]['from']}.jsonl",
     output:
         "results/conflicts/{base_model}/{benchmark}/{model}.jsonl",
-    wildcard_constraints:
-        model=any_of(STAGE_MODELS["unlikelihood"]),
     log:
         "results/conflicts/logs/{base_model}-{benchmark}-{model}.log",
-    message:
-        "Conflicts: instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model}"
+    wildcard_constraints:
+        model=any_of(STAGE_MODELS["unlikelihood"]),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
     params:
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],
         languages=lambda wildcards: benchmark_config(wildcards.benchmark)["languages"],
         seed=config["seed"],
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=20,
+    message:
+        "Conflicts: instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
         "python -m workflow_scripts.conflicts --samples {input.samples} --output {output} --draw {params.draw}"
         " --languages {params.languages} --seed {params.seed} {params.template} 2>&1 | tee {log:q}"

@@ -11,8 +11,11 @@ rule decode:
         "results/decode/logs/{base_model}-{benchmark}-{system}.log",
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
-    message:
-        "Decode: {wildcards.system} of {wildcards.base_model} on {wildcards.benchmark}"
+    threads: lambda wildcards: decode_settings(wildcards)["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=8 * 60,
+        gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:
         directions=lambda wildcards: directions(wildcards.benchmark),
         settings=lambda wildcards: flags(
@@ -24,11 +27,8 @@ rule decode:
         ),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
         unfinished="results/decode/unfinished/{base_model}/{benchmark}/{system}",
-    threads: lambda wildcards: decode_settings(wildcards)["threads"]
-    resources:
-        mem_mb=4000,
-        runtime=8 * 60,
-        gpu=lambda wildcards: min(1, gpus(wildcards)),
+    message:
+        "Decode: {wildcards.system} of {wildcards.base_model} on {wildcards.benchmark}"
     shell:
         "python -m workflow_scripts.decode --model {input.model} --prompts {input.prompts} --output {output}"
         " --unfinished {params.unfinished} --threads {threads} {params.settings} --directions {params.directions}"

@@ -10,15 +10,15 @@ rule detect:
         scores="results/detect/{base_model}/{benchmark}/{system}/otr.tsv",
     log:
         "results/detect/logs/{base_model}-{benchmark}-{system}.log",
-    message:
-        "Detect: languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
-    params:
-        directions=lambda wildcards: directions(wildcards.benchmark),
-        suffix=".txt",
     threads: 1
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        directions=lambda wildcards: directions(wildcards.benchmark),
+        suffix=".txt",
+    message:
+        "Detect: languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.detect --folder {input.hypotheses} --suffix {params.suffix} --lid {input.lid}"
         " --lines {output.lines} --scores {output.scores} --directions {params.directions} 2>&1 | tee {log:q}"
@@ -33,8 +33,8 @@ use rule detect as detect_references with:
         scores="results/detect/references/{benchmark}/otr.tsv",
     log:
         "results/detect/logs/references-{benchmark}.log",
-    message:
-        "Detect: languages of the references of {wildcards.benchmark}"
     params:
         directions=lambda wildcards: directions(wildcards.benchmark),
         suffix=".ref.txt",
+    message:
+        "Detect: languages of the references of {wildcards.benchmark}"

@@ -21,14 +21,14 @@ rule figures:
         others=expand("results/figures/{figure}.{suffix}", figure=["off_target", "losses"], suffix=["png", "pdf"]),
     log:
         "results/figures/logs/figures.log",
-    message:
-        "Figures: off-target ratio and BLEU, loss curves"
-    params:
-        titles=[title for title in every_steps_log().values()],
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
+    params:
+        titles=[title for title in every_steps_log().values()],
+    message:
+        "Figures: off-target ratio and BLEU, loss curves"
     shell:
         "python -m workflow_scripts.figures --scores {input.scores} --step-logs {input.step_logs} --titles"
         " {params.titles:q} --output results/figures 2>&1 | tee {log:q}"

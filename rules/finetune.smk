@@ -9,24 +9,24 @@ rule finetune:
     output:
         model=directory("results/finetune/{base_model}/{benchmark}/{model}/model"),
         steps_log="results/finetune/{base_model}/{benchmark}/{model}/steps.tsv",
-    wildcard_constraints:
-        model=any_of(STAGE_MODELS["finetune"]),
     log:
         "results/finetune/logs/{base_model}-{benchmark}-{model}.log",
     benchmark:
         "results/finetune/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
-    message:
-        "Stage 1: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
-    params:
-        launcher=lambda wildcards: launcher(wildcards.base_model),
-        settings=lambda wildcards: training_flags("finetune", wildcards),
-        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
-        checkpoints="results/finetune/checkpoints/{base_model}/{benchmark}/{model}",
+    wildcard_constraints:
+        model=any_of(STAGE_MODELS["finetune"]),
     threads: lambda wildcards: model_settings("finetune", wildcards)["threads"]
     resources:
         mem_mb=4000,
         runtime=24 * 60,
         gpu=gpus,
+    params:
+        launcher=lambda wildcards: launcher(wildcards.base_model),
+        settings=lambda wildcards: training_flags("finetune", wildcards),
+        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
+        checkpoints="results/finetune/checkpoints/{base_model}/{benchmark}/{model}",
+    message:
+        "Stage 1: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:
         "{params.launcher} workflow_scripts.finetune --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"

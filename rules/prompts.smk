@@ -8,14 +8,14 @@ rule train_prompts:
         "results/prompts/{base_model}/{benchmark}/train/{model}.jsonl",
     log:
         "results/prompts/logs/{base_model}-{benchmark}-train-{model}.log",
-    message:
-        "Prompts: training samples of {wildcards.benchmark} for {wildcards.model}"
-    params:
-        template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
+    params:
+        template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
+    message:
+        "Prompts: training samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
         "python -m workflow_scripts.prompts train --samples {input.samples} --output {output} {params.template}"
         " 2>&1 | tee {log:q}"
@@ -29,18 +29,16 @@ rule test_prompts:
         directory("results/prompts/{base_model}/{benchmark}/test/{system}"),
     log:
         "results/prompts/logs/{base_model}-{benchmark}-test-{system}.log",
-    message:
-        "Prompts: test data of {wildcards.benchmark} for {wildcards.system}"
-    params:
-        template=lambda wildcards: template_flags(
-            wildcards.base_model, config["systems"][wildcards.system]["model"]
-        ),
-        system=system_prompt_flags,
-        directions=lambda wildcards: directions(wildcards.benchmark),
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
+    params:
+        template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
+        system=system_prompt_flags,
+        directions=lambda wildcards: directions(wildcards.benchmark),
+    message:
+        "Prompts: test data of {wildcards.benchmark} for {wildcards.system}"
     shell:
         "python -m workflow_scripts.prompts test --test {input.test} --demonstrations {input.demonstrations}"
         " --output {output} {params.template} {params.system} --directions {params.directions} 2>&1 | tee {log:q}"

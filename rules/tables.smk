@@ -8,7 +8,10 @@ rule tables:
         references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
     output:
         scores=report(
-            "results/tables/scores.tsv", caption="report/scores.rst", category="Tables", labels={"table": "all figures"}
+            "results/tables/scores.tsv",
+            caption="report/scores.rst",
+            category="Tables",
+            labels={"table": "all figures"},
         ),
         zero_shot=report(
             "results/tables/zero_shot.html",
@@ -31,8 +34,10 @@ rule tables:
         texts=expand("results/tables/{table}.{suffix}", table=["zero_shot", "supervised"], suffix=["md", "tsv", "tex"]),
     log:
         "results/tables/logs/tables.log",
-    message:
-        "Tables: BLEU and off-target ratio of all systems"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
     params:
         experiments=" ".join(
             f"--experiment {entry['base_model']} {entry['benchmark']} {' '.join(entry['systems'])}"
@@ -43,10 +48,8 @@ rule tables:
             for name in sorted({entry["benchmark"] for entry in config["experiments"]})
             for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot"))
         ),
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=20,
+    message:
+        "Tables: BLEU and off-target ratio of all systems"
     shell:
         "python -m workflow_scripts.tables {params.experiments} {params.directions} --score results/score"
         " --detect results/detect --output results/tables 2>&1 | tee {log:q}"

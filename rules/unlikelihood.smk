@@ -11,24 +11,24 @@ rule unlikelihood:
     output:
         model=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/model"),
         steps_log="results/unlikelihood/{base_model}/{benchmark}/{model}/steps.tsv",
-    wildcard_constraints:
-        model=any_of(STAGE_MODELS["unlikelihood"]),
     log:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.log",
     benchmark:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
-    message:
-        "Stage 2: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
-    params:
-        launcher=lambda wildcards: launcher(wildcards.base_model),
-        settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
-        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
-        checkpoints="results/unlikelihood/checkpoints/{base_model}/{benchmark}/{model}",
+    wildcard_constraints:
+        model=any_of(STAGE_MODELS["unlikelihood"]),
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"]
     resources:
         mem_mb=4000,
         runtime=4 * 60,
         gpu=gpus,
+    params:
+        launcher=lambda wildcards: launcher(wildcards.base_model),
+        settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
+        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
+        checkpoints="results/unlikelihood/checkpoints/{base_model}/{benchmark}/{model}",
+    message:
+        "Stage 2: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:
         "{params.launcher} workflow_scripts.unlikelihood --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"

@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from .lat.files import InputError, read_jsonl
 from .lat.runtime import log, run_step
@@ -85,7 +86,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     log.info("tokeniser of %d tokens, model of %.2fM parameters", len(tokenizer), model.num_parameters() / 1e6)
     start = encode_prompt(tokenizer, "")
     samples = [Sample(start, encode_response(tokenizer, text)) for text in texts]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     if arguments.epochs:
         start_processes()
         hyperparameters = Hyperparameters(

@@ -58,7 +58,10 @@ def put(key, value):
         (put("benchmarks.demo.supervised", []), "supervised is empty"),
         (put("benchmarks.demo.catalogues", ["djangoo"]), r"did you mean `django`\?"),
         (put("benchmarks.demo.demonstrations", 1), "demonstrations is 1, but a system shows 5"),
-        (put("systems.Ours.model", "latt"), r"systems.Ours.model: `latt` is not among the models; did you mean `lat`\?"),
+        (
+            put("systems.Ours.model", "latt"),
+            r"systems.Ours.model: `latt` is not among the models; did you mean `lat`\?",
+        ),
         (drop("models.lat"), "systems.Ours.model: `lat` is not among the models"),
         (put("models.lat.from", "base"), "models.lat.from: `base` is not among the stage-1 models"),
         (drop("models.lat.from"), "models.lat lacks the key `from`"),
@@ -103,7 +106,12 @@ def test_every_step_default_is_in_the_schema_and_the_other_way_round(config):
 
 def test_step_defaults_are_the_published_settings(config):
     stage1, stage2 = config["finetune"], config["unlikelihood"]
-    assert (stage1["learning_rate"], stage1["batch_size"], stage1["epochs"], stage1["max_length"]) == (2e-5, 128, 3, 512)
+    assert (stage1["learning_rate"], stage1["batch_size"], stage1["epochs"], stage1["max_length"]) == (
+        2e-5,
+        128,
+        3,
+        512,
+    )
     assert (stage2["learning_rate"], stage2["batch_size"], stage2["steps"], stage2["alpha"]) == (2e-6, 8, 100, 0.05)
     assert stage1["warmup_ratio"] == stage2["warmup_ratio"] == 0.03
     assert stage1["weight_decay"] == stage2["weight_decay"] == 0

@@ -113,7 +113,7 @@ def test_batches_stay_under_the_token_budget_longest_first():
 
 
 def test_a_prompt_as_long_as_the_window_is_one_clear_error(tokenizer):
-    with pytest.raises(InputError, match="line 2: a prompt of .* window of 64"):
+    with pytest.raises(InputError, match=r"line 2: a prompt of .* window of 64"):
         decode(small_model(tokenizer), tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
 
 

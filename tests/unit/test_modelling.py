@@ -49,14 +49,20 @@ def test_loss_and_every_gradient_equal_the_plain_version(model):
     for name, gradient in gradients(model, found).items():
         scale = expected_gradients[name].abs().max().item()
         torch.testing.assert_close(
-            gradient.double(), expected_gradients[name].double(), rtol=1e-4, atol=1e-5 * scale, msg=lambda m, n=name: f"{n}: {m}"
+            gradient.double(),
+            expected_gradients[name].double(),
+            rtol=1e-4,
+            atol=1e-5 * scale,
+            msg=lambda m, n=name: f"{n}: {m}",
         )
 
 
 def test_the_head_sees_response_positions_only(llama, monkeypatch):
     seen = []
     head = llama.get_output_embeddings()
-    monkeypatch.setattr(head, "forward", lambda hidden, forward=head.forward: (seen.append(len(hidden)), forward(hidden))[1])
+    monkeypatch.setattr(
+        head, "forward", lambda hidden, forward=head.forward: (seen.append(len(hidden)), forward(hidden))[1]
+    )
     data = samples()
     ResponseLoss(llama)(**to_tensors(data, pad=2, device=torch.device("cpu")))
     assert seen == [2 * sum(len(sample.response) for sample in data)]

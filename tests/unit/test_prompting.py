@@ -4,7 +4,13 @@ import pytest
 
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.languages import languages
-from workflow_scripts.lat.prompting import Template, response_end_marks, template_pieces, translation_instruction, wordings
+from workflow_scripts.lat.prompting import (
+    Template,
+    response_end_marks,
+    template_pieces,
+    translation_instruction,
+    wordings,
+)
 from workflow_scripts.prompts import test_prompt as prompt_row
 
 INSTRUCTION = "Translate the following sentences from Italian to Dutch."
@@ -68,7 +74,10 @@ def test_the_next_block_ends_a_response():
 def test_contrasts_name_english_and_the_source_but_never_the_real_target():
     contrasts = [("en", -0.5), ("source", -0.5)]
     row = prompt_row("Ciao.", "it-nl", Template(), contrasts=contrasts)
-    assert ["Italian to English" in row["contrasts"][0][0], "Italian to Italian" in row["contrasts"][1][0]] == [True, True]
+    assert ["Italian to English" in row["contrasts"][0][0], "Italian to Italian" in row["contrasts"][1][0]] == [
+        True,
+        True,
+    ]
     into_english = prompt_row("Ciao.", "it-en", Template(), contrasts=contrasts)
     assert [weight for _, weight in into_english["contrasts"]] == [-0.5]
     assert "Italian to Italian" in into_english["contrasts"][0][0]

@@ -1,4 +1,4 @@
-"""Charts: off-target ratio beside BLEU for every system, and loss curves. Colours are Okabe and Ito's, safe for all eyes."""
+"""Charts: off-target ratio beside BLEU for every system, and loss curves, in Okabe and Ito's colours."""
 
 from collections.abc import Mapping
 
@@ -56,7 +56,7 @@ def _bars(axis: Axes, means: pd.DataFrame) -> None:
         bars = axis.barh(places, values, height, color=SUPERVISION_COLOURS[kind], label=kind)
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
         if REFERENCE in means.index:
-            axis.axvline(means.loc[REFERENCE, kind], color=SUPERVISION_COLOURS[kind], linestyle=":", linewidth=1)
+            axis.axvline(float(means[kind][REFERENCE]), color=SUPERVISION_COLOURS[kind], linestyle=":", linewidth=1)
     axis.set_yticks(range(len(systems)), systems)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)

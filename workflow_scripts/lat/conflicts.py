@@ -3,7 +3,7 @@
 Two ways of drawing the wrong instruction:
 
 `instruction`  the instruction of another random training sample, redrawn until its text differs (as published; with
-               six balanced English-centric directions, 2 of 5 conflicts of an X-to-English sample keep the right target).
+               six balanced English-centric directions, 2 of 5 conflicts of X-to-English samples keep the right target).
 `target`       the sample's source language with a wrong target language, drawn evenly among the benchmark's languages
                (the paper's words: the direction is replaced by a wrong one).
 """

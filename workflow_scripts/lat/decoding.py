@@ -208,7 +208,7 @@ def contrastive_search(
 
 
 def contrastive_choice(probabilities: Tensor, weights: Tensor) -> Tensor:
-    """The next token of each line: `probabilities` [lines, prompts, vocabulary], `weights` [lines, prompts] -> [lines]."""
+    """Next token [lines] of `probabilities` [lines, prompts, vocabulary] under `weights` [lines, prompts]."""
     combined = (probabilities * weights.unsqueeze(-1)).sum(1)
     best, chosen = combined.max(-1)
     return torch.where(best > 0, chosen, probabilities[:, 0].argmax(-1))

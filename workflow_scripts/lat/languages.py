@@ -1,4 +1,4 @@
-"""Languages and directions: codes, English names, identifier labels and BLEU tokenisers, from `resources/languages.tsv`."""
+"""Languages and directions: codes, names, identifier labels and BLEU tokenisers, from `resources/languages.tsv`."""
 
 from dataclasses import dataclass
 from functools import cache

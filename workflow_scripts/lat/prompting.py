@@ -36,7 +36,7 @@ def translation_instruction(direction: str, prompt_language: str = "en") -> str:
         return wording["translate"].format(source=names[source]["source"], target=names[target]["target"])
     except KeyError as error:
         raise InputError(
-            f"resources/prompts.yaml: no entry {error} for the instruction {direction} worded in {prompt_language}; add it"
+            f"resources/prompts.yaml: no entry {error} for the instruction {direction} in {prompt_language}; add it"
         ) from None
 
 

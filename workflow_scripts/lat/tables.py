@@ -1,4 +1,4 @@
-"""Result tables laid out like the paper's: systems as rows, directions and their average as columns, a block a metric."""
+"""Result tables laid out like the paper's: systems as rows, directions and average as columns, a block a metric."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,13 +91,13 @@ def _rows(
     bold: Callable[[str], str],
     escape: Callable[[str], str] = str,
 ) -> str:
-    best = block.best()
     header = ["System", *map(str, block.values.columns)]
     body = []
-    for system, figures in block.values.iterrows():
+    for system, figures, bests in zip(
+        block.values.index, block.values.to_numpy(), block.best().to_numpy(), strict=True
+    ):
         cells = [
-            bold(f"{value:.1f}") if best.loc[system, direction] else f"{value:.1f}"
-            for direction, value in figures.items()
+            bold(f"{figure:.1f}") if best else f"{figure:.1f}" for figure, best in zip(figures, bests, strict=True)
         ]
         body.append([escape(str(system)), *cells])
     return layout(block, header, body)

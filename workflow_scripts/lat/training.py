@@ -118,7 +118,7 @@ def hyperparameters_from(arguments: argparse.Namespace, alpha: float = 0.0) -> H
 def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Sample]:
     """Encode the samples of a JSON-lines file with `prompt`, `response` and, in stage 2, `conflict`.
 
-    A sample longer than `max_length` tokens is left out and counted: cut, it would teach the model to stop mid-sentence.
+    A sample over `max_length` tokens is left out and counted: cut, it would teach the model to stop mid-sentence.
 
     Raises:
         InputError: a key is missing, or no sample fits.
@@ -163,7 +163,7 @@ def global_batches(count: int, batch_size: int, steps: int, seed: int) -> Iterat
 def micro_batches(
     batch: Sequence[int], samples: Sequence[Sample], size: int, rank: int, world: int
 ) -> list[list[Sample]]:
-    """This process's share of a global batch, cut into micro-batches of similar length.
+    """The share of process `rank` in a global batch, cut into micro-batches of similar length.
 
     Every process gets the same number of micro-batches, as collective operations need, and in each about the same
     length as its peers.
