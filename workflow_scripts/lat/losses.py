@@ -19,7 +19,7 @@ ONE_MINUS_P_FLOOR = 1e-9
 
 
 def token_log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log p of each token, fp32 [tokens], from `logits` [tokens, vocabulary] of any float dtype and `tokens` [tokens]."""
+    """Log p of each token, fp32 [tokens], from `logits` [tokens, vocabulary] of any dtype and `tokens` [tokens]."""
     logits = logits.float()
     chosen = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
     return chosen - torch.logsumexp(logits, dim=-1)

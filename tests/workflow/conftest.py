@@ -1,0 +1,54 @@
+"""Runs of the smoke experiment in scratch folders, as a user would start them."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+
+@dataclass(frozen=True)
+class Run:
+    """A working directory of the workflow and how to call it there."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, overlay: dict | None = None, check: bool = True):
+        """Start Snakemake on the smoke configuration, with further values laid over it."""
+        overlays = [str(ROOT / "configs" / "smoke.yaml")]
+        if overlay is not None:
+            path = self.folder / "overlay.yaml"
+            path.write_text(yaml.safe_dump(overlay))
+            overlays.append(str(path))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--directory", str(self.folder), *arguments, "--configfile", *overlays]
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
+        return done
+
+    def planned(self, overlay: dict) -> dict[str, int]:
+        """Jobs a rule that would run again under `overlay`."""
+        done = self.snakemake("--dry-run", "--cores", "2", overlay=overlay)
+        stats = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", done.stdout, re.DOTALL)
+        rows = dict(line.split() for line in stats.group(1).splitlines()) if stats else {}
+        return {rule: int(count) for rule, count in rows.items() if rule != "all"}
+
+    def text(self, path: str) -> str:
+        """A result file."""
+        return (self.folder / "results" / path).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Run:
+    """A finished smoke run."""
+    run = Run(tmp_path_factory.mktemp("finished"))
+    run.snakemake("--cores", "2")
+    return run

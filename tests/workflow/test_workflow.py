@@ -1,0 +1,178 @@
+"""The whole DAG on the smoke configuration: what it promises to write, and what reruns when a value changes."""
+
+import csv
+import io
+import itertools
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from workflow_scripts.lat.splits import normalise
+
+SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
+LANGUAGES = ["en", "it", "nl", "ro"]
+DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
+SCORED = {"detect", "score", "tables", "figures"}
+
+
+def scores(run) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(run.text("tables/scores.tsv")), delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_one_row_a_figure(finished):
+    rows = scores(finished)
+    assert list(rows[0]) == [
+        "base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature",
+    ]  # fmt: skip
+    expected = {(system, direction, metric) for system in SYSTEMS for direction in DIRECTIONS
+                for metric in ("BLEU", "chrF++", "OTR")}  # fmt: skip
+    expected |= {("reference", direction, "OTR") for direction in DIRECTIONS}
+    found = [(row["system"], row["direction"], row["metric"]) for row in rows]
+    assert sorted(found) == sorted(expected)
+    for row in rows:
+        assert row["supervision"] == ("supervised" if "en" in row["direction"].split("-") else "zero-shot")
+        assert 0 <= float(row["value"]) <= 100
+        assert row["n"] == "12"
+        assert "version:" in row["signature"] or row["signature"].startswith("lid:lid.176.ftz|sha256:8f3472cfe873")
+
+
+def test_tables_in_every_format(finished):
+    for name in ("zero_shot", "supervised"):
+        for suffix in ("md", "tsv", "tex", "html"):
+            text = finished.text(f"tables/{name}.{suffix}")
+            assert all(system.replace("_", "\\_" if suffix == "tex" else "_") in text for system in SYSTEMS)
+    assert "| System | it-nl | nl-it | it-ro | ro-it | nl-ro | ro-nl | AVG |" in finished.text("tables/zero_shot.md")
+
+
+def test_sacrebleu_on_the_files_gives_the_figure_of_the_table(finished):
+    folder = finished.folder / "results"
+    command = [sys.executable, "-m", "sacrebleu", f"{folder}/download/demo/test/en-it.ref.txt"]
+    command += ["-i", f"{folder}/decode/tiny/demo/LLaMA/en-it.txt", "--width", "4", "--score-only"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    row = next(
+        row for row in scores(finished)
+        if (row["system"], row["direction"], row["metric"]) == ("LLaMA", "en-it", "BLEU")
+    )  # fmt: skip
+    assert float(done.stdout) == pytest.approx(float(row["value"]), abs=1e-4)
+
+
+def test_every_hypothesis_file_has_a_line_a_source(finished):
+    for system in SYSTEMS:
+        for direction in DIRECTIONS:
+            assert finished.text(f"decode/tiny/demo/{system}/{direction}.txt").count("\n") == 12
+            assert finished.text(f"download/demo/test/{direction}.src.txt").count("\n") == 12
+            assert finished.text(f"download/demo/test/{direction}.ref.txt").count("\n") == 12
+
+
+def test_no_test_sentence_in_any_language_occurs_in_training(finished):
+    held_out = {
+        normalise(line)
+        for direction in DIRECTIONS
+        for kind in ("src", "ref")
+        for line in finished.text(f"download/demo/test/{direction}.{kind}.txt").splitlines()
+    }
+    trained = set()
+    for line in finished.text("download/demo/train.jsonl").splitlines():
+        sample = json.loads(line)
+        trained |= {normalise(sample["source"]), normalise(sample["target"])}
+    for line in finished.text("download/demo/monolingual.jsonl").splitlines():
+        trained.add(normalise(json.loads(line)["text"]))
+    shown = {
+        normalise(json.loads(line)[side])
+        for direction in DIRECTIONS
+        for line in finished.text(f"download/demo/demonstrations/{direction}.jsonl").splitlines()
+        for side in ("source", "target")
+    }
+    assert len(held_out) > 40 and len(trained) > 500
+    assert not held_out & trained
+    assert not held_out & shown
+    assert not shown & trained
+
+
+def test_stage_two_saw_conflicts_and_logged_both_losses(finished):
+    header, *rows = finished.text("unlikelihood/tiny/demo/lat/steps.tsv").splitlines()
+    assert len(rows) == 4
+    assert all(
+        float(dict(zip(header.split("\t"), row.split("\t"), strict=True))["unlikelihood_loss"]) > 0 for row in rows
+    )
+
+
+def test_nothing_to_do_the_second_time(finished):
+    assert finished.planned({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"),
+    [
+        (
+            {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}},
+            {"unlikelihood": 1, "decode": 1, "detect": 1, "score": 1, "tables": 1, "figures": 1},
+        ),
+        (
+            # all but C_src+lang, which is greedy
+            {"decode": {"beam": 2}},
+            {"decode": 7, "detect": 7, "score": 7, "tables": 1, "figures": 1},
+        ),
+        (
+            {"benchmarks": {"demo": {"zero_shot": ["it-nl", "nl-it", "it-ro", "ro-it", "nl-ro"]}}},
+            {"test_prompts": 8, "decode": 8, "detect": 8, "detect_references": 1, "score": 8, "tables": 1, "figures": 1},
+        ),
+        (
+            {"detect": {"lid": "lid.176.bin"}},
+            {"fetch_source": 1, "detect": 8, "detect_references": 1, "tables": 1, "figures": 1},
+        ),
+        (
+            {"systems": {"MT-greedy": {"model": "mt", "beam": 1}},
+             "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": [*SYSTEMS, "MT-greedy"]}]},
+            {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1, "tables": 1, "figures": 1},
+        ),
+    ],
+    ids=["alpha", "beam", "test direction", "identifier", "a further system"],
+)  # fmt: skip
+def test_a_changed_value_reruns_what_depends_on_it_and_nothing_else(finished, overlay, expected):
+    assert finished.planned(overlay) == expected
+
+
+def test_the_same_seed_gives_the_same_scores(finished, tmp_path_factory):
+    again = type(finished)(tmp_path_factory.mktemp("again"))
+    # the downloads are the same by their checksums
+    sources = again.folder / "results" / "download"
+    sources.mkdir(parents=True)
+    (sources / "sources").symlink_to(finished.folder / "results" / "download" / "sources")
+    again.snakemake("--cores", "2")
+    assert again.text("tables/scores.tsv") == finished.text("tables/scores.tsv")
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"decode": {"beams": 4}}, "config: unknown key `beams` in decode; did you mean `beam`?"),
+        ({"benchmarks": {"demo": {"zero_shot": ["it-dutch"]}}}, "benchmarks.demo.zero_shot"),
+        ({"systems": {"Ours": {"model": "latt"}}}, "systems.Ours.model: `latt` is not among the models"),
+    ],
+)
+def test_a_mistake_in_the_config_stops_before_any_job(finished, overlay, message):
+    done = finished.snakemake("--cores", "2", overlay=overlay, check=False)
+    assert done.returncode != 0
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if message in line]
+    assert len(lines) == 1
+    assert "Job stats" not in done.stdout + done.stderr
+
+
+def test_report_holds_tables_and_figures(finished):
+    path = finished.folder / "report.html"
+    finished.snakemake("--report", str(path))
+    text = path.read_text()
+    for caption in ("floor below which an OTR means nothing", "running mean", "Versions of the libraries"):
+        assert caption in text
+
+
+def test_conda_file_lists_the_locked_versions():
+    lock = (ROOT / "envs" / "main.txt").read_text().split()
+    conda = yaml.safe_load((ROOT / "envs" / "main.yaml").read_text())
+    assert conda["dependencies"][-1]["pip"] == lock
+    assert all("==" in line for line in lock)
