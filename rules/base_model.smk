@@ -1,10 +1,6 @@
 # A base model as a folder: built from the benchmark's own training text, downloaded, or linked.
 
 
-def built(wildcards):
-    return base_model_config(wildcards.base_model)["build"]
-
-
 rule build_base_model:
     input:
         monolingual=lambda wildcards: f"results/download/{built(wildcards)['benchmark']}/monolingual.jsonl",
@@ -20,6 +16,8 @@ rule build_base_model:
         "results/base_model/logs/{base_model}.benchmark.tsv"
     wildcard_constraints:
         base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
+    conda:
+        "../envs/main.yaml"
     threads: lambda wildcards: built(wildcards).get("threads", 1)
     resources:
         mem_mb=4000,
@@ -50,6 +48,8 @@ rule fetch_base_model:
     wildcard_constraints:
         base_model=any_of(name for name, entry in config["base_models"].items() if "build" not in entry),
     retries: 2
+    conda:
+        "../envs/main.yaml"
     threads: 1
     params:
         origin=lambda wildcards: flags(

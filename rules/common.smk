@@ -51,6 +51,11 @@ def base_model_config(name):
     return config["base_models"][name]
 
 
+def built(wildcards):
+    """How a base model is built, where the workflow builds it."""
+    return base_model_config(wildcards.base_model)["build"]
+
+
 def directions(benchmark):
     """All test directions of a benchmark, supervised ones first."""
     entry = benchmark_config(benchmark)
@@ -68,7 +73,7 @@ def flags(values):
     for name, value in values.items():
         if value is None or value is False:
             continue
-        words.append("--" + name.replace("_", "-"))
+        words.append(f"--{name.replace('_', '-')}")
         if value is not True:
             words += map(str, value) if isinstance(value, list) else [str(value)]
     return " ".join(words)

@@ -11,6 +11,8 @@ rule conflicts:
         "results/conflicts/logs/{base_model}-{benchmark}-{model}.log",
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,

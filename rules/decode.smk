@@ -11,6 +11,8 @@ rule decode:
         "results/decode/logs/{base_model}-{benchmark}-{system}.log",
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
+    conda:
+        "../envs/main.yaml"
     threads: lambda wildcards: decode_settings(wildcards)["threads"]
     resources:
         mem_mb=4000,

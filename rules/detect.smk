@@ -10,6 +10,8 @@ rule detect:
         scores="results/detect/{base_model}/{benchmark}/{system}/otr.tsv",
     log:
         "results/detect/logs/{base_model}-{benchmark}-{system}.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -13,6 +13,8 @@ rule fetch_source:
     wildcard_constraints:
         file="[^/]+",
     retries: 1
+    conda:
+        "../envs/main.yaml"
     threads: 1
     params:
         # The script reads it in the table; it stands here so that a row with another one is fetched again.
@@ -32,6 +34,8 @@ rule extract_catalogue:
         counts="results/download/catalogues/{benchmark}/{source}.counts.tsv",
     log:
         "results/download/logs/extract-{benchmark}-{source}.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -64,6 +68,8 @@ rule split_benchmark:
         "results/download/logs/split-{benchmark}.log",
     benchmark:
         "results/download/logs/split-{benchmark}.benchmark.tsv"
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,

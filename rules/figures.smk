@@ -21,6 +21,8 @@ rule figures:
         others=expand("results/figures/{figure}.{suffix}", figure=["off_target", "losses"], suffix=["png", "pdf"]),
     log:
         "results/figures/logs/figures.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -15,6 +15,8 @@ rule finetune:
         "results/finetune/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["finetune"]),
+    conda:
+        "../envs/main.yaml"
     threads: lambda wildcards: model_settings("finetune", wildcards)["threads"]
     resources:
         mem_mb=4000,

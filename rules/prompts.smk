@@ -8,6 +8,8 @@ rule train_prompts:
         "results/prompts/{base_model}/{benchmark}/train/{model}.jsonl",
     log:
         "results/prompts/logs/{base_model}-{benchmark}-train-{model}.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -29,6 +31,8 @@ rule test_prompts:
         directory("results/prompts/{base_model}/{benchmark}/test/{system}"),
     log:
         "results/prompts/logs/{base_model}-{benchmark}-test-{system}.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -9,6 +9,8 @@ rule score:
         "results/score/{base_model}/{benchmark}/{system}.tsv",
     log:
         "results/score/logs/{base_model}-{benchmark}-{system}.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=2000,

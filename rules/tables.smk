@@ -34,6 +34,8 @@ rule tables:
         texts=expand("results/tables/{table}.{suffix}", table=["zero_shot", "supervised"], suffix=["md", "tsv", "tex"]),
     log:
         "results/tables/logs/tables.log",
+    conda:
+        "../envs/main.yaml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -17,6 +17,8 @@ rule unlikelihood:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
+    conda:
+        "../envs/main.yaml"
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"]
     resources:
         mem_mb=4000,

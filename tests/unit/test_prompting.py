@@ -61,9 +61,16 @@ def test_an_unknown_language_name_is_one_clear_error():
         translation_instruction("xx-nl")
 
 
-def test_every_prompt_holds_the_template_pieces():
-    prompt = Template().render(INSTRUCTION, "Ciao.")
-    assert all(piece in prompt for piece in template_pieces())
+def test_template_pieces_are_all_of_a_prompt_but_languages_and_sentences():
+    pieces = template_pieces()
+    for position in ("before", "after"):
+        prompt = Template(position, preamble=False).render(INSTRUCTION, "Ciao.", [("Uno.", "Een.")])
+        for piece in sorted(pieces, key=len, reverse=True):
+            prompt = prompt.replace(piece, "|")
+        shown, asked = ("Uno.", "Italian to Dutch."), ("Ciao.", "Italian to Dutch.")
+        if position == "before":
+            shown, asked = shown[::-1], asked[::-1]
+        assert [part.strip() for part in prompt.split("|") if part] == [*shown, "Een.", *asked]
 
 
 def test_the_next_block_ends_a_response():

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.splits import normalise
+from workflow_scripts.lat.filters import normalise
 
 SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
 LANGUAGES = ["en", "it", "nl", "ro"]

@@ -7,7 +7,7 @@ sentences from {source} to {target}.`; the baselines Post-ins, PTL and k-shot ar
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -84,10 +84,15 @@ class Template:
 
 
 def template_pieces() -> list[str]:
-    """The fixed strings of the English template: its headers, and the instruction up to the first language name."""
-    wording = wordings()["en"]
-    headers = [f"### {wording[header]}\n" for header in ("instruction_header", "input_header", "response_header")]
-    return [*headers, wording["translate"].split(" {source}")[0]]
+    """The fixed strings of the English template between its slots, in both layouts, headers included."""
+    slot = "\0"
+    instruction = wordings()["en"]["translate"].format(source=slot, target=slot)
+    rendered = [
+        Template(position, preamble=False).render(instruction, slot, [(slot, slot)]) for position in get_args(Position)
+    ]
+    # Without the spaces and full stops around a slot, which belong to the words that fill it.
+    pieces = {piece.strip(" .") for text in rendered for piece in text.split(slot)}
+    return sorted(piece for piece in pieces if "###" in piece)
 
 
 def response_end_marks(prompt_language: str = "en") -> list[str]:

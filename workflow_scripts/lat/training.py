@@ -202,12 +202,7 @@ def engine_config(path: Path, hyperparameters: Hyperparameters, world: int) -> d
     config["gradient_accumulation_steps"] = accumulation
     config["train_batch_size"] = hyperparameters.micro_batch_size * accumulation * world
     config["bf16"] = {"enabled": hyperparameters.dtype == "bf16"}
-    config["optimizer"]["params"] |= {
-        "lr": hyperparameters.learning_rate,
-        "weight_decay": hyperparameters.weight_decay,
-        "betas": [0.9, 0.999],
-        "eps": 1e-8,
-    }
+    config["optimizer"]["params"] |= {"lr": hyperparameters.learning_rate, "weight_decay": hyperparameters.weight_decay}
     return config
 
 
