@@ -4,8 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.lat.config import BASE, check_config, step_settings
@@ -18,7 +16,8 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir}; ")
 try:
     check_config(config, Path(workflow.basedir))
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    # One line for the user, instead of a traceback through the rules.
+    raise SystemExit(str(error)) from None
 
 
 def any_of(names):
