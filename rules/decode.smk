@@ -28,7 +28,7 @@ rule decode:
             }
         ),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
-        unfinished="results/decode/unfinished/{base_model}/{benchmark}/{system}",
+        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{system}",
     message:
         "Decode: {wildcards.system} of {wildcards.base_model} on {wildcards.benchmark}"
     shell:

@@ -26,7 +26,7 @@ rule finetune:
         launcher=lambda wildcards: launcher(wildcards.base_model),
         settings=lambda wildcards: training_flags("finetune", wildcards),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
-        checkpoints="results/finetune/checkpoints/{base_model}/{benchmark}/{model}",
+        checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{model}",
     message:
         "Stage 1: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:

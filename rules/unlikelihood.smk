@@ -28,7 +28,7 @@ rule unlikelihood:
         launcher=lambda wildcards: launcher(wildcards.base_model),
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
-        checkpoints="results/unlikelihood/checkpoints/{base_model}/{benchmark}/{model}",
+        checkpoints="results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{model}",
     message:
         "Stage 2: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:

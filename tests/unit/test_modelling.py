@@ -1,9 +1,10 @@
-"""One forward over response positions equals the plain way: two padded forwards, full logits, fp64."""
+"""One packed forward over response positions equals the plain way: a forward a sequence, full logits, fp64."""
 
+import pytest
 import torch
 
 from tests.conftest import VOCABULARY
-from workflow_scripts.lat.modelling import ResponseLoss
+from workflow_scripts.lat.modelling import IGNORED, ResponseLoss, Sequence, pack
 from workflow_scripts.lat.training import Sample, to_tensors
 
 
@@ -38,12 +39,15 @@ def gradients(model, loss):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
-def test_loss_and_every_gradient_equal_the_plain_version(model):
+@pytest.mark.parametrize("single_row", [False, True])
+def test_loss_and_every_gradient_equal_the_plain_version(model, single_row):
     data, alpha = samples(), 0.3
     expected = plain_loss(model.double(), data, alpha)
     expected_gradients = gradients(model, expected)
 
-    likelihood, unlikelihood = ResponseLoss(model.float())(**to_tensors(data, pad=2, device=torch.device("cpu")))
+    likelihood, unlikelihood = ResponseLoss(model.float())(
+        **to_tensors(data, pad=2, single_row=single_row, device=torch.device("cpu"))
+    )
     found = (likelihood + alpha * unlikelihood) / sum(len(sample.response) for sample in data)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
     for name, gradient in gradients(model, found).items():
@@ -60,17 +64,21 @@ def test_loss_and_every_gradient_equal_the_plain_version(model):
 def test_the_head_sees_response_positions_only(llama, monkeypatch):
     seen = []
     head = llama.get_output_embeddings()
-    monkeypatch.setattr(
-        head, "forward", lambda hidden, forward=head.forward: (seen.append(len(hidden)), forward(hidden))[1]
-    )
+    plain = head.forward
+    monkeypatch.setattr(head, "forward", lambda hidden: (seen.append(len(hidden)), plain(hidden))[1])
     data = samples()
-    ResponseLoss(llama)(**to_tensors(data, pad=2, device=torch.device("cpu")))
+    ResponseLoss(llama)(**to_tensors(data, pad=2, single_row=False, device=torch.device("cpu")))
     assert seen == [2 * sum(len(sample.response) for sample in data)]
 
 
-def test_padding_leaves_the_loss_unchanged(model):
-    data = samples()
-    together = ResponseLoss(model)(**to_tensors(data, pad=2, device=torch.device("cpu")))
-    apart = [ResponseLoss(model)(**to_tensors([sample], pad=2, device=torch.device("cpu"))) for sample in data]
-    for number in range(2):
-        torch.testing.assert_close(together[number], sum(losses[number] for losses in apart), rtol=1e-5, atol=1e-6)
+def test_packing_keeps_every_token_once_and_leaves_little_padding():
+    sequences = [Sequence([3] * (1 + n % 7), [4] * (1 + n % 5), conflicting=n % 2 == 1) for n in range(40)]
+    tensors = pack(sequences, pad=2, single_row=False)
+    assert tensors["input_ids"].shape[1] == max(map(len, sequences))
+    assert (tensors["input_ids"] == 3).sum() == sum(len(sequence.prompt) for sequence in sequences)
+    assert (tensors["labels"] != IGNORED).sum() == sum(len(sequence.response) for sequence in sequences)
+    conflicting = sum(len(sequence.response) for sequence in sequences if sequence.conflicting)
+    assert tensors["conflicting"].sum() == conflicting
+    starts = ((tensors["position_ids"] == 0) & (tensors["input_ids"] != 2)).sum()
+    assert starts == len(sequences)
+    assert (tensors["input_ids"] == 2).float().mean() < 0.15

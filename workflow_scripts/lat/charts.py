@@ -81,6 +81,6 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_xlabel("step")
         axis.set_ylabel("loss (nats a token)")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * log.likelihood_loss.max())
         axis.legend(frameon=False)
     return figure

@@ -1,14 +1,20 @@
 """Loading models and tokenisers, and the one forward pass training needs: log p of response tokens."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from .files import InputError
 from .losses import token_log_probabilities, unlikelihood
+
+# Loading takes seconds and says so in carriage returns, which make a log unreadable.
+transformers_logging.disable_progress_bar()
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 IGNORED = -100
@@ -48,31 +54,72 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, response: str) -> list[i
     return [*tokenizer(response, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
-def pad_batch(rows: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Tensor]:
-    """Right-padded tensors of (prompt ids, response ids) rows.
+@dataclass(frozen=True)
+class Sequence:
+    """Prompt and response as token ids; `conflicting` if its response counts as unlikelihood."""
+
+    prompt: list[int]
+    response: list[int]
+    conflicting: bool = False
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.response)
+
+
+def pack(sequences: Iterable[Sequence], pad: int, single_row: bool) -> dict[str, Tensor]:
+    """Tensors in which sequences follow one another in rows, so that hardly a token is padding.
+
+    Position ids start at 0 with each sequence, by which the model keeps them from attending to one another. The free
+    end of a row is filled with a sequence of padding.
+
+    Args:
+        sequences: each with at least one prompt token, which predicts the first response token.
+        pad: id of the padding token.
+        single_row: pack everything into one row, as flash attention needs it, instead of into rows as long as the
+            longest sequence, where attention, which costs the square of a row, is cheapest.
 
     Returns:
-        `input_ids`, `attention_mask` and `labels`, int64 [rows, longest]; labels stand where their token does and are
-        -100 outside the response.
+        `input_ids`, `position_ids`, `labels` (-100 outside responses), int64, and `conflicting`, bool, which is True
+        where a label belongs to a conflicting sequence; all [rows, row length].
     """
-    longest = max(len(prompt) + len(response) for prompt, response in rows)
-    input_ids = torch.full((len(rows), longest), pad)
-    labels = torch.full((len(rows), longest), IGNORED)
-    attention_mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for row, (prompt, response) in enumerate(rows):
-        end = len(prompt) + len(response)
-        input_ids[row, :end] = torch.tensor(prompt + response)
-        labels[row, len(prompt) : end] = torch.tensor(response)
-        attention_mask[row, :end] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    longest_first = sorted(sequences, key=len, reverse=True)
+    capacity = sum(map(len, longest_first)) if single_row else len(longest_first[0])
+    rows: list[list[Sequence]] = []
+    free: list[int] = []
+    for sequence in longest_first:
+        row = next((number for number, room in enumerate(free) if room >= len(sequence)), len(rows))
+        if row == len(rows):
+            rows.append([])
+            free.append(capacity)
+        rows[row].append(sequence)
+        free[row] -= len(sequence)
+    length = capacity - min(free)
+    shape = (len(rows), length)
+    tensors = {
+        "input_ids": torch.full(shape, pad),
+        "position_ids": torch.zeros(shape, dtype=torch.long),
+        "labels": torch.full(shape, IGNORED),
+        "conflicting": torch.zeros(shape, dtype=torch.bool),
+    }
+    for number, members in enumerate(rows):
+        start = 0
+        for sequence in members:
+            middle, end = start + len(sequence.prompt), start + len(sequence)
+            tensors["input_ids"][number, start:end] = torch.tensor(sequence.prompt + sequence.response)
+            tensors["position_ids"][number, start:end] = torch.arange(end - start)
+            tensors["labels"][number, middle:end] = torch.tensor(sequence.response)
+            tensors["conflicting"][number, middle:end] = sequence.conflicting
+            start = end
+        tensors["position_ids"][number, start:] = torch.arange(length - start)
+    return tensors
 
 
 class ResponseLoss(nn.Module):
-    """Sums of the two losses over one padded batch of tuned and conflicting rows, in a single forward.
+    """Sums of the two losses over one batch of packed sequences, conflicting ones included, in a single forward.
 
     It wraps the model so that everything, the language-model head included, runs inside the training engine's own
     forward: under ZeRO-3 a head applied outside would see an empty weight. The head is applied to positions that
-    predict a response token only; logits of prompt and padding positions are never computed.
+    predict a response token only; logits of prompts are never computed.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -80,28 +127,21 @@ class ResponseLoss(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, conflicting: Tensor
+        self, input_ids: Tensor, position_ids: Tensor, labels: Tensor, conflicting: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Sums of -log p over the rows, and of -log(1 - p) over the conflicting rows.
-
-        Args:
-            input_ids: int64 [rows, length].
-            attention_mask: int64 [rows, length], 0 on padding.
-            labels: int64 [rows, length], -100 outside the response.
-            conflicting: bool [rows], True for rows that count as unlikelihood, False for likelihood.
+        """Sums of -log p over likelihood labels, and of -log(1 - p) over conflicting ones; see `pack` for the inputs.
 
         Returns:
             Two fp32 scalars: likelihood loss and unlikelihood loss, summed over response tokens.
         """
-        hidden = self.model.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        # No attention mask: the library builds the packed one, sliding windows included, from the position ids.
+        hidden = self.model.base_model(
+            input_ids=input_ids, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
         predicts = labels[:, 1:] != IGNORED
         log_p = token_log_probabilities(self.logits(hidden[:, :-1][predicts]), labels[:, 1:][predicts])
-        unlikely = conflicting.unsqueeze(1).expand_as(predicts)[predicts]
-        zero = log_p.new_zeros(())
-        likelihood_loss = -torch.where(unlikely, zero, log_p).sum()
-        if not conflicting.any():
-            return likelihood_loss, zero
-        return likelihood_loss, unlikelihood(log_p[unlikely]).sum()
+        unlikely = conflicting[:, 1:][predicts]
+        return -log_p[~unlikely].sum(), unlikelihood(log_p[unlikely]).sum()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Head outputs [tokens, vocabulary] for hidden states [tokens, hidden], soft-capped where the model does so."""

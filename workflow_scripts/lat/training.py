@@ -1,8 +1,8 @@
 """The training loop of both stages, on DeepSpeed: the same code for one CPU process and for many GPUs.
 
 The unit is the *global batch*: its samples are drawn from one seeded order, its two token counts normalise the loss,
-and how it is cut into micro-batches and dealt to processes changes speed and memory, not the value. Micro-batches hold
-samples of similar length, which leaves little padding.
+and how it is cut into micro-batches and dealt to processes changes speed and memory, not the value. The sequences of a
+micro-batch are packed, which leaves hardly a padding token.
 """
 
 import argparse
@@ -25,7 +25,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_cosine_schedule_with_warmup, set_seed
 
 from .files import InputError, atomic_write, read_jsonl, read_text, write_table
-from .modelling import ResponseLoss, encode_prompt, encode_response, load_model, load_tokenizer, pad_batch
+from .modelling import ResponseLoss, encode_prompt, encode_response, load_model, load_tokenizer, pack
+from .modelling import Sequence as TokenSequence
 from .runtime import Progress, log
 
 STEP_COLUMNS = (
@@ -178,13 +179,15 @@ def micro_batches(
     return [[samples[index] for index in piece] for piece in pieces[rank::world]]
 
 
-def to_tensors(micro_batch: Sequence[Sample], pad: int, device: torch.device) -> dict[str, Tensor]:
-    """Inputs of `ResponseLoss`: the samples, then their conflicts, as rows of one padded batch."""
-    rows = [(sample.prompt, sample.response) for sample in micro_batch]
-    conflicts = [(sample.conflict, sample.response) for sample in micro_batch if sample.conflict is not None]
-    tensors = pad_batch(rows + conflicts, pad)
-    tensors["conflicting"] = torch.tensor([False] * len(rows) + [True] * len(conflicts))
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
+def to_tensors(micro_batch: Sequence[Sample], pad: int, single_row: bool, device: torch.device) -> dict[str, Tensor]:
+    """Inputs of `ResponseLoss`: the samples and, in stage 2, their conflicts, packed together."""
+    sequences = [TokenSequence(sample.prompt, sample.response) for sample in micro_batch]
+    sequences += [
+        TokenSequence(sample.conflict, sample.response, conflicting=True)
+        for sample in micro_batch
+        if sample.conflict is not None
+    ]
+    return {name: tensor.to(device) for name, tensor in pack(sequences, pad, single_row).items()}
 
 
 def engine_config(path: Path, hyperparameters: Hyperparameters, world: int) -> dict[str, Any]:
@@ -255,6 +258,8 @@ def train(
 
     model.train()
     pad = tokenizer.pad_token_id
+    # Flash attention tells packed sequences apart in a single row only.
+    single_row = "flash" in model.config._attn_implementation
     progress = Progress(steps - len(rows), "steps")
     for step, batch in enumerate(
         global_batches(len(samples), hyperparameters.batch_size, steps, hyperparameters.seed), 1
@@ -268,7 +273,7 @@ def train(
         cut = micro_batches(batch, samples, hyperparameters.micro_batch_size, rank, world)
         for number, micro_batch in enumerate(cut, 1):
             engine.set_gradient_accumulation_boundary(number == len(cut))
-            likelihood_loss, unlikelihood_loss = engine(**to_tensors(micro_batch, pad, engine.device))
+            likelihood_loss, unlikelihood_loss = engine(**to_tensors(micro_batch, pad, single_row, engine.device))
             loss = (likelihood_loss + hyperparameters.alpha * unlikelihood_loss) / response_tokens
             # The engine averages gradients over processes; this loss is already a share of the global mean.
             engine.backward(loss * world, scale_wrt_gas=False)
