@@ -36,7 +36,7 @@ $(VENV)/.installed: envs/main.txt
 lock:
 	python3 -m venv --clear .cache/lock
 	.cache/lock/bin/pip install --quiet --requirement envs/main.in
-	.cache/lock/bin/pip list --format freeze --exclude pip --exclude setuptools > envs/main.txt
+	.cache/lock/bin/pip list --format freeze --exclude pip --exclude setuptools | sed 's/+cpu//' > envs/main.txt
 	python3 envs/conda.py envs/main.txt > envs/main.yaml
 
 clean:

@@ -170,10 +170,10 @@ def micro_batches(
     length as its peers.
 
     Raises:
-        InputError: there are more processes than samples.
+        InputError: the samples cannot be shared evenly, which would leave a process without work in some round.
     """
-    if len(batch) < world:
-        raise InputError(f"batch_size {len(batch)} is smaller than the {world} processes; raise it or use fewer")
+    if len(batch) % world:
+        raise InputError(f"batch_size {len(batch)} is not a multiple of the {world} processes; change one of them")
     by_length = sorted(batch, key=lambda index: (len(samples[index]), index))
     pieces = np.array_split(by_length, math.ceil(len(batch) / (size * world)) * world)
     return [[samples[index] for index in piece] for piece in pieces[rank::world]]

@@ -1,0 +1,108 @@
+"""The order of samples, how a global batch is cut, and what is refused before training starts."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.conftest import ROOT
+from workflow_scripts.lat.files import InputError, write_jsonl
+from workflow_scripts.lat.tokenizing import train_tokenizer
+from workflow_scripts.lat.training import (
+    Hyperparameters,
+    Sample,
+    engine_config,
+    global_batches,
+    micro_batches,
+    read_samples,
+    step_count,
+)
+
+HYPERPARAMETERS = Hyperparameters(
+    learning_rate=1e-3,
+    warmup_ratio=0.03,
+    weight_decay=0.0,
+    batch_size=8,
+    micro_batch_size=2,
+    epochs=2,
+    steps=0,
+    max_length=32,
+    alpha=0.0,
+    dtype="fp32",
+    gradient_checkpointing=False,
+    seed=1,
+)
+SAMPLES = [Sample([3] * (1 + n % 5), [4] * (1 + n % 3)) for n in range(20)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["the quick brown fox jumps over the lazy dog"] * 5, 300)
+
+
+def test_every_epoch_holds_every_sample_once():
+    batches = list(global_batches(20, 8, 5, seed=1))
+    assert [len(batch) for batch in batches] == [8] * 5
+    stream = [index for batch in batches for index in batch]
+    assert sorted(stream[:20]) == sorted(stream[20:]) == list(range(20))
+    assert stream[:20] != stream[20:]
+
+
+def test_the_seed_decides_the_order():
+    assert list(global_batches(20, 8, 3, seed=1)) == list(global_batches(20, 8, 3, seed=1))
+    assert list(global_batches(20, 8, 3, seed=1)) != list(global_batches(20, 8, 3, seed=2))
+
+
+def test_steps_are_given_or_follow_from_the_epochs():
+    assert step_count(HYPERPARAMETERS, 20) == 5
+    assert step_count(Hyperparameters(**vars(HYPERPARAMETERS) | {"steps": 3}), 20) == 3
+
+
+@pytest.mark.parametrize(("size", "world"), [(2, 1), (4, 2), (5, 2), (8, 1), (1, 4), (100, 2)])
+def test_processes_share_a_batch_without_gap_or_overlap(size, world):
+    batch = list(range(12))
+    shares = [micro_batches(batch, SAMPLES, size, rank, world) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1  # collective operations need the same count
+    assert all(0 < len(micro_batch) <= size for share in shares for micro_batch in share)
+    dealt = Counter(id(sample) for share in shares for micro_batch in share for sample in micro_batch)
+    assert dealt == Counter(id(SAMPLES[index]) for index in batch)
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_one_clear_error():
+    with pytest.raises(InputError, match="batch_size 2 is not a multiple of the 4 processes"):
+        micro_batches([0, 1], SAMPLES, 1, 0, 4)
+
+
+def test_samples_are_encoded_with_an_end_token_and_long_ones_left_out(tokenizer, tmp_path):
+    path = tmp_path / "samples.jsonl"
+    write_jsonl(path, [{"prompt": "the fox", "response": "dog"}, {"prompt": "the fox " * 40, "response": "dog"}])
+    (sample,) = read_samples(path, tokenizer, 32)
+    assert sample.prompt[0] == tokenizer.bos_token_id
+    assert sample.response[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(sample.prompt[1:]) + tokenizer.decode(sample.response[:-1]) == "the foxdog"
+
+
+def test_unusable_samples_are_one_clear_error(tokenizer, tmp_path):
+    path = tmp_path / "samples.jsonl"
+    write_jsonl(path, [{"prompt": "the fox " * 40, "response": "dog"}])
+    with pytest.raises(InputError, match="none of its 1 samples fits in 32 tokens; raise max_length"):
+        read_samples(path, tokenizer, 32)
+    write_jsonl(path, [{"prompt": "the fox"}])
+    with pytest.raises(InputError, match="a sample has no 'response'"):
+        read_samples(path, tokenizer, 32)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "deepspeed").glob("*.json")), ids=lambda path: path.name)
+def test_engine_configurations_are_filled_in(path):
+    config = engine_config(path, HYPERPARAMETERS, world=2)
+    assert config["train_batch_size"] == 8
+    assert config["gradient_accumulation_steps"] == 2
+    assert config["optimizer"]["params"]["lr"] == 1e-3
+    assert config["bf16"] == {"enabled": False}
+
+
+def test_a_broken_engine_configuration_is_one_clear_error(tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps({})[:1])
+    with pytest.raises(InputError, match=r"broken\.json: not JSON at line 1"):
+        engine_config(path, HYPERPARAMETERS, world=1)
