@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: demo test check report lock clean
 
 demo: $(VENV)/.installed
-	snakemake --cores all
+	snakemake --cores all --rerun-incomplete
 
 test: $(VENV)/.installed
 	pytest
@@ -36,7 +36,7 @@ $(VENV)/.installed: envs/main.txt
 lock:
 	python3 -m venv --clear .cache/lock
 	.cache/lock/bin/pip install --quiet --requirement envs/main.in
-	.cache/lock/bin/pip list --format freeze --exclude pip --exclude setuptools | sed 's/+cpu//' > envs/main.txt
+	.cache/lock/bin/pip list --format freeze --exclude pip | sed 's/+cpu//' > envs/main.txt
 	python3 envs/conda.py envs/main.txt > envs/main.yaml
 
 clean:

@@ -139,7 +139,17 @@ def decode_settings(wildcards):
     """How a system decodes: the step's settings, and the system's own beam."""
     settings = step_settings(config, "decode", wildcards.base_model, wildcards.benchmark, BASE)
     system = config["systems"][wildcards.system]
-    return settings | ({"beam": system["beam"]} if "beam" in system else {})
+    own = {"beam": system["beam"]} if "beam" in system else {}
+    if "contrasts" in system:
+        own["engine"] = "transformers"  # no other engine exposes the probabilities contrasts are taken on
+    return settings | own
+
+
+def system_conversion(wildcards):
+    """The converted model of a system, where its engine needs one."""
+    if decode_settings(wildcards)["engine"] != "ctranslate2":
+        return []
+    return f"results/convert/{{base_model}}/{{benchmark}}/{config['systems'][wildcards.system]['model']}"
 
 
 def template_flags(base_model, model):

@@ -4,6 +4,7 @@
 rule decode:
     input:
         model=system_model,
+        converted=system_conversion,
         prompts="results/prompts/{base_model}/{benchmark}/test/{system}",
     output:
         directory("results/decode/{base_model}/{benchmark}/{system}"),
@@ -19,6 +20,7 @@ rule decode:
         runtime=8 * 60,
         gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:
+        converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions=lambda wildcards: directions(wildcards.benchmark),
         settings=lambda wildcards: flags(
             {key: value for key, value in decode_settings(wildcards).items() if key != "threads"}
@@ -33,5 +35,5 @@ rule decode:
         "Decode: {wildcards.system} of {wildcards.base_model} on {wildcards.benchmark}"
     shell:
         "python -m workflow_scripts.decode --model {input.model} --prompts {input.prompts} --output {output}"
-        " --unfinished {params.unfinished} --threads {threads} {params.settings} --directions {params.directions}"
+        " --unfinished {params.unfinished} {params.converted} --threads {threads} {params.settings} --directions {params.directions}"
         " 2>&1 | tee {log:q}"

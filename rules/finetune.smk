@@ -15,6 +15,8 @@ rule finetune:
         "results/finetune/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["finetune"]),
+    # The longest way through the graph leads through here.
+    priority: 2
     conda:
         "../envs/main.yaml"
     threads: lambda wildcards: model_settings("finetune", wildcards)["threads"]

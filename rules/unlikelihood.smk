@@ -17,6 +17,8 @@ rule unlikelihood:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
+    # The longest way through the graph leads through here.
+    priority: 3
     conda:
         "../envs/main.yaml"
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"]

@@ -10,8 +10,9 @@ import shutil
 from pathlib import Path
 
 import torch
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from .lat.decoding import Request, Settings, decode
+from .lat.decoding import CTranslate2Engine, Engine, Request, Settings, TransformersEngine, context_window, decode
 from .lat.files import read_jsonl, write_lines, write_table
 from .lat.modelling import DTYPES, load_model, load_tokenizer
 from .lat.runtime import Progress, log, run_step
@@ -21,10 +22,12 @@ def main() -> None:
     """Parse the flags, decode what is not there yet, assemble the output folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--converted", type=Path, help="its CTranslate2 conversion, for that engine")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of <direction>.jsonl")
     parser.add_argument("--directions", nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
     parser.add_argument("--unfinished", type=Path, required=True, help="where directions wait until all are done")
+    parser.add_argument("--engine", choices=("transformers", "ctranslate2"), default="transformers")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
     parser.add_argument("--batch-tokens", type=int, required=True, help="bound on rows x tokens of a batch")
@@ -50,16 +53,16 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
     parts = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in inputs]
     weights = sorted(path for path in arguments.model.iterdir() if path.is_file())
     parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights]
-    parts.append(json.dumps([settings.__dict__, arguments.dtype, arguments.attention], sort_keys=True))
+    parts.append(
+        json.dumps([settings.__dict__, arguments.engine, arguments.dtype, arguments.attention], sort_keys=True)
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting: list[str], finished: Path) -> None:
     """Decode `waiting` directions, each into a text file and, last, its counts."""
     tokenizer = load_tokenizer(arguments.model)
-    model = load_model(arguments.model, arguments.dtype, arguments.attention).eval()
-    if torch.cuda.is_available():
-        model = model.to("cuda")
+    engine = load_engine(arguments, tokenizer)
     rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
     progress = Progress(sum(map(len, rows.values())), "lines")
     for direction in waiting:
@@ -68,7 +71,7 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
             for row in rows[direction]
         ]
         language = rows[direction][0]["prompt_language"] if rows[direction] else "en"
-        hypotheses = decode(model, tokenizer, requests, settings, language, progress)
+        hypotheses = decode(engine, tokenizer, requests, settings, language, progress)
         write_lines(finished / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
         counts = {
             "direction": direction,
@@ -78,6 +81,15 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         }
         write_table(finished / f"{direction}.counts.tsv", [counts], list(counts))
         log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
+
+
+def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
+    """The engine asked for, on a GPU where there is one."""
+    if arguments.engine == "ctranslate2":
+        window = context_window(AutoConfig.from_pretrained(arguments.model))
+        return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.dtype, arguments.threads)
+    model = load_model(arguments.model, arguments.dtype, arguments.attention)
+    return TransformersEngine(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 
 
 def assemble(finished: Path, directions: list[str], output: Path) -> None:

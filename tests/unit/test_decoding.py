@@ -5,7 +5,16 @@ import torch
 
 from tests.conftest import VOCABULARY
 from workflow_scripts.lat import decoding
-from workflow_scripts.lat.decoding import Request, Settings, beam_search, contrastive_choice, contrastive_search, decode
+from workflow_scripts.lat.decoding import (
+    CTranslate2Engine,
+    Request,
+    Settings,
+    TransformersEngine,
+    beam_search,
+    contrastive_choice,
+    contrastive_search,
+    decode,
+)
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.tokenizing import train_tokenizer
 
@@ -93,11 +102,11 @@ def small_model(tokenizer):
 
 
 def test_results_come_back_in_input_order_whatever_the_batches(tokenizer):
-    model = small_model(tokenizer)
+    engine = TransformersEngine(small_model(tokenizer), tokenizer)
     requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
     texts = []
     for batch_tokens in (1, 60, 10_000):
-        texts.append([h.text for h in decode(model, tokenizer, requests, Settings(2, 5, batch_tokens), "en")])
+        texts.append([h.text for h in decode(engine, tokenizer, requests, Settings(2, 5, batch_tokens), "en")])
     assert texts[0] == texts[1] == texts[2]
     assert all("\n" not in text for text in texts[0])
 
@@ -114,9 +123,27 @@ def test_batches_stay_under_the_token_budget_longest_first():
 
 def test_a_prompt_as_long_as_the_window_is_one_clear_error(tokenizer):
     with pytest.raises(InputError, match=r"line 2: a prompt of .* window of 64"):
-        decode(small_model(tokenizer), tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
+        engine = TransformersEngine(small_model(tokenizer), tokenizer)
+        decode(engine, tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
 
 
 def test_the_next_header_ends_a_response():
     assert decoding._until_mark("Hallo.\n\n### Instruction:\nmore", ["\n\n###"]) == ("Hallo.", True)
     assert decoding._until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
+
+
+def test_ctranslate2_gives_the_same_text(tokenizer, tmp_path):
+    from ctranslate2.converters import TransformersConverter
+
+    torch.manual_seed(0)
+    model = small_model(tokenizer)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    TransformersConverter(str(tmp_path / "model")).convert(str(tmp_path / "converted"))
+    requests = [request("a b c d e f g h i j k l m n"[: 1 + 2 * (n % 14)]) for n in range(30)]
+    settings = Settings(4, 12, 600)
+    reference = decode(TransformersEngine(model, tokenizer), tokenizer, requests, settings, "en")
+    engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 64, "fp32", threads=1)
+    assert decode(engine, tokenizer, requests, settings, "en") == reference
+    with pytest.raises(InputError, match="engine: transformers"):
+        decode(engine, tokenizer, [Request("a", (("b", -0.5),))], settings, "en")

@@ -108,7 +108,7 @@ def test_nothing_to_do_the_second_time(finished):
     [
         (
             {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}},
-            {"unlikelihood": 1, "decode": 1, "detect": 1, "score": 1, "tables": 1, "figures": 1},
+            {"unlikelihood": 1, "convert": 1, "decode": 1, "detect": 1, "score": 1, "tables": 1, "figures": 1},
         ),
         (
             # all but C_src+lang, which is greedy

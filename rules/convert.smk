@@ -1,0 +1,22 @@
+# A model in the format of the decoding engine, once for all systems that use it.
+
+
+rule convert:
+    input:
+        model=lambda wildcards: model_folder(wildcards.base_model, wildcards.benchmark, wildcards.model),
+    output:
+        directory("results/convert/{base_model}/{benchmark}/{model}"),
+    log:
+        "results/convert/logs/{base_model}-{benchmark}-{model}.log",
+    wildcard_constraints:
+        model=any_of([BASE, *config["models"]]),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Convert: {wildcards.model} of {wildcards.base_model} for CTranslate2"
+    shell:
+        "python -m workflow_scripts.convert --model {input.model} --output {output} 2>&1 | tee {log:q}"

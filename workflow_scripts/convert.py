@@ -1,0 +1,27 @@
+"""Convert a model for CTranslate2, once for all systems that decode with it."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from ctranslate2.converters import TransformersConverter
+
+from .lat.runtime import log, run_step
+
+
+def main() -> None:
+    """Parse the flags and convert; the folder appears only once it is complete."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder of a transformers model")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
+    TransformersConverter(str(arguments.model), low_cpu_mem_usage=True).convert(str(partial), force=True)
+    shutil.rmtree(arguments.output, ignore_errors=True)
+    partial.rename(arguments.output)
+    log.info("%s: %.0f MB", arguments.output, sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6)
+
+
+if __name__ == "__main__":
+    run_step(main)
