@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: demo test check report lock clean
 
 demo: $(VENV)/.installed
-	snakemake --cores all --rerun-incomplete
+	snakemake --cores all
 
 test: $(VENV)/.installed
 	pytest

@@ -20,8 +20,9 @@ rule build_base_model:
         "../envs/main.yaml"
     threads: lambda wildcards: built(wildcards).get("threads", 1)
     resources:
-        mem_mb=4000,
+        mem_mb=memory,
         runtime=60,
+        gpu=gpus,
     params:
         launcher=lambda wildcards: launcher(wildcards.base_model),
         settings=lambda wildcards: flags(
@@ -33,7 +34,7 @@ rule build_base_model:
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
         " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
-        " --deepspeed-config {input.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+        " --deepspeed-config {input.deepspeed_config:q} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
 
 
 localrules:
@@ -53,7 +54,12 @@ rule fetch_base_model:
     threads: 1
     params:
         origin=lambda wildcards: flags(
-            {key: base_model_config(wildcards.base_model).get(key) for key in ("hub", "path", "revision")}
+            {key: base_model_config(wildcards.base_model).get(key) for key in ("hub", "revision")}
+            | {
+                key: from_repository(value)
+                for key, value in base_model_config(wildcards.base_model).items()
+                if key == "path"
+            }
         ),
     message:
         "Base model: fetching {wildcards.base_model}"

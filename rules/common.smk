@@ -1,6 +1,7 @@
 # Config access, wildcard constraints and input functions: the only place with Python logic in the rules.
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from workflow_scripts.lat.sources import read_sources
 ALLOCATOR = (
     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 )
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir} {ALLOCATOR}; ")
+# Snakemake exports a rule's threads to the numeric libraries; the tokenizers' pool has a variable of its own.
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))} {ALLOCATOR}"
+    " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
+)
 
 try:
     check_config(config, Path(workflow.basedir))
@@ -80,7 +85,7 @@ def flags(values):
         words.append(f"--{name.replace('_', '-')}")
         if value is not True:
             words += map(str, value) if isinstance(value, list) else [str(value)]
-    return " ".join(words)
+    return " ".join(map(shlex.quote, words))
 
 
 def model_settings(step, wildcards):
@@ -105,9 +110,19 @@ def launcher(base_model):
     return f"torchrun --standalone --nproc-per-node {processes} --module"
 
 
+def from_repository(path):
+    """A path of the config, relative ones starting from the repository as the config check takes them."""
+    return str(Path(workflow.basedir, path))
+
+
 def deepspeed_config(wildcards):
     """The DeepSpeed file of a base model."""
-    return f"{workflow.basedir}/{base_model_config(wildcards.base_model)['deepspeed']}"
+    return from_repository(base_model_config(wildcards.base_model)["deepspeed"])
+
+
+def memory(wildcards):
+    """Memory of a job that loads this base model, in MB."""
+    return base_model_config(wildcards.base_model).get("mem_mb", 4000)
 
 
 def gpus(wildcards):
@@ -193,7 +208,7 @@ def every_steps_log():
     logs = {}
     for entry in config["experiments"]:
         base_model, benchmark = entry["base_model"], entry["benchmark"]
-        if "build" in base_model_config(base_model):
+        if base_model_config(base_model).get("build", {}).get("epochs"):
             logs[f"results/base_model/{base_model}/steps.tsv"] = f"{base_model}: language model"
         for system in entry["systems"]:
             model = config["systems"][system]["model"]

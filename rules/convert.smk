@@ -8,13 +8,15 @@ rule convert:
         directory("results/convert/{base_model}/{benchmark}/{model}"),
     log:
         "results/convert/logs/{base_model}-{benchmark}-{model}.log",
+    benchmark:
+        "results/convert/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of([BASE, *config["models"]]),
     conda:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory,
         runtime=60,
     message:
         "Convert: {wildcards.model} of {wildcards.base_model} for CTranslate2"

@@ -16,7 +16,7 @@ rule decode:
         "../envs/main.yaml"
     threads: lambda wildcards: decode_settings(wildcards)["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=memory,
         runtime=8 * 60,
         gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:

@@ -28,7 +28,7 @@ rule figures:
         mem_mb=1000,
         runtime=20,
     params:
-        titles=[title for title in every_steps_log().values()],
+        titles=list(every_steps_log().values()),
     message:
         "Figures: off-target ratio and BLEU, loss curves"
     shell:

@@ -19,12 +19,13 @@ rule finetune:
     priority: 2
     conda:
         "../envs/main.yaml"
-    threads: lambda wildcards: model_settings("finetune", wildcards)["threads"]
+    threads: lambda wildcards: model_settings("finetune", wildcards)["threads"] * max(1, gpus(wildcards))
     resources:
-        mem_mb=4000,
+        mem_mb=memory,
         runtime=24 * 60,
         gpu=gpus,
     params:
+        threads=lambda wildcards: model_settings("finetune", wildcards)["threads"],
         launcher=lambda wildcards: launcher(wildcards.base_model),
         settings=lambda wildcards: training_flags("finetune", wildcards),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
@@ -34,4 +35,4 @@ rule finetune:
     shell:
         "{params.launcher} workflow_scripts.finetune --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
-        " --deepspeed-config {input.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+        " --deepspeed-config {input.deepspeed_config:q} --threads {params.threads} {params.settings} 2>&1 | tee {log:q}"

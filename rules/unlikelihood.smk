@@ -21,12 +21,13 @@ rule unlikelihood:
     priority: 3
     conda:
         "../envs/main.yaml"
-    threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"]
+    threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * max(1, gpus(wildcards))
     resources:
-        mem_mb=4000,
+        mem_mb=memory,
         runtime=4 * 60,
         gpu=gpus,
     params:
+        threads=lambda wildcards: model_settings("unlikelihood", wildcards)["threads"],
         launcher=lambda wildcards: launcher(wildcards.base_model),
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
@@ -36,4 +37,4 @@ rule unlikelihood:
     shell:
         "{params.launcher} workflow_scripts.unlikelihood --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
-        " --deepspeed-config {input.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+        " --deepspeed-config {input.deepspeed_config:q} --threads {params.threads} {params.settings} 2>&1 | tee {log:q}"

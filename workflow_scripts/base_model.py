@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .lat.files import InputError, read_jsonl
+from .lat.files import InputError, read_jsonl, write_table
 from .lat.runtime import log, run_step
 
 
@@ -61,7 +61,15 @@ def run_build(arguments: argparse.Namespace) -> None:
     from .lat.modelling import encode_prompt, encode_response
     from .lat.prompting import template_pieces
     from .lat.tokenizing import train_tokenizer
-    from .lat.training import STEP_COLUMNS, Hyperparameters, Sample, save_model, start_processes, train, write_table
+    from .lat.training import (
+        STEP_COLUMNS,
+        Hyperparameters,
+        Sample,
+        end_processes,
+        save_model,
+        start_processes,
+        train,
+    )
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -89,8 +97,8 @@ def run_build(arguments: argparse.Namespace) -> None:
     start = encode_prompt(tokenizer, "")
     samples = [Sample(start, encode_response(tokenizer, text)) for text in texts]
     rows: list[dict[str, Any]] = []
+    start_processes()
     if arguments.epochs:
-        start_processes()
         hyperparameters = Hyperparameters(
             learning_rate=arguments.learning_rate,
             warmup_ratio=arguments.warmup_ratio,
@@ -105,14 +113,12 @@ def run_build(arguments: argparse.Namespace) -> None:
             gradient_checkpointing=False,
             seed=arguments.seed,
         )
-        model, rows = train(
-            model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, arguments.output / ".checkpoints"
-        )
+        model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config)
         mean = sum(float(row["loss"]) for row in rows[-20:]) / len(rows[-20:])
         log.info("perplexity of the training text at the end: %.1f a token", math.exp(mean))
-        torch.distributed.destroy_process_group()
     save_model(model, tokenizer, arguments.output)
     write_table(arguments.steps_log, rows, STEP_COLUMNS)
+    end_processes()
 
 
 def run_fetch(arguments: argparse.Namespace) -> None:
@@ -125,12 +131,15 @@ def run_fetch(arguments: argparse.Namespace) -> None:
         return
     from huggingface_hub import snapshot_download
 
+    # Beside the output, which Snakemake deletes before another try: finished files are not downloaded again.
+    unfinished = arguments.output.with_name("unfinished")
     snapshot_download(
         arguments.hub,
         revision=arguments.revision,
-        local_dir=arguments.output,
+        local_dir=unfinished,
         allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
     )
+    unfinished.rename(arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
     log.info("%s: %s", arguments.hub, " ".join(architecture))
 

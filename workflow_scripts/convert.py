@@ -1,11 +1,11 @@
 """Convert a model for CTranslate2, once for all systems that decode with it."""
 
 import argparse
-import shutil
 from pathlib import Path
 
 from ctranslate2.converters import TransformersConverter
 
+from .lat.files import replaced_folder
 from .lat.runtime import log, run_step
 
 
@@ -16,10 +16,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
-    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
-    TransformersConverter(str(arguments.model), low_cpu_mem_usage=True).convert(str(partial), force=True)
-    shutil.rmtree(arguments.output, ignore_errors=True)
-    partial.rename(arguments.output)
+    with replaced_folder(arguments.output) as partial:
+        TransformersConverter(str(arguments.model), low_cpu_mem_usage=True).convert(str(partial), force=True)
     log.info("%s: %.0f MB", arguments.output, sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6)
 
 

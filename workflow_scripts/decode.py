@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from .lat.decoding import CTranslate2Engine, Engine, Request, Settings, TransformersEngine, context_window, decode
-from .lat.files import read_jsonl, write_lines, write_table
+from .lat.files import read_jsonl, read_table, replaced_folder, sha256, write_lines, write_table
 from .lat.modelling import DTYPES, load_model, load_tokenizer
 from .lat.runtime import Progress, log, run_step
 
@@ -50,7 +50,7 @@ def main() -> None:
 def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
     """Names the state of this very run: another model, prompt or setting never reuses its lines."""
     inputs = sorted(arguments.prompts.glob("*.jsonl"))
-    parts = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in inputs]
+    parts = [f"{path.name} {sha256(path)}" for path in inputs]
     weights = sorted(path for path in arguments.model.iterdir() if path.is_file())
     parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights]
     parts.append(
@@ -94,17 +94,12 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
 
 def assemble(finished: Path, directions: list[str], output: Path) -> None:
     """Gather the directions into the output folder, which appears only once it is complete."""
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    counts = []
-    for direction in directions:
-        shutil.copy(finished / f"{direction}.txt", partial)
-        header, line = (finished / f"{direction}.counts.tsv").read_text(encoding="utf-8").splitlines()
-        counts.append(dict(zip(header.split("\t"), line.split("\t"), strict=True)))
-    write_table(partial / "counts.tsv", counts, list(counts[0]))
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
+    with replaced_folder(output) as partial:
+        counts = []
+        for direction in directions:
+            shutil.copy(finished / f"{direction}.txt", partial)
+            counts += read_table(finished / f"{direction}.counts.tsv")
+        write_table(partial / "counts.tsv", counts, list(counts[0]))
 
 
 if __name__ == "__main__":

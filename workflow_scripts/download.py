@@ -1,15 +1,11 @@
 """Step `download`: fetch the sources, extract their catalogues, split them into the files of a benchmark."""
 
 import argparse
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from .lat.catalogues import ENGLISH, read_archive
-from .lat.files import InputError, read_jsonl, write_jsonl, write_lines, write_table
+from .lat.files import InputError, read_jsonl, replaced_folder, write_jsonl, write_lines, write_table
 from .lat.filters import Limits, Sample, run_filters
 from .lat.languages import languages as known_languages
 from .lat.lid import LanguageIdentifier
@@ -42,13 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--languages", nargs="+", required=True, help="language codes, en among them")
     command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
     command.add_argument("--lid", type=Path, required=True, help="fastText language identification model")
-    command.add_argument("--min-words", type=int, default=3, help="words of an English text, at least")
-    command.add_argument("--max-words", type=int, default=40, help="words of any text, at most")
-    command.add_argument("--train-rows", type=int, default=0, help="rows of each direction, at most; 0: no limit")
-    command.add_argument("--test-rows", type=int, default=240, help="rows of the test set")
-    command.add_argument("--test-min-words", type=int, default=8, help="words of an English test sentence, at least")
-    command.add_argument("--demonstrations", type=int, default=5, help="rows held out to be shown in prompts")
-    command.add_argument("--seed", type=int, default=1, help="another seed chooses other rows")
+    command.add_argument("--min-words", type=int, required=True, help="words of an English text, at least")
+    command.add_argument("--max-words", type=int, required=True, help="words of any text, at most")
+    command.add_argument("--train-rows", type=int, required=True, help="rows of each direction, at most; 0: no limit")
+    command.add_argument("--test-rows", type=int, required=True, help="rows of the test set")
+    command.add_argument(
+        "--test-min-words", type=int, required=True, help="words of an English test sentence, at least"
+    )
+    command.add_argument("--demonstrations", type=int, required=True, help="rows held out to be shown in prompts")
+    command.add_argument("--seed", type=int, required=True, help="another seed chooses other rows")
     command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
     command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
     command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
@@ -119,19 +117,6 @@ def check_languages(languages: Sequence[str]) -> None:
 def directions_of(languages: Sequence[str]) -> list[tuple[str, str]]:
     """Every ordered pair of languages."""
     return [(source, target) for source in languages for target in languages if source != target]
-
-
-@contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A temporary neighbour of `folder` to write into; it takes the place of `folder` if nothing is raised."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        partial = Path(temporary) / folder.name
-        partial.mkdir()
-        yield partial
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
 
 
 def write_test(folder: Path, test: Sequence[Sample], languages: Sequence[str]) -> None:

@@ -1,11 +1,10 @@
 """Fill the template: training samples for a model, test prompts for a system."""
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
-from .lat.files import InputError, read_jsonl, read_lines, write_jsonl
+from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl
 from .lat.languages import split_direction
 from .lat.prompting import Template, translation_instruction
 from .lat.runtime import log, run_step
@@ -68,7 +67,9 @@ def test_prompt(
 ) -> dict[str, Any]:
     """The prompt of one test sentence, and its contrasts: the same sentence under other instructions.
 
-    A contrast that asks for the real target language is left out, since it would cancel the real prompt.
+    A contrast that asks for the real target language is left out, since it would cancel the real prompt. Two that ask
+    for the same language (English and the source language, from English) are one with the sum of their weights, by
+    which the formula stays what it is.
     """
     source_language, target_language = split_direction(direction)
 
@@ -77,24 +78,25 @@ def test_prompt(
         return template.render(instruction, source, demonstrations or [], prompt_language)
 
     row: dict[str, Any] = {"prompt": render(target_language)}
-    wrong = [(source_language if target == "source" else target, weight) for target, weight in contrasts or []]
-    row["contrasts"] = [[render(target), weight] for target, weight in wrong if target != target_language]
+    weights: dict[str, float] = {}
+    for target, weight in contrasts or []:
+        language = source_language if target == "source" else target
+        weights[language] = weights.get(language, 0.0) + weight
+    row["contrasts"] = [[render(target), weight] for target, weight in weights.items() if target != target_language]
     return row
 
 
 def write_test_prompts(arguments: argparse.Namespace, template: Template) -> None:
     """One file of prompts a direction; the folder appears only once it is complete."""
     contrasts = [(target, float(weight)) for target, weight in (item.split("=") for item in arguments.contrasts)]
-    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for direction in arguments.directions:
-        demonstrations = read_demonstrations(arguments.demonstrations / f"{direction}.jsonl", arguments.shots)
-        language = split_direction(direction)[1] if arguments.prompt_language == "target" else arguments.prompt_language
-        sources = read_lines(arguments.test / f"{direction}.src.txt")
-        rows = [test_prompt(source, direction, template, language, demonstrations, contrasts) for source in sources]
-        write_jsonl(partial / f"{direction}.jsonl", [row | {"prompt_language": language} for row in rows])
-    shutil.rmtree(arguments.output, ignore_errors=True)
-    partial.rename(arguments.output)
+    with replaced_folder(arguments.output) as partial:
+        for direction in arguments.directions:
+            demonstrations = read_demonstrations(arguments.demonstrations / f"{direction}.jsonl", arguments.shots)
+            target = split_direction(direction)[1]
+            language = target if arguments.prompt_language == "target" else arguments.prompt_language
+            sources = read_lines(arguments.test / f"{direction}.src.txt")
+            rows = [test_prompt(source, direction, template, language, demonstrations, contrasts) for source in sources]
+            write_jsonl(partial / f"{direction}.jsonl", [row | {"prompt_language": language} for row in rows])
     log.info("prompts of %d directions", len(arguments.directions))
 
 

@@ -1,29 +1,16 @@
 """Gather every figure into one long table, and lay out the zero-shot and supervised tables from it."""
 
 import argparse
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
 from .lat.files import atomic_write, read_table, write_table
-from .lat.runtime import log, run_step
+from .lat.runtime import log, run_step, versions
 from .lat.tables import REFERENCE, blocks, to_frame, to_html, to_latex, to_markdown
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
 TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "deepspeed",
-    "snakemake",
-    "sacrebleu",
-    "fasttext-numpy2",
-    "pandas",
-    "numpy",
-)
 
 
 def main() -> None:
@@ -76,16 +63,18 @@ def main() -> None:
     scores = pd.DataFrame(rows).astype({"value": float})
     for supervision, (name, title) in TABLES.items():
         made = blocks(scores, supervision, ("BLEU", "OTR"))
-        texts = {"md": to_markdown(made), "tex": to_latex(made), "html": to_html(made, title)}
+        texts = {"md": to_markdown(made, title), "tex": to_latex(made), "html": to_html(made, title)}
         texts["tsv"] = to_frame(made).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
             with atomic_write(arguments.output / f"{name}.{suffix}") as handle:
                 handle.write(text)
         log.info("%s\n\n%s", title, texts["md"])
 
-    versions = [{"what": "python", "version": platform.python_version()}]
-    versions += [{"what": name, "version": version(name)} for name in LIBRARIES]
-    write_table(arguments.output / "versions.tsv", versions, ("what", "version"))
+    write_table(
+        arguments.output / "versions.tsv",
+        [{"what": name, "version": number} for name, number in versions().items()],
+        ("what", "version"),
+    )
 
 
 def figure_files(score: Path, detect: Path, base_model: str, benchmark: str, system: str) -> list[Path]:

@@ -132,6 +132,16 @@ def test_the_next_header_ends_a_response():
     assert decoding._until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
 
 
+def test_a_models_own_generation_defaults_do_not_leak_into_the_table(tokenizer):
+    model = small_model(tokenizer)
+    expected = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600), "en")
+    model.generation_config.repetition_penalty = 5.0
+    model.generation_config.no_repeat_ngram_size = 1
+    model.generation_config.do_sample = True
+    found = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600), "en")
+    assert found == expected
+
+
 def test_ctranslate2_gives_the_same_text(tokenizer, tmp_path):
     from ctranslate2.converters import TransformersConverter
 

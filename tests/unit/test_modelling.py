@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import VOCABULARY
-from workflow_scripts.lat.modelling import IGNORED, ResponseLoss, Sequence, pack
+from workflow_scripts.lat.modelling import IGNORED, ResponseLoss, TokenSequence, pack
 from workflow_scripts.lat.training import Sample, to_tensors
 
 
@@ -72,7 +72,7 @@ def test_the_head_sees_response_positions_only(llama, monkeypatch):
 
 
 def test_packing_keeps_every_token_once_and_leaves_little_padding():
-    sequences = [Sequence([3] * (1 + n % 7), [4] * (1 + n % 5), conflicting=n % 2 == 1) for n in range(40)]
+    sequences = [TokenSequence([3] * (1 + n % 7), [4] * (1 + n % 5), conflicting=n % 2 == 1) for n in range(40)]
     tensors = pack(sequences, pad=2, single_row=False)
     assert tensors["input_ids"].shape[1] == max(map(len, sequences))
     assert (tensors["input_ids"] == 3).sum() == sum(len(sequence.prompt) for sequence in sequences)

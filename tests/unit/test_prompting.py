@@ -85,6 +85,8 @@ def test_contrasts_name_english_and_the_source_but_never_the_real_target():
         True,
         True,
     ]
+    ((english, weight),) = prompt_row("Hello.", "en-it", Template(), contrasts=contrasts)["contrasts"]
+    assert "English to English" in english and weight == -1.0
     into_english = prompt_row("Ciao.", "it-en", Template(), contrasts=contrasts)
     assert [weight for _, weight in into_english["contrasts"]] == [-0.5]
     assert "Italian to Italian" in into_english["contrasts"][0][0]

@@ -41,7 +41,7 @@ def test_best_is_highest_bleu_lowest_otr_ties_shown_alike_and_never_the_referenc
 
 
 def test_markdown(scores):
-    text = to_markdown(blocks(scores, "zero-shot", ("BLEU", "OTR")))
+    text = to_markdown(blocks(scores, "zero-shot", ("BLEU", "OTR")), "Zero-shot directions")
     assert "| System | it-nl | nl-it | AVG |" in text
     assert "| MT | 10.0 | **20.0** | 15.0 |" in text
     assert "| reference | 1.0 | 1.0 | 1.0 |" in text
@@ -50,7 +50,15 @@ def test_markdown(scores):
 def test_latex_escapes_and_balances(scores):
     text = to_latex(blocks(scores, "zero-shot", ("BLEU", "OTR")))
     assert r"C\_src+lang & \textbf{12.0}" in text
+    assert r"\multicolumn{4}{l}{tiny on demo: OTR (\%), lower is better}" in text
     assert text.count(r"\begin{tabular}{lrrr}") == text.count(r"\end{tabular}") == 2
+
+
+def test_no_directions_are_said_so_and_not_silently_empty(scores):
+    nothing = blocks(scores[scores.supervision == "supervised"], "zero-shot", ("BLEU", "OTR"))
+    assert to_markdown(nothing, "Zero-shot directions") == "No zero-shot directions.\n"
+    assert list(to_frame(nothing).columns)[:3] == ["base_model", "benchmark", "metric"]
+    assert "None in this run" in to_html(nothing, "Zero-shot directions")
 
 
 def test_html_and_frame_hold_the_same_figures(scores):

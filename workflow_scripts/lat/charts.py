@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from .tables import REFERENCE
 
@@ -42,7 +43,8 @@ def off_target_figure(scores: pd.DataFrame) -> Figure:
             _bars(axis, figures.groupby(["system", "supervision"], sort=False).value.mean().unstack())
             axis.set_xlabel(f"{label}, mean over directions")
             axis.set_title(f"{base_model} on {benchmark}: {label}", loc="left", fontsize=10)
-    axes[0, 1].legend(frameon=False, loc="best")
+    keys = [Patch(color=colour, label=kind) for kind, colour in SUPERVISION_COLOURS.items()]
+    figure.legend(handles=keys, frameon=False, loc="outside upper right", ncols=len(keys))
     return figure
 
 
@@ -81,6 +83,6 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_xlabel("step")
         axis.set_ylabel("loss (nats a token)")
-        axis.set_ylim(0, 1.08 * log.likelihood_loss.max())
+        axis.set_ylim(0, 1.08 * max(log[column].max() for column, *_ in drawn))
         axis.legend(frameon=False)
     return figure

@@ -1,6 +1,7 @@
 """The configuration: checked as a whole before any job starts, then asked for what a path's wildcards stand for."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .languages import RESOURCES, languages, split_direction
 
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 BASE = "base"
+REFERENCE = "reference"
 
 
 def check_config(config: Mapping[str, Any], root: Path) -> None:
@@ -35,6 +37,8 @@ def check_config(config: Mapping[str, Any], root: Path) -> None:
 
 
 def _check_schema(config: Mapping[str, Any]) -> None:
+    for name, model in _entries(config, "models"):
+        _known(f"models.{name}.stage", model.get("stage", ""), ("finetune", "unlikelihood"), "stages")
     validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))
     if error is None:
@@ -47,7 +51,21 @@ def _check_schema(config: Mapping[str, Any]) -> None:
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         raise InputError(f"config: {key} lacks the key `{missing}`; add it")
-    raise InputError(f"config: {key}: {error.message.splitlines()[0]}")
+    remedy = ""
+    if (
+        error.validator == "type"
+        and isinstance(error.instance, str)
+        and re.fullmatch(r"[\d.]+e[-+]?\d+", error.instance)
+    ):
+        remedy = "; YAML reads it as text, write it with a point, such as 2.0e-5"
+    if error.validator == "pattern":
+        remedy = "; a direction is two codes such as `it-nl`, a name has no spaces or slashes"
+    raise InputError(f"config: {key}: {error.message.splitlines()[0]}{remedy}")
+
+
+def _entries(config: Mapping[str, Any], key: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    entries = config.get(key)
+    return [pair for pair in entries.items() if isinstance(pair[1], Mapping)] if isinstance(entries, Mapping) else []
 
 
 def _check_benchmarks(config: Mapping[str, Any]) -> None:
@@ -55,6 +73,10 @@ def _check_benchmarks(config: Mapping[str, Any]) -> None:
         key = f"benchmarks.{name}"
         for language in benchmark["languages"]:
             _known(f"{key}.languages", language, languages(), "languages in resources/languages.tsv")
+        if "en" not in benchmark["languages"]:
+            raise InputError(f"config: {key}.languages lacks `en`, on which catalogues are aligned; add it")
+        if benchmark["min_words"] > benchmark["max_words"]:
+            raise InputError(f"config: {key}.min_words is above max_words; no row would be left")
         seen: set[str] = set()
         for kind in ("supervised", "zero_shot"):
             for direction in benchmark[kind]:
@@ -102,6 +124,10 @@ def _check_models(config: Mapping[str, Any]) -> None:
 
 def _check_systems(config: Mapping[str, Any]) -> None:
     for name, system in config["systems"].items():
+        if name == REFERENCE:
+            raise InputError(f"config: systems.{REFERENCE} is reserved for the reference translations; rename it")
+        if "contrasts" in system and system.get("beam") != 1:
+            raise InputError(f"config: systems.{name}: contrastive decoding is greedy; set its `beam: 1`")
         _known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
         for contrast in system.get("contrasts", ()):
             _known(f"systems.{name}.contrasts", contrast["target"], ["source", *languages()], "languages, or `source`")
@@ -120,12 +146,37 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
             raise InputError(f"config: {key}: a second entry for {pair[0]} on {pair[1]}; put all systems in one")
         seen.add(pair)
         benchmark = config["benchmarks"][experiment["benchmark"]]
+        _check_training(config, key, experiment)
         shots = max(config["systems"][system].get("shots", 0) for system in experiment["systems"])
         if shots > benchmark.get("demonstrations", 0):
             raise InputError(
                 f"config: benchmarks.{pair[1]}.demonstrations is {benchmark.get('demonstrations', 0)}, but a system "
                 f"shows {shots}; raise it"
             )
+
+
+def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str, Any]) -> None:
+    base_model, benchmark = experiment["base_model"], experiment["benchmark"]
+    processes = max(1, config["base_models"][base_model].get("gpus", 0))
+    for system in experiment["systems"]:
+        model = config["systems"][system]["model"]
+        while model != BASE:
+            entry = config["models"][model]
+            settings = step_settings(config, entry["stage"], base_model, benchmark, model)
+            if settings["batch_size"] % processes:
+                raise InputError(
+                    f"config: {key}: batch_size {settings['batch_size']} of `{model}` is not a multiple of the "
+                    f"{processes} gpus of `{base_model}`; change one of them"
+                )
+            count = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
+                settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])
+            )
+            if entry["stage"] == "unlikelihood" and count < 2:
+                raise InputError(
+                    f"config: {key}: `{model}` finds no conflicting instruction; `conflicts: instruction` needs two "
+                    "supervised directions, `conflicts: target` three languages"
+                )
+            model = entry.get("from", BASE)
 
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:

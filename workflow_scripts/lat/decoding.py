@@ -73,6 +73,8 @@ class TransformersEngine:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
+        # A hub model's own defaults (sampling, repetition penalty) fill whatever a call leaves open; none may.
+        self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int) -> list[list[int]]:
@@ -175,7 +177,8 @@ def decode(
         outputs = engine.search([encoded[index] for index in batch], settings.beam, limit)
         for index, output in zip(batch, outputs, strict=True):
             finished = end in output
-            text, cut = _until_mark(tokenizer.decode(output[: output.index(end)] if finished else output), marks)
+            output = output[: output.index(end)] if finished else output
+            text, cut = _until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
             results[index] = Hypothesis(fold(text), truncated=not finished and not cut)
         if progress:
             progress.update(len(batch))
@@ -219,7 +222,6 @@ def beam_search(
 ) -> list[list[int]]:
     """Token ids that follow each prompt (end token included where it came), by the library's beam search."""
     ids, mask = _left_padded(prompts, tokenizer.pad_token_id, model.device)
-    # A configuration of our own: a hub model's sampling defaults (temperature, top-p) must not leak into a table.
     generation = GenerationConfig(
         num_beams=beam,
         do_sample=False,

@@ -55,7 +55,7 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, response: str) -> list[i
 
 
 @dataclass(frozen=True)
-class Sequence:
+class TokenSequence:
     """Prompt and response as token ids; `conflicting` if its response counts as unlikelihood."""
 
     prompt: list[int]
@@ -66,7 +66,7 @@ class Sequence:
         return len(self.prompt) + len(self.response)
 
 
-def pack(sequences: Iterable[Sequence], pad: int, single_row: bool) -> dict[str, Tensor]:
+def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict[str, Tensor]:
     """Tensors in which sequences follow one another in rows, so that hardly a token is padding.
 
     Position ids start at 0 with each sequence, by which the model keeps them from attending to one another. The free
@@ -84,7 +84,7 @@ def pack(sequences: Iterable[Sequence], pad: int, single_row: bool) -> dict[str,
     """
     longest_first = sorted(sequences, key=len, reverse=True)
     capacity = sum(map(len, longest_first)) if single_row else len(longest_first[0])
-    rows: list[list[Sequence]] = []
+    rows: list[list[TokenSequence]] = []
     free: list[int] = []
     for sequence in longest_first:
         row = next((number for number, room in enumerate(free) if room >= len(sequence)), len(rows))

@@ -1,28 +1,42 @@
-"""How every step starts: its log, its thread count, and what becomes of an error the user can mend."""
+"""How every step starts: its log, what becomes of an error the user can mend, and which versions are at work."""
 
 import logging
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
 from .files import InputError
 
 log = logging.getLogger("lat")
 
 
-def limit_threads(threads: int) -> None:
-    """Let numeric libraries use `threads` threads; call it before numpy or torch is imported.
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "deepspeed",
+    "ctranslate2",
+    "sacrebleu",
+    "fasttext-numpy2",
+    "pandas",
+    "numpy",
+    "snakemake",
+)
 
-    Two busy pools on two cores make everything several times slower, so a step takes what Snakemake granted it.
-    """
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[variable] = str(threads)
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that determine a result."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main` with logging set up; an `InputError` ends it with one line and exit status 1."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # Of the processes of one training, the first speaks for all.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         main()
     except InputError as error:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from .config import REFERENCE
+
 LOWER_IS_BETTER = frozenset({"OTR"})
-REFERENCE = "reference"
 AVERAGE = "AVG"
 
 
 @dataclass(frozen=True)
 class Block:
-    """One metric of one experiment: `values` has a row a system and a column a direction, `AVG` last."""
+    """One metric of one experiment: `values`, to one decimal, has a row a system and a column a direction, AVG last."""
 
     base_model: str
     benchmark: str
@@ -27,8 +28,8 @@ class Block:
         return f"{self.base_model} on {self.benchmark}: {self.metric}{unit}, {better} is better"
 
     def best(self) -> pd.DataFrame:
-        """Which cells hold their column's best figure, to one decimal, the references aside."""
-        figures = self.values.drop(index=REFERENCE, errors="ignore").round(1)
+        """Which cells hold their column's best figure, the references aside."""
+        figures = self.values.drop(index=REFERENCE, errors="ignore")
         best = figures.min() if self.metric in LOWER_IS_BETTER else figures.max()
         return figures.eq(best).reindex(self.values.index, fill_value=False)
 
@@ -43,12 +44,16 @@ def blocks(scores: pd.DataFrame, supervision: str, metrics: Sequence[str]) -> li
             wide = figures.pivot(index="system", columns="direction", values="value")
             wide = wide.loc[figures.system.unique(), figures.direction.unique()]
             wide[AVERAGE] = wide.mean(axis=1)
-            made.append(Block(str(base_model), str(benchmark), metric, wide))
+            # Rounded once, as printed, so that every format shows the same figures and ties are ties.
+            printed = wide.map(lambda figure: float(f"{figure:.1f}"))
+            made.append(Block(str(base_model), str(benchmark), metric, printed))
     return made
 
 
-def to_markdown(made: Sequence[Block]) -> str:
+def to_markdown(made: Sequence[Block], title: str) -> str:
     """Markdown, best figures in bold."""
+    if not made:
+        return f"No {title.lower()}.\n"
     return "\n\n".join(f"**{block.title}**\n\n{_rows(block, _markdown_table, _bold_markdown)}" for block in made) + "\n"
 
 
@@ -66,7 +71,9 @@ def to_html(made: Sequence[Block], title: str) -> str:
         "td:first-child,th:first-child{text-align:left}thead{border-bottom:1.5px solid #222}"
         "tbody tr:nth-child(even){background:#f4f4f4}"
     )
-    tables = "\n".join(_rows(block, _html_table, _bold_html) for block in made)
+    tables = (
+        "<p>None in this run.</p>" if not made else "\n".join(_rows(block, _html_table, _bold_html) for block in made)
+    )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
         f"</head><body>\n<h1>{title}</h1>\n{tables}\n</body></html>\n"
@@ -77,12 +84,12 @@ def to_frame(made: Sequence[Block]) -> pd.DataFrame:
     """One wide table: base_model, benchmark, metric, system, then directions and their average."""
     frames = []
     for block in made:
-        frame = block.values.round(1).reset_index()
+        frame = block.values.reset_index()
         frame.columns.name = None
         for place, name in enumerate(("base_model", "benchmark", "metric")):
             frame.insert(place, name, getattr(block, name))
         frames.append(frame)
-    return pd.concat(frames) if frames else pd.DataFrame()
+    return pd.concat(frames) if frames else pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
 
 
 def _rows(
@@ -114,9 +121,10 @@ def _bold_markdown(text: str) -> str:
 
 def _latex_table(block: Block, header: list[str], body: list[list[str]]) -> str:
     lines = [
-        f"% {block.title}",
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
+        rf"\multicolumn{{{len(header)}}}{{l}}{{{_escape_latex(block.title)}}} \\",
+        r"\midrule",
         " & ".join(header) + r" \\",
         r"\midrule",
         *(" & ".join(row) + r" \\" for row in body),

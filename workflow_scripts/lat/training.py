@@ -9,12 +9,10 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_cosine_schedule_with_warmup, set_seed
 
-from .files import InputError, atomic_write, read_jsonl, read_text, write_table
-from .modelling import ResponseLoss, encode_prompt, encode_response, load_model, load_tokenizer, pack
-from .modelling import Sequence as TokenSequence
-from .runtime import Progress, log
+from .files import InputError, atomic_write, read_jsonl, read_text, replaced_folder, sha256, write_table
+from .modelling import ResponseLoss, TokenSequence, encode_prompt, encode_response, load_model, load_tokenizer, pack
+from .runtime import Progress, log, versions
 
 STEP_COLUMNS = (
     "step",
@@ -38,7 +35,6 @@ STEP_COLUMNS = (
     "gradient_norm",
     "tokens_per_second",
 )
-LIBRARIES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)
@@ -217,13 +213,27 @@ def start_processes() -> None:
     deepspeed.init_distributed()
 
 
+def end_processes() -> None:
+    """Let every process finish before any leaves."""
+    deepspeed.comm.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """Norm of the whole gradient before clipping, or None where the engine itself computes it in its step."""
+    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
+        return None
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[Sample],
     hyperparameters: Hyperparameters,
     deepspeed_config: Path,
-    checkpoints: Path,
+    checkpoints: Path | None = None,
     checkpoint_every: int = 0,
 ) -> tuple[PreTrainedModel, list[dict[str, Any]]]:
     """Train `model` and return it with the rows of its step log.
@@ -234,7 +244,8 @@ def train(
         samples: all of them, on every process.
         hyperparameters: see the class.
         deepspeed_config: a JSON file of `configs/deepspeed/`.
-        checkpoints: folder of this run's unfinished state; a run that finds one there continues from it.
+        checkpoints: folder of this run's unfinished state; a run that finds some there continues from it.
+            None for a run too short to be worth it.
         checkpoint_every: steps between checkpoints, 0 for none.
 
     Raises:
@@ -251,7 +262,8 @@ def train(
             optimizer, math.ceil(steps * hyperparameters.warmup_ratio), steps
         ),
     )
-    _, state = engine.load_checkpoint(str(checkpoints)) if (checkpoints / "latest").exists() else (None, None)
+    resumable = checkpoints is not None and (checkpoints / "latest").exists()
+    _, state = engine.load_checkpoint(str(checkpoints)) if resumable else (None, None)
     rows: list[dict[str, Any]] = state["rows"] if state else []
     if rows:
         log.info("continuing after step %d of %d", len(rows), steps)
@@ -279,10 +291,11 @@ def train(
             engine.backward(loss * world, scale_wrt_gas=False)
             totals += torch.stack([likelihood_loss.detach(), unlikelihood_loss.detach()]) / response_tokens
         rate = engine.get_lr()[0]
+        norm = gradient_norm(engine)
         engine.step()
+        norm = engine.get_global_grad_norm() if norm is None else norm
         deepspeed.comm.all_reduce(totals)
         likelihood, unlikely = totals.tolist()
-        norm = float(engine.get_global_grad_norm() or 0.0)
         if not (math.isfinite(likelihood + unlikely) and math.isfinite(norm)):
             raise InputError(
                 f"step {step}: loss {likelihood + unlikely}, gradient norm {norm}; lower learning_rate or alpha"
@@ -302,7 +315,7 @@ def train(
             note=f"loss {likelihood:.3f} + {hyperparameters.alpha:g} * {unlikely:.3f}, "
             f"{rows[-1]['tokens_per_second']} tokens/s"
         )
-        if checkpoint_every and step % checkpoint_every == 0 and step < steps:
+        if checkpoints and checkpoint_every and step % checkpoint_every == 0 and step < steps:
             _save_checkpoint(engine, checkpoints, step, rows)
     return model, rows
 
@@ -338,36 +351,35 @@ def run_training(arguments: argparse.Namespace, alpha: float = 0.0) -> None:
         checkpoints,
         arguments.checkpoint_every,
     )
-    with deepspeed.zero.GatheredParameters(list(model.parameters())):
-        if deepspeed.comm.get_rank() == 0:
-            save_model(model, tokenizer, arguments.output)
+    save_model(model, tokenizer, arguments.output)
     if deepspeed.comm.get_rank() == 0:
         record = {
             "hyperparameters": asdict(hyperparameters),
             "samples": len(samples),
-            "samples_sha256": hashlib.sha256(arguments.samples.read_bytes()).hexdigest(),
+            "samples_sha256": sha256(arguments.samples),
             "steps": len(rows),
             "seconds": round(time.monotonic() - started, 1),
             "processes": deepspeed.comm.get_world_size(),
             "threads": torch.get_num_threads(),
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": versions(),
         }
         with atomic_write(arguments.output / "training.json") as handle:
             json.dump(record, handle, indent=2)
         write_table(arguments.steps_log, rows, STEP_COLUMNS)
         shutil.rmtree(arguments.checkpoints, ignore_errors=True)
-    deepspeed.comm.barrier()
-    torch.distributed.destroy_process_group()
+    end_processes()
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write weights (safetensors), configuration and tokeniser; the folder appears only once it is complete."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    """Write weights (safetensors), configuration and tokeniser; the folder appears only once it is complete.
+
+    Every process calls it: shards of the weights, where the engine made some, are gathered for the first, which writes.
+    """
+    with deepspeed.zero.GatheredParameters(list(model.parameters())):
+        if deepspeed.comm.get_rank() == 0:
+            with replaced_folder(folder) as partial:
+                model.save_pretrained(partial)
+                tokenizer.save_pretrained(partial)
 
 
 def _run_key(arguments: argparse.Namespace, hyperparameters: Hyperparameters) -> str:
@@ -375,7 +387,9 @@ def _run_key(arguments: argparse.Namespace, hyperparameters: Hyperparameters) ->
     files = sorted(path for path in arguments.model.iterdir() if path.is_file())
     parts = [
         json.dumps(asdict(hyperparameters), sort_keys=True),
-        hashlib.sha256(arguments.samples.read_bytes()).hexdigest(),
+        sha256(arguments.samples),
+        # the engine splits its state by processes
+        str(deepspeed.comm.get_world_size()),
         read_text(arguments.deepspeed_config),
         *(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files),
     ]
