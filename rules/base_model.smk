@@ -18,15 +18,14 @@ rule build_base_model:
         base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
     conda:
         "../envs/main.yaml"
-    threads: lambda wildcards: built(wildcards).get("threads", 1)
+    threads: lambda wildcards: built(wildcards).get("processes", 1)
     resources:
         mem_mb=memory,
         runtime=60,
-        gpu=gpus,
     params:
-        launcher=lambda wildcards: launcher(wildcards.base_model),
+        launcher=lambda wildcards: launcher(built(wildcards).get("processes", 1)),
         settings=lambda wildcards: flags(
-            {key: value for key, value in built(wildcards).items() if key not in ("benchmark", "threads")}
+            {key: value for key, value in built(wildcards).items() if key not in ("benchmark", "processes")}
             | {"seed": config["seed"]}
         ),
     message:
@@ -34,7 +33,7 @@ rule build_base_model:
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
         " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
-        " --deepspeed-config {input.deepspeed_config:q} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+        " --deepspeed-config {input.deepspeed_config:q} --threads 1 {params.settings} 2>&1 | tee {log:q}"
 
 
 localrules:

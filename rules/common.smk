@@ -104,10 +104,14 @@ def training_flags(step, wildcards, without=()):
     return flags({key: value for key, value in settings.items() if key not in ("threads", *without)})
 
 
-def launcher(base_model):
-    """Starts one training process a GPU, or a single one without any."""
-    processes = max(1, base_model_config(base_model).get("gpus", 0))
+def launcher(processes):
+    """Starts training processes on one machine."""
     return f"torchrun --standalone --nproc-per-node {processes} --module"
+
+
+def processes(wildcards):
+    """Training processes of a base model: one a GPU, or a single one without any."""
+    return max(1, gpus(wildcards))
 
 
 def from_repository(path):

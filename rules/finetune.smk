@@ -19,14 +19,14 @@ rule finetune:
     priority: 2
     conda:
         "../envs/main.yaml"
-    threads: lambda wildcards: model_settings("finetune", wildcards)["threads"] * max(1, gpus(wildcards))
+    threads: lambda wildcards: model_settings("finetune", wildcards)["threads"] * processes(wildcards)
     resources:
         mem_mb=memory,
         runtime=24 * 60,
         gpu=gpus,
     params:
         threads=lambda wildcards: model_settings("finetune", wildcards)["threads"],
-        launcher=lambda wildcards: launcher(wildcards.base_model),
+        launcher=lambda wildcards: launcher(processes(wildcards)),
         settings=lambda wildcards: training_flags("finetune", wildcards),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
         checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{model}",

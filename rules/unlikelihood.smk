@@ -21,14 +21,14 @@ rule unlikelihood:
     priority: 3
     conda:
         "../envs/main.yaml"
-    threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * max(1, gpus(wildcards))
+    threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * processes(wildcards)
     resources:
         mem_mb=memory,
         runtime=4 * 60,
         gpu=gpus,
     params:
         threads=lambda wildcards: model_settings("unlikelihood", wildcards)["threads"],
-        launcher=lambda wildcards: launcher(wildcards.base_model),
+        launcher=lambda wildcards: launcher(processes(wildcards)),
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
         checkpoints="results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{model}",

@@ -85,7 +85,8 @@ def run(archives: Path, folder: Path, *more: str) -> Path:
         download.main(extract.split())
     split = (
         f"split --catalogues {folder}/office.jsonl {folder}/home.jsonl --languages {languages}"
-        f" --supervised {' '.join(SUPERVISED)} --lid {archives}/lid.bin --test-rows 30 --seed 7"
+        f" --supervised {' '.join(SUPERVISED)} --lid {archives}/lid.bin --test-rows 30 --test-min-words 8 --seed 7"
+        " --min-words 3 --max-words 40 --train-rows 0 --demonstrations 5"
         f" --train {folder}/train.jsonl --monolingual {folder}/monolingual.jsonl --filters {folder}/filters.tsv"
         f" --test-folder {folder}/test --demonstrations-folder {folder}/demonstrations"
     )
