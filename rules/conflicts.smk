@@ -11,8 +11,6 @@ rule conflicts:
         "results/conflicts/logs/{base_model}-{benchmark}-{model}.log",
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
-    # Stage 2, on the longest way through the graph, waits for it.
-    priority: 3
     conda:
         "../envs/main.yaml"
     threads: 1

@@ -168,9 +168,10 @@ def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str
                     f"config: {key}: batch_size {settings['batch_size']} of `{model}` is not a multiple of the "
                     f"{processes} gpus of `{base_model}`; change one of them"
                 )
-            languages, supervised = (len(config["benchmarks"][benchmark][name]) for name in ("languages", "supervised"))
-            possible = {"instruction": supervised > 1, "target": languages > 2, "direction": True}
-            if entry["stage"] == "unlikelihood" and not possible[settings["conflicts"]]:
+            count = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
+                settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])
+            )
+            if entry["stage"] == "unlikelihood" and count < 2:
                 raise InputError(
                     f"config: {key}: `{model}` finds no conflicting instruction; `conflicts: instruction` needs two "
                     "supervised directions, `conflicts: target` three languages"

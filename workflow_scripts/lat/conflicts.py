@@ -1,26 +1,22 @@
 """Instruction-conflicting samples: source and response of a training sample under a wrong instruction.
 
-Three ways of drawing the wrong instruction:
+Two ways of drawing the wrong instruction:
 
 `instruction`  the instruction of another random training sample, redrawn until its text differs (as published; with
-               six balanced English-centric directions, 2 of 5 conflicts of X-to-English samples keep the target).
+               six balanced English-centric directions, 2 of 5 conflicts of X-to-English samples keep the right target).
 `target`       the sample's source language with a wrong target language, drawn evenly among the benchmark's languages
                (the paper's words: the direction is replaced by a wrong one).
-`direction`    any direction between the benchmark's languages with a target other than the sample's, zero-shot too.
-               It alone ever shows the target language as the *source* of an instruction between two languages other
-               than English: `from Dutch to Italian` above a Dutch response.
 """
 
 import random
 from collections.abc import Sequence
-from itertools import permutations
 from typing import Literal
 
 from .files import InputError
 from .languages import split_direction
 from .prompting import translation_instruction
 
-Draw = Literal["instruction", "target", "direction"]
+Draw = Literal["instruction", "target"]
 
 
 def draw_conflicts(directions: Sequence[str], languages: Sequence[str], draw: Draw, seed: int) -> list[str]:
@@ -28,8 +24,8 @@ def draw_conflicts(directions: Sequence[str], languages: Sequence[str], draw: Dr
 
     Args:
         directions: the direction of each training sample.
-        languages: the benchmark's languages, among which `target` and `direction` draw.
-        draw: `instruction`, `target` or `direction`, see the module.
+        languages: the benchmark's languages, among which `target` draws.
+        draw: `instruction` or `target`, see the module.
         seed: of the generator; the same seed gives the same conflicts.
 
     Returns:
@@ -45,8 +41,7 @@ def draw_conflicts(directions: Sequence[str], languages: Sequence[str], draw: Dr
                 "conflicts: every sample has the same instruction; train on two directions, or set conflicts: target"
             )
         return [_other_sample(direction, directions, generator) for direction in directions]
-    wrong = _wrong_target if draw == "target" else _wrong_direction
-    return [wrong(direction, languages, generator) for direction in directions]
+    return [_wrong_target(direction, languages, generator) for direction in directions]
 
 
 def _other_sample(direction: str, directions: Sequence[str], generator: random.Random) -> str:
@@ -63,9 +58,3 @@ def _wrong_target(direction: str, languages: Sequence[str], generator: random.Ra
             f"conflicts: no wrong target for {direction} among the languages {' '.join(languages)}; add a language"
         )
     return f"{source}-{generator.choice(wrong)}"
-
-
-def _wrong_direction(direction: str, languages: Sequence[str], generator: random.Random) -> str:
-    target = split_direction(direction)[1]
-    pairs = permutations(languages, 2)
-    return generator.choice([f"{source}-{wrong}" for source, wrong in pairs if wrong != target])
