@@ -1,12 +1,12 @@
 """Training through the launcher: processes, accumulation and an interruption leave the weights unchanged."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -67,23 +67,28 @@ def test_accumulation_and_processes_leave_the_weights_unchanged(data, plain, tmp
         torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, plain, tmp_path):
-    words = command(data, tmp_path, checkpoint_every=2)
-    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, start_new_session=True)
+def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, tmp_path):
+    steps = 40  # long enough to be killed in the middle
+    undisturbed = trained(command(data, tmp_path / "undisturbed", steps=steps), tmp_path / "undisturbed")
+    killed = tmp_path / "killed"
+    words = command(data, killed, steps=steps, checkpoint_every=2)
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "checkpoints").glob("*/latest")):
-        assert process.poll() is None and time.monotonic() < deadline
+    while not list((killed / "checkpoints").glob("*/latest")):
+        assert launcher.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (tmp_path / "model").exists()
+    # the launcher's workers are sessions of their own, which no signal to its group reaches
+    for process in [*launcher.children(recursive=True), launcher]:
+        process.kill()
+    launcher.wait()
+    assert not (killed / "model").exists()
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr[-4000:]
-    assert f"of {STEPS}" in done.stderr and "continuing after step" in done.stderr
-    for name, weights in load_file(tmp_path / "model" / "model.safetensors").items():
-        assert torch.equal(weights, plain[name]), name
-    assert len((tmp_path / "steps.tsv").read_text().splitlines()) == 1 + STEPS
-    assert not (tmp_path / "checkpoints").exists()
+    assert "continuing after step" in done.stderr
+    for name, weights in load_file(killed / "model" / "model.safetensors").items():
+        assert torch.equal(weights, undisturbed[name]), name
+    assert len((killed / "steps.tsv").read_text().splitlines()) == 1 + steps
+    assert not (killed / "checkpoints").exists()
 
 
 def test_a_loss_that_stops_being_finite_ends_the_run_with_one_line(data, tmp_path):
