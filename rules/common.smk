@@ -77,9 +77,12 @@ def source_file(name):
 
 
 def flags(values):
-    """Long command-line flags of a dict: lists become several values, true a bare flag, false and null nothing."""
+    """Long command-line flags of a dict: lists become several values, true a bare flag, false and null nothing.
+
+    Sorted by name: an overlay changes the order of keys, which must not look like another value.
+    """
     words = []
-    for name, value in values.items():
+    for name, value in sorted(values.items()):
         if value is None or value is False:
             continue
         words.append(f"--{name.replace('_', '-')}")
