@@ -23,7 +23,7 @@ rule build_base_model:
         mem_mb=memory,
         runtime=60,
     params:
-        launcher=lambda wildcards: launcher(built(wildcards).get("processes", 1)),
+        launcher=lambda wildcards: training_command(1, built(wildcards).get("processes", 1)),
         settings=lambda wildcards: flags(
             {key: value for key, value in built(wildcards).items() if key not in ("benchmark", "processes")}
             | {"seed": config["seed"]}

@@ -9,6 +9,7 @@ sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.lat.config import BASE, check_config, step_settings
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.launch import training_command
 from workflow_scripts.lat.sources import read_sources
 
 # Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
@@ -37,7 +38,7 @@ def any_of(names):
 
 STAGE_MODELS = {
     stage: [name for name, model in config["models"].items() if model["stage"] == stage]
-    for stage in ("finetune", "unlikelihood")
+    for stage in ("finetune", "unlikelihood", "snapshot")
 }
 SOURCES = {source.name: source for source in read_sources()}
 
@@ -107,13 +108,22 @@ def training_flags(step, wildcards, without=()):
     return flags({key: value for key, value in settings.items() if key not in ("threads", *without)})
 
 
-def launcher(processes):
-    """Starts training processes on one machine."""
-    return f"torchrun --standalone --nproc-per-node {processes} --module"
+def snapshot_steps(wildcards):
+    """Steps of a stage-2 run after which the config wants the model kept."""
+    return sorted(
+        config["models"][name]["step"]
+        for name in STAGE_MODELS["snapshot"]
+        if config["models"][name]["from"] == wildcards.model
+    )
+
+
+def launcher(wildcards):
+    """Starts the training processes of a base model."""
+    return training_command(nodes(wildcards) or 1, gpus(wildcards))
 
 
 def processes(wildcards):
-    """Training processes of a base model: one a GPU, or a single one without any."""
+    """Training processes on one node: one a GPU, or a single one without any."""
     return max(1, gpus(wildcards))
 
 
@@ -137,6 +147,32 @@ def gpus(wildcards):
     return base_model_config(wildcards.base_model).get("gpus", 0)
 
 
+def nodes(wildcards):
+    """Nodes of a training job, where there are several: Slurm then starts a launcher on each."""
+    count = base_model_config(wildcards.base_model).get("nodes", 1)
+    return count if count > 1 else None
+
+
+def start_by_srun(wildcards):
+    """Tells the Slurm executor that the job itself starts its processes on the nodes."""
+    return "srun" if nodes(wildcards) else None
+
+
+def gpus_of_one_node(wildcards):
+    """GPUs as Slurm counts a job's on a single node."""
+    return None if nodes(wildcards) else gpus(wildcards)
+
+
+def gpus_of_each_node(wildcards):
+    """GPUs as Slurm counts a job's on several nodes."""
+    return f"gpu:{gpus(wildcards)}" if nodes(wildcards) else None
+
+
+def tasks_per_gpu(wildcards):
+    """None a GPU: the launcher, not Slurm, starts a process for each."""
+    return 0 if nodes(wildcards) else None
+
+
 def instruction_position(model):
     """Where a model expects the instruction: as in its stage-1 training."""
     if model == BASE:
@@ -149,7 +185,8 @@ def model_folder(base_model, benchmark, model):
     """The folder of a finished model, whichever step makes it."""
     if model == BASE:
         return f"results/base_model/{base_model}/model"
-    return f"results/{config['models'][model]['stage']}/{base_model}/{benchmark}/{model}/model"
+    step = "finetune" if model in STAGE_MODELS["finetune"] else "unlikelihood"
+    return f"results/{step}/{base_model}/{benchmark}/{model}/model"
 
 
 def system_model(wildcards):
@@ -221,8 +258,9 @@ def every_steps_log():
             model = config["systems"][system]["model"]
             while model != BASE:
                 stage = config["models"][model]["stage"]
-                logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = (
-                    f"{base_model} {benchmark}: {model}"
-                )
+                if stage != "snapshot":
+                    logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = (
+                        f"{base_model} {benchmark}: {model}"
+                    )
                 model = config["models"][model].get("from", BASE)
     return logs

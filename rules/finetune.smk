@@ -23,10 +23,15 @@ rule finetune:
     resources:
         mem_mb=memory,
         runtime=24 * 60,
-        gpu=gpus,
+        gpu=gpus_of_one_node,
+        gres=gpus_of_each_node,
+        nodes=nodes,
+        tasks=nodes,
+        tasks_per_gpu=tasks_per_gpu,
+        mpi=start_by_srun,
     params:
         threads=lambda wildcards: model_settings("finetune", wildcards)["threads"],
-        launcher=lambda wildcards: launcher(processes(wildcards)),
+        launcher=launcher,
         settings=lambda wildcards: training_flags("finetune", wildcards),
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
         checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{model}",

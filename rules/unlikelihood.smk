@@ -10,6 +10,7 @@ rule unlikelihood:
         deepspeed_config=deepspeed_config,
     output:
         model=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/model"),
+        snapshots=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/snapshots"),
         steps_log="results/unlikelihood/{base_model}/{benchmark}/{model}/steps.tsv",
     log:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.log",
@@ -25,11 +26,17 @@ rule unlikelihood:
     resources:
         mem_mb=memory,
         runtime=4 * 60,
-        gpu=gpus,
+        gpu=gpus_of_one_node,
+        gres=gpus_of_each_node,
+        nodes=nodes,
+        tasks=nodes,
+        tasks_per_gpu=tasks_per_gpu,
+        mpi=start_by_srun,
     params:
         threads=lambda wildcards: model_settings("unlikelihood", wildcards)["threads"],
-        launcher=lambda wildcards: launcher(processes(wildcards)),
+        launcher=launcher,
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
+        snapshot_steps=snapshot_steps,
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
         checkpoints="results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{model}",
     message:
@@ -37,4 +44,27 @@ rule unlikelihood:
     shell:
         "{params.launcher} workflow_scripts.unlikelihood --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
+        " --snapshots {output.snapshots} --snapshot-steps {params.snapshot_steps}"
         " --deepspeed-config {input.deepspeed_config:q} --threads {params.threads} {params.settings} 2>&1 | tee {log:q}"
+
+
+rule snapshot:
+    input:
+        lambda wildcards: "results/unlikelihood/{base_model}/{benchmark}/{model}/snapshots".format(
+            base_model=wildcards.base_model,
+            benchmark=wildcards.benchmark,
+            model=config["models"][wildcards.model]["from"],
+        ),
+    output:
+        directory("results/unlikelihood/{base_model}/{benchmark}/{model}/model"),
+    log:
+        "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.log",
+    wildcard_constraints:
+        model=any_of(STAGE_MODELS["snapshot"]),
+    localrule: True
+    params:
+        step=lambda wildcards: config["models"][wildcards.model]["step"],
+    message:
+        "Stage 2: {wildcards.model}, as it was after {params.step} steps"
+    shell:
+        "cp --recursive --link {input}/step{params.step} {output} 2>&1 | tee {log:q}"

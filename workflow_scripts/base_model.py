@@ -1,7 +1,7 @@
 """Provide a base model as a folder: built from the benchmark's own training text, from a hub, or the user's own.
 
 `build`  trains a byte-level BPE and a small Llama-architecture model, first at random, then briefly as a plain language
-         model on the monolingual text of all languages. Start it with a launcher, as the training steps.
+         model on the benchmark's monolingual text. Start it with a launcher, as the training steps.
 `fetch`  downloads a model of the Hugging Face hub, or links a local folder.
 """
 
@@ -21,7 +21,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
 
     build = commands.add_parser("build", help="train tokeniser and model from text")
-    build.add_argument("--monolingual", type=Path, required=True, help="JSON lines with `text`")
+    build.add_argument("--monolingual", type=Path, required=True, help="JSON lines with `language` and `text`")
+    build.add_argument("--languages", nargs="+", required=True, help="languages of the text to train on")
     build.add_argument("--samples", type=Path, required=True, help="training prompts, for the tokeniser only")
     build.add_argument("--output", type=Path, required=True)
     build.add_argument("--steps-log", type=Path, required=True)
@@ -74,7 +75,9 @@ def run_build(arguments: argparse.Namespace) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     set_seed(arguments.seed)
-    texts = [row["text"] for row in read_jsonl(arguments.monolingual)]
+    texts = [row["text"] for row in read_jsonl(arguments.monolingual) if row["language"] in arguments.languages]
+    if not texts:
+        raise InputError(f"{arguments.monolingual}: no text in {' '.join(arguments.languages)}; change build.languages")
     prompts = [row["prompt"] for row in read_jsonl(arguments.samples)]
     tokenizer = train_tokenizer([*texts, *prompts], arguments.vocabulary, template_pieces())
     model = LlamaForCausalLM(

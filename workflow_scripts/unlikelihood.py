@@ -5,6 +5,7 @@ unlikelihood with weight alpha. Start it with a launcher, as stage 1.
 """
 
 import argparse
+from pathlib import Path
 
 from .lat.runtime import run_step
 from .lat.training import add_training_arguments, run_training
@@ -15,6 +16,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_training_arguments(parser)
     parser.add_argument("--alpha", type=float, required=True, help="weight of the unlikelihood loss")
+    parser.add_argument("--snapshots", type=Path, required=True, help="folder of the models kept on the way")
+    parser.add_argument("--snapshot-steps", type=int, nargs="*", default=[], help="steps after which to keep one")
     arguments = parser.parse_args()
     run_training(arguments, alpha=arguments.alpha)
 

@@ -69,7 +69,7 @@ def put(key, value):
         (drop("benchmarks.demo.test_rows"), "benchmarks.demo lacks the key `test_rows`"),
         (put("systems.reference", {"model": "mt"}), "systems.reference is reserved"),
         (put("systems.C_src+lang.beam", 4), "contrastive decoding is greedy; set its `beam: 1`"),
-        (put("base_models.tiny.gpus", 5), "batch_size 16 of `mt` is not a multiple of the 5 gpus"),
+        (put("base_models.tiny.gpus", 5), "batch_size 16 of `mt` is not a multiple of the 5 processes"),
         (put("finetune.learning_rate", "2e-5"), "write it with a point, such as 2.0e-5"),
         (put("benchmarks.demo.zero_shot", ["it-dutch"]), "a direction is two codes such as `it-nl`"),
         (put("models.lat.stage", "unlikelyhood"), r"models.lat.stage: .* did you mean `unlikelihood`\?"),

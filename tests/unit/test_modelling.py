@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from tests.conftest import VOCABULARY
+from workflow_scripts.lat import head
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.head import SLICE_VALUES
 from workflow_scripts.lat.modelling import IGNORED, ResponseLoss, TokenSequence, pack
 from workflow_scripts.lat.training import Sample, to_tensors
 
@@ -39,36 +42,88 @@ def gradients(model, loss):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
+def packed(samples, single_row=False):
+    return to_tensors(samples, pad=2, single_row=single_row, device=torch.device("cpu"))
+
+
+def assert_same_gradients(found, expected, tolerance=1e-5):
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        error = (found[name].double() - gradient.double()).norm() / gradient.double().norm()
+        assert error < tolerance, f"{name}: {error}"
+
+
+@pytest.mark.parametrize("slice_values", [VOCABULARY * 3, 2**23], ids=["many slices", "one slice"])
 @pytest.mark.parametrize("single_row", [False, True])
-def test_loss_and_every_gradient_equal_the_plain_version(model, single_row):
+def test_loss_and_every_gradient_equal_the_plain_version(model, single_row, slice_values, monkeypatch):
+    monkeypatch.setitem(SLICE_VALUES, "cpu", slice_values)
     data, alpha = samples(), 0.3
     expected = plain_loss(model.double(), data, alpha)
     expected_gradients = gradients(model, expected)
 
-    likelihood, unlikelihood = ResponseLoss(model.float())(
-        **to_tensors(data, pad=2, single_row=single_row, device=torch.device("cpu"))
-    )
-    found = (likelihood + alpha * unlikelihood) / sum(len(sample.response) for sample in data)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
-    for name, gradient in gradients(model, found).items():
-        scale = expected_gradients[name].abs().max().item()
-        torch.testing.assert_close(
-            gradient.double(),
-            expected_gradients[name].double(),
-            rtol=1e-4,
-            atol=1e-5 * scale,
-            msg=lambda m, n=name: f"{n}: {m}",
-        )
+    total, parts = ResponseLoss(model.float(), alpha)(**packed(data, single_row))
+    count = sum(len(sample.response) for sample in data)
+    torch.testing.assert_close((total / count).double(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(parts @ torch.tensor([1.0, alpha]), total, rtol=1e-6, atol=0)
+    assert_same_gradients(gradients(model, total / count), expected_gradients)
 
 
-def test_the_head_sees_response_positions_only(llama, monkeypatch):
-    seen = []
-    head = llama.get_output_embeddings()
-    plain = head.forward
-    monkeypatch.setattr(head, "forward", lambda hidden: (seen.append(len(hidden)), plain(hidden))[1])
+@pytest.mark.parametrize("scale", [0.02, 1.0, 8.0], ids=["flat", "peaked", "certain"])
+def test_the_head_equals_the_plain_version_from_unsure_to_certain(llama, scale):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        llama.get_output_embeddings().weight.normal_(std=scale)
     data = samples()
-    ResponseLoss(llama)(**to_tensors(data, pad=2, single_row=False, device=torch.device("cpu")))
-    assert seen == [2 * sum(len(sample.response) for sample in data)]
+    expected = gradients(llama.double(), plain_loss(llama, data, 0.7))
+    total, _ = ResponseLoss(llama.float(), 0.7)(**packed(data))
+    found = gradients(llama, total / sum(len(sample.response) for sample in data))
+    assert_same_gradients(found, expected, tolerance=5e-5 if scale > 1 else 1e-5)
+
+
+def test_bf16_loss_and_gradients_are_those_of_fp32_within_two_percent(model):
+    data = samples()
+    total, _ = ResponseLoss(model, 0.3)(**packed(data))
+    expected = gradients(model, total)
+    low, _ = ResponseLoss(model.bfloat16(), 0.3)(**packed(data))
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, total, rtol=0.02, atol=0)
+    found = gradients(model, low)
+    whole = [torch.cat([gradient.float().flatten() for gradient in its.values()]) for its in (found, expected)]
+    assert (whole[0] - whole[1]).norm() / whole[1].norm() < 0.05
+
+
+def test_a_frozen_head_passes_its_gradient_on_and_gets_none(llama):
+    data = samples()
+    total, _ = ResponseLoss(llama, 0.3)(**packed(data))
+    expected = gradients(llama, total)
+    llama.get_output_embeddings().weight.requires_grad_(False)
+    llama.zero_grad()
+    ResponseLoss(llama, 0.3)(**packed(data))[0].backward()
+    for name, parameter in llama.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(parameter.grad, expected[name])
+        else:
+            assert parameter.grad is None
+
+
+def test_logits_never_exist_for_more_than_a_slice_of_response_tokens(llama, monkeypatch):
+    seen = []
+    plain = head._logits
+    monkeypatch.setattr(head, "_logits", lambda hidden, *rest: (seen.append(len(hidden)), plain(hidden, *rest))[1])
+    data = samples()
+    loss = ResponseLoss(llama, 0.3)
+    seen.clear()  # the check at construction
+    monkeypatch.setitem(SLICE_VALUES, "cpu", 10 * VOCABULARY)
+    loss(**packed(data))
+    assert sum(seen) == 2 * sum(len(sample.response) for sample in data)
+    assert max(seen) <= 10
+
+
+def test_a_head_that_does_more_than_a_product_is_one_clear_error(llama):
+    plain = llama.lm_head.forward
+    llama.lm_head.forward = lambda hidden: 2 * plain(hidden)
+    with pytest.raises(InputError, match="llama: its logits are more than a matrix product"):
+        ResponseLoss(llama, 0.3)
 
 
 def test_packing_keeps_every_token_once_and_leaves_little_padding():

@@ -4,16 +4,19 @@ import json
 from collections import Counter
 
 import pytest
+import torch
 
 from tests.conftest import ROOT
 from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.tokenizing import train_tokenizer
 from workflow_scripts.lat.training import (
+    add_adapters,
     Hyperparameters,
     Sample,
     engine_config,
     global_batches,
     micro_batches,
+    plain_weights,
     read_samples,
     step_count,
 )
@@ -76,7 +79,8 @@ def test_a_batch_that_cannot_be_shared_evenly_is_one_clear_error():
 def test_samples_are_encoded_with_an_end_token_and_long_ones_left_out(tokenizer, tmp_path):
     path = tmp_path / "samples.jsonl"
     write_jsonl(path, [{"prompt": "the fox", "response": "dog"}, {"prompt": "the fox " * 40, "response": "dog"}])
-    (sample,) = read_samples(path, tokenizer, 32)
+    (sample,), left_out = read_samples(path, tokenizer, 32)
+    assert left_out == 1
     assert sample.prompt[0] == tokenizer.bos_token_id
     assert sample.response[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(sample.prompt[1:]) + tokenizer.decode(sample.response[:-1]) == "the foxdog"
@@ -106,3 +110,22 @@ def test_a_broken_engine_configuration_is_one_clear_error(tmp_path):
     path.write_text(json.dumps({})[:1])
     with pytest.raises(InputError, match=r"broken\.json: not JSON at line 1"):
         engine_config(path, HYPERPARAMETERS, world=1)
+
+
+def test_adapters_leave_the_rest_frozen_and_merge_into_plain_weights(model):
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    ids = torch.tensor([[5, 9, 4, 3]])
+    add_adapters(model, Hyperparameters(**vars(HYPERPARAMETERS) | {"lora_rank": 2}))
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert trained and all(".lora_" in name for name in trained)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.3)
+        expected = model(input_ids=ids).logits
+    merged = plain_weights(model)
+    assert merged.keys() == before.keys()
+    assert any(not torch.equal(merged[name], before[name]) for name in before)
+    plain = type(model)(model.config).eval()
+    plain.load_state_dict(merged)
+    torch.testing.assert_close(plain(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-4)

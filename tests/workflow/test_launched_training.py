@@ -1,6 +1,8 @@
 """Training through the launcher: processes, accumulation and an interruption leave the weights unchanged."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT
+from workflow_scripts.lat.files import read_table, sha256
 
 STEPS = 8
 
@@ -37,9 +40,10 @@ def command(data: Path, output: Path, processes: int = 1, **changed) -> list[str
         "max-length": 256,
         "alpha": 0.5,
         "seed": 1,
+        "snapshots": output / "snapshots",
     } | {name.replace("_", "-"): value for name, value in changed.items()}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in settings.items() for word in (f"--{name}", *str(value).split())]
     return [*launch, "--module", "workflow_scripts.unlikelihood", *words]
 
 
@@ -67,28 +71,136 @@ def test_accumulation_and_processes_leave_the_weights_unchanged(data, plain, tmp
         torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, tmp_path):
-    steps = 40  # long enough to be killed in the middle
-    undisturbed = trained(command(data, tmp_path / "undisturbed", steps=steps), tmp_path / "undisturbed")
-    killed = tmp_path / "killed"
-    words = command(data, killed, steps=steps, checkpoint_every=2)
-    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+LONG = 40  # steps, enough to be stopped in the middle
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("undisturbed")
+    return trained(command(data, output, steps=LONG), output)
+
+
+def assert_continues(words: list[str], output: Path, undisturbed: dict[str, torch.Tensor], steps: int = LONG) -> None:
+    """The same command again continues, ends with the very weights of an undisturbed run, and leaves nothing behind."""
+    assert not (output / "model").exists()
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "continuing after step" in done.stderr
+    for name, weights in load_file(output / "model" / "model.safetensors").items():
+        assert torch.equal(weights, undisturbed[name]), name
+    assert len((output / "steps.tsv").read_text().splitlines()) == 1 + steps
+    assert not (output / "checkpoints").exists()
+
+
+def wait_for(launcher: psutil.Popen, condition) -> None:
     deadline = time.monotonic() + 120
-    while not list((killed / "checkpoints").glob("*/latest")):
+    while not condition():
         assert launcher.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, undisturbed, tmp_path):
+    words = command(data, tmp_path, steps=LONG, checkpoint_every=2, snapshot_steps="2 30")
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
     # the launcher's workers are sessions of their own, which no signal to its group reaches
     for process in [*launcher.children(recursive=True), launcher]:
         process.kill()
     launcher.wait()
-    assert not (killed / "model").exists()
-    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert not (tmp_path / "snapshots").exists()
+    assert_continues(words, tmp_path, undisturbed)
+    kept = {path.name: load_file(path / "model.safetensors") for path in (tmp_path / "snapshots").iterdir()}
+    assert kept.keys() == {"step2", "step30"}
+    name = "model.embed_tokens.weight"
+    assert not torch.equal(kept["step2"][name], kept["step30"][name])
+    assert not torch.equal(kept["step30"][name], undisturbed[name])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_asked_to_stop_keeps_its_state_and_fails_so_that_it_is_tried_again(data, tmp_path, processes):
+    settings = {"steps": 400, "processes": processes, "micro_batch_size": 4}
+    expected = trained(command(data, tmp_path / "whole", **settings), tmp_path / "whole")
+    output = tmp_path / "stopped"
+    words = command(data, output, **settings, checkpoint_every=100)
+    with open(tmp_path / "log", "w+") as log:
+        launcher = psutil.Popen(words, env=environment(), stderr=log)
+        wait_for(launcher, lambda: list((output / "checkpoints").glob("*/complete")))
+        launcher.terminate()
+        code = launcher.wait()
+    said = (tmp_path / "log").read_text()
+    assert code != 0, said[-3000:]
+    (stopped,) = re.findall(r"stopped after step (\d+) of 400; the same command continues from there", said)
+    (complete,) = (output / "checkpoints").glob("*/complete")
+    assert complete.read_text() == f"step{stopped}"
+    assert_continues(words, output, expected, steps=400)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(data, undisturbed, tmp_path):
+    words = command(data, tmp_path, steps=LONG, checkpoint_every=10)
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+    wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
+    # from here on no file may grow, which every library meets as it meets a full disk
+    for process in launcher.children(recursive=True):
+        process.rlimit(psutil.RLIMIT_FSIZE, (4096, psutil.RLIM_INFINITY))
+    _, said = launcher.communicate()
+    assert launcher.returncode != 0
+    assert "free disk space" in said, said[-3000:]
+    assert_continues(words, tmp_path, undisturbed)
+
+
+def test_another_hyperparameter_never_continues_a_stale_run(data, tmp_path):
+    words = command(data, tmp_path, steps=LONG, checkpoint_every=2)
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
+    for process in [*launcher.children(recursive=True), launcher]:
+        process.kill()
+    launcher.wait()
+    other = command(data, tmp_path, steps=LONG, checkpoint_every=2, learning_rate=2e-3)
+    done = subprocess.run(other, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "continuing after step" in done.stderr
-    for name, weights in load_file(killed / "model" / "model.safetensors").items():
-        assert torch.equal(weights, undisturbed[name]), name
-    assert len((killed / "steps.tsv").read_text().splitlines()) == 1 + steps
-    assert not (killed / "checkpoints").exists()
+    assert "continuing after step" not in done.stderr
+
+
+def test_adapters_train_under_the_launcher_and_end_as_plain_weights(data, plain, tmp_path):
+    found = trained(command(data, tmp_path, lora_rank=4), tmp_path)
+    assert found.keys() == plain.keys()
+    before = load_file(data / "finetune/tiny/demo/mt/model/model.safetensors")
+    assert torch.equal(found["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
+    changed = [name for name in before if not torch.equal(found[name], before[name])]
+    assert changed and all("_proj" in name for name in changed)
+
+
+def test_what_made_a_model_is_kept_with_it(data, tmp_path):
+    config = json.loads((ROOT / "configs/deepspeed/cpu.json").read_text())
+    config["csv_monitor"] = {"enabled": True, "output_path": str(tmp_path / "tracker"), "job_name": "run"}
+    (tmp_path / "deepspeed.json").write_text(json.dumps(config))
+    trained(command(data, tmp_path, deepspeed_config=tmp_path / "deepspeed.json"), tmp_path)
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert record["hyperparameters"]["seed"] == 1
+    assert record["deepspeed"] == config
+    assert record["steps"] == STEPS
+    assert record["tokens"] > STEPS * 8 * 2 * 5
+    assert record["samples_sha256"] == sha256(data / "conflicts/tiny/demo/lat.jsonl")
+    assert {"git_commit", "versions", "seconds", "started", "peak_memory_mb", "samples_left_out"} <= record.keys()
+    # a tracker, by the engine's own integration
+    losses = (tmp_path / "tracker/run/train_loss.csv").read_text().splitlines()
+    steps = read_table(tmp_path / "steps.tsv")
+    assert [float(line.split(",")[1]) for line in losses[1:]] == [float(row["loss"]) for row in steps]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_loss_and_gradients_are_the_plain_ones_whatever_the_engine_does(processes):
+    """Llama, tied and untied, Qwen3, Gemma3; ZeRO 0, 2, 3; one micro-batch and four."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(found) == 4 * 3 * 2
+    for *case, loss_error, gradient_error in found:
+        assert loss_error < 1e-6, case
+        assert gradient_error < 1e-5, case
 
 
 def test_a_loss_that_stops_being_finite_ends_the_run_with_one_line(data, tmp_path):

@@ -38,7 +38,7 @@ def check_config(config: Mapping[str, Any], root: Path) -> None:
 
 def _check_schema(config: Mapping[str, Any]) -> None:
     for name, model in _entries(config, "models"):
-        _known(f"models.{name}.stage", model.get("stage", ""), ("finetune", "unlikelihood"), "stages")
+        _known(f"models.{name}.stage", model.get("stage", ""), ("finetune", "unlikelihood", "snapshot"), "stages")
     validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))
     if error is None:
@@ -105,6 +105,9 @@ def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
             raise InputError(f"config: {key} needs exactly one of `build`, `hub`, `path`")
         if "build" in model:
             _known(f"{key}.build.benchmark", model["build"]["benchmark"], config["benchmarks"], "benchmarks")
+            known = config["benchmarks"][model["build"]["benchmark"]]["languages"]
+            for language in model["build"]["languages"]:
+                _known(f"{key}.build.languages", language, known, f"languages of {model['build']['benchmark']}")
             if model["build"]["hidden"] % (2 * model["build"]["heads"]):
                 raise InputError(f"config: {key}.build.hidden must be a multiple of 2 * heads")
         if "path" in model and not (root / model["path"] / "config.json").is_file():
@@ -120,6 +123,9 @@ def _check_models(config: Mapping[str, Any]) -> None:
         if model["stage"] == "unlikelihood":
             stage1 = [other for other, its in config["models"].items() if its["stage"] == "finetune"]
             _known(f"models.{name}.from", model["from"], stage1, "stage-1 models")
+        if model["stage"] == "snapshot":
+            stage2 = [other for other, its in config["models"].items() if its["stage"] == "unlikelihood"]
+            _known(f"models.{name}.from", model["from"], stage2, "stage-2 models")
 
 
 def _check_systems(config: Mapping[str, Any]) -> None:
@@ -157,16 +163,27 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
 
 def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str, Any]) -> None:
     base_model, benchmark = experiment["base_model"], experiment["benchmark"]
-    processes = max(1, config["base_models"][base_model].get("gpus", 0))
+    processes = max(1, config["base_models"][base_model].get("gpus", 0)) * config["base_models"][base_model].get(
+        "nodes", 1
+    )
     for system in experiment["systems"]:
         model = config["systems"][system]["model"]
         while model != BASE:
             entry = config["models"][model]
+            if entry["stage"] == "snapshot":
+                whole = entry["from"]
+                steps = step_settings(config, "unlikelihood", base_model, benchmark, whole)["steps"]
+                if entry["step"] > steps:
+                    raise InputError(
+                        f"config: {key}: `{model}` is step {entry['step']} of `{whole}`, which has {steps}; lower it"
+                    )
+                model = whole
+                continue
             settings = step_settings(config, entry["stage"], base_model, benchmark, model)
             if settings["batch_size"] % processes:
                 raise InputError(
                     f"config: {key}: batch_size {settings['batch_size']} of `{model}` is not a multiple of the "
-                    f"{processes} gpus of `{base_model}`; change one of them"
+                    f"{processes} processes of `{base_model}`; change one of them"
                 )
             count = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
                 settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])

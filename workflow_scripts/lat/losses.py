@@ -18,13 +18,6 @@ from torch import Tensor
 ONE_MINUS_P_FLOOR = 1e-9
 
 
-def token_log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log p of each token, fp32 [tokens], from `logits` [tokens, vocabulary] of any dtype and `tokens` [tokens]."""
-    logits = logits.float()
-    chosen = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    return chosen - torch.logsumexp(logits, dim=-1)
-
-
 def unlikelihood(log_probabilities: Tensor) -> Tensor:
     """-log(1 - p) of each token, 1 - p floored at 1e-9, from log p of any shape.
 
@@ -38,3 +31,8 @@ def unlikelihood(log_probabilities: Tensor) -> Tensor:
         near_one, torch.log(torch.clamp(-torch.expm1(high), min=ONE_MINUS_P_FLOOR)), torch.log1p(-torch.exp(low))
     )
     return -log_one_minus_p
+
+
+def token_losses(log_probabilities: Tensor, conflicting: Tensor) -> Tensor:
+    """Loss of each response token: -log p, or -log(1 - p) where `conflicting`; all of one shape."""
+    return torch.where(conflicting, unlikelihood(log_probabilities), -log_probabilities)

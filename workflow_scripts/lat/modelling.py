@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from .files import InputError
-from .losses import token_log_probabilities, unlikelihood
+from .head import HeadLoss
 
 # Loading takes seconds and says so in carriage returns, which make a log unreadable.
 transformers_logging.disable_progress_bar()
@@ -115,36 +114,39 @@ def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict
 
 
 class ResponseLoss(nn.Module):
-    """Sums of the two losses over one batch of packed sequences, conflicting ones included, in a single forward.
+    """Both losses over one batch of packed sequences, conflicting ones included, in a single forward.
 
     It wraps the model so that everything, the language-model head included, runs inside the training engine's own
     forward: under ZeRO-3 a head applied outside would see an empty weight. The head is applied to positions that
     predict a response token only; logits of prompts are never computed.
+
+    Args:
+        model: a causal language model.
+        alpha: weight of the unlikelihood loss.
+
+    Raises:
+        InputError: the model's head is of an unknown kind, see `HeadLoss`.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, alpha: float) -> None:
         super().__init__()
         self.model = model
+        self.alpha = alpha
+        self.head = HeadLoss(model)
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, labels: Tensor, conflicting: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Sums of -log p over likelihood labels, and of -log(1 - p) over conflicting ones; see `pack` for the inputs.
+        """The objective of `losses`, summed over response tokens instead of averaged; see `pack` for the inputs.
 
         Returns:
-            Two fp32 scalars: likelihood loss and unlikelihood loss, summed over response tokens.
+            likelihood + alpha * unlikelihood, an fp32 scalar; and the two parts, fp32 [2], without gradient.
         """
         # No attention mask: the library builds the packed one, sliding windows included, from the position ids.
         hidden = self.model.base_model(
             input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         predicts = labels[:, 1:] != IGNORED
-        log_p = token_log_probabilities(self.logits(hidden[:, :-1][predicts]), labels[:, 1:][predicts])
         unlikely = conflicting[:, 1:][predicts]
-        return -log_p[~unlikely].sum(), unlikelihood(log_p[unlikely]).sum()
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Head outputs [tokens, vocabulary] for hidden states [tokens, hidden], soft-capped where the model does so."""
-        logits = self.model.get_output_embeddings()(hidden)
-        cap: Any = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
-        return cap * torch.tanh(logits / cap) if cap else logits
+        total, losses = self.head(hidden[:, :-1][predicts], labels[:, 1:][predicts], unlikely, self.alpha)
+        return total, torch.stack([losses[~unlikely].sum(), losses[unlikely].sum()])

@@ -3,10 +3,12 @@
 import logging
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 from .files import InputError
 
@@ -18,6 +20,7 @@ LIBRARIES = (
     "transformers",
     "tokenizers",
     "deepspeed",
+    "peft",
     "ctranslate2",
     "sacrebleu",
     "fasttext-numpy2",
@@ -30,6 +33,17 @@ LIBRARIES = (
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that determine a result."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def git_commit() -> str | None:
+    """The commit of the workflow at work, `+` added if files differ from it; None outside a git checkout."""
+    root = Path(__file__).resolve().parents[2]
+    found = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() or None
 
 
 def run_step(main: Callable[[], None]) -> None:

@@ -1,0 +1,68 @@
+"""Started by a launcher: compares loss and gradients under DeepSpeed with the plain definition, and prints the worst.
+
+`torchrun --nproc-per-node 2 tests/workflow/exactness.py`
+"""
+
+import itertools
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import deepspeed
+import torch
+from deepspeed.utils import safe_get_full_grad
+
+from tests.conftest import random_model
+from tests.unit.test_modelling import gradients, plain_loss, samples
+from tests.unit.test_training import HYPERPARAMETERS
+from workflow_scripts.lat.modelling import ResponseLoss
+from workflow_scripts.lat.training import accumulate_gradients, engine_config, start_processes
+
+ALPHA = 0.3
+ARCHITECTURES = ("llama", "llama-tied", "qwen3", "gemma3")
+
+
+def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple[float, float]:
+    """Relative error of the loss, and the largest relative error of a parameter's gradient."""
+    data = [*samples(3), *samples(4)]
+    model = random_model(name)
+    loss = plain_loss(model.double(), data, ALPHA)
+    expected = gradients(model, loss)
+
+    path = folder / "deepspeed.json"
+    optimizer = {"type": "AdamW", "params": {"torch_adam": True}}
+    path.write_text(json.dumps({"zero_optimization": {"stage": stage}, "optimizer": optimizer}))
+    hyperparameters = type(HYPERPARAMETERS)(**vars(HYPERPARAMETERS) | {"micro_batch_size": micro_batch_size})
+    model = random_model(name).float()
+    world = deepspeed.comm.get_world_size()
+    engine, *_ = deepspeed.initialize(
+        model=ResponseLoss(model, ALPHA), config=engine_config(path, hyperparameters, world)
+    )
+    parts = accumulate_gradients(engine, range(len(data)), data, micro_batch_size, pad=2, single_row=False)
+    deepspeed.comm.all_reduce(parts)
+    found = parts @ torch.tensor([1.0, ALPHA])
+    worst = 0.0
+    for key, parameter in model.named_parameters():
+        # stage 0 on the CPU keeps gradients where autograd put them, summed over processes in the engine's step
+        gradient = safe_get_full_grad(parameter) if stage else parameter.grad
+        worst = max(worst, ((gradient.double() - expected[key]).norm() / expected[key].norm()).item())
+    return (abs(found.double() - loss) / loss).item(), worst
+
+
+def main() -> None:
+    """Every architecture under every stage, with one micro-batch and with four."""
+    torch.set_num_threads(1)
+    start_processes()
+    world = deepspeed.comm.get_world_size()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, stage, accumulation in itertools.product(ARCHITECTURES, (0, 2, 3), (1, 4)):
+            errors = compare(name, stage, 8 // accumulation // world, Path(folder))
+            if deepspeed.comm.get_rank() == 0:
+                print(json.dumps([name, stage, accumulation, *errors]), flush=True)
+    deepspeed.comm.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
