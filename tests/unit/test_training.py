@@ -10,9 +10,9 @@ from tests.conftest import ROOT
 from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.tokenizing import train_tokenizer
 from workflow_scripts.lat.training import (
-    add_adapters,
     Hyperparameters,
     Sample,
+    add_adapters,
     engine_config,
     global_batches,
     micro_batches,

@@ -63,12 +63,40 @@ def plain(data, tmp_path_factory):
     return trained(command(data, output), output)
 
 
-@pytest.mark.parametrize("changed", [{"micro_batch_size": 3}, {"processes": 2, "micro_batch_size": 2}], ids=str)
-def test_accumulation_and_processes_leave_the_weights_unchanged(data, plain, tmp_path, changed):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"micro_batch_size": 3},
+        {"processes": 2, "micro_batch_size": 2},
+        {"gradient_checkpointing": ""},
+        {"attention": "eager"},
+    ],
+    ids=str,
+)
+def test_what_changes_speed_and_memory_alone_leaves_the_weights_unchanged(data, plain, tmp_path, changed):
     found = trained(command(data, tmp_path, **changed), tmp_path)
     assert found.keys() == plain.keys()
     for name, weights in plain.items():
         torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("name", ["zero2", "zero3"])
+def test_sharded_training_ends_with_the_weights_of_unsharded_training(data, tmp_path, name):
+    path = ROOT / "configs" / "deepspeed" / f"{name}.json"
+    config = json.loads(path.read_text())
+    config["zero_optimization"] = {"stage": 0}
+    (tmp_path / "unsharded.json").write_text(json.dumps(config))
+    outputs = tmp_path / "unsharded", tmp_path / "sharded"
+    expected = trained(command(data, outputs[0], deepspeed_config=tmp_path / "unsharded.json"), outputs[0])
+    words = command(data, outputs[1], deepspeed_config=path, processes=2, micro_batch_size=2, snapshot_steps="4")
+    found = trained(words, outputs[1])
+    assert found.keys() == expected.keys()
+    for name, weights in expected.items():
+        torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    halfway = load_file(outputs[1] / "snapshots" / "step4" / "model.safetensors")
+    assert {name: weights.shape for name, weights in halfway.items()} == {
+        name: weights.shape for name, weights in expected.items()
+    }
 
 
 LONG = 40  # steps, enough to be stopped in the middle
@@ -116,9 +144,9 @@ def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, un
     assert not torch.equal(kept["step30"][name], undisturbed[name])
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_asked_to_stop_keeps_its_state_and_fails_so_that_it_is_tried_again(data, tmp_path, processes):
-    settings = {"steps": 400, "processes": processes, "micro_batch_size": 4}
+@pytest.mark.parametrize("settings", [{"processes": 1}, {"processes": 2}, {"lora_rank": 4}], ids=str)
+def test_a_run_asked_to_stop_keeps_its_state_and_fails_so_that_it_is_tried_again(data, tmp_path, settings):
+    settings = settings | {"steps": 400, "micro_batch_size": 4}
     expected = trained(command(data, tmp_path / "whole", **settings), tmp_path / "whole")
     output = tmp_path / "stopped"
     words = command(data, output, **settings, checkpoint_every=100)
