@@ -1,9 +1,10 @@
 """Decode one system: its model is loaded once for all directions, one text file a direction comes out.
 
-A killed run resumes: finished directions wait in a folder named by what determines them, and are taken from there.
+A killed run resumes at the last finished batch: finished lines wait in a folder named by what determines them.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -12,7 +13,16 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from .lat.decoding import CTranslate2Engine, Engine, Request, Settings, TransformersEngine, context_window, decode
+from .lat.decoding import (
+    CTranslate2Engine,
+    Engine,
+    Hypothesis,
+    Request,
+    Settings,
+    TransformersEngine,
+    context_window,
+    decode_in_batches,
+)
 from .lat.files import read_jsonl, read_table, replaced_folder, sha256, write_lines, write_table
 from .lat.modelling import DTYPES, load_model, load_tokenizer
 from .lat.runtime import Progress, log, run_step
@@ -26,7 +36,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, required=True, help="folder of <direction>.jsonl")
     parser.add_argument("--directions", nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
-    parser.add_argument("--unfinished", type=Path, required=True, help="where directions wait until all are done")
+    parser.add_argument("--unfinished", type=Path, required=True, help="where lines wait until all are done")
     parser.add_argument("--engine", choices=("transformers", "ctranslate2"), default="transformers")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
@@ -71,7 +81,14 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
             for row in rows[direction]
         ]
         language = rows[direction][0]["prompt_language"] if rows[direction] else "en"
-        hypotheses = decode(engine, tokenizer, requests, settings, language, progress)
+        journal = Journal(finished / f"{direction}.jsonl")
+        done = journal.read()
+        progress.skip(len(done))
+        for batch in decode_in_batches(engine, tokenizer, requests, settings, language, done):
+            journal.add(batch)
+            done |= batch
+            progress.update(len(batch))
+        hypotheses = [done[index] for index in range(len(requests))]
         write_lines(finished / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
         counts = {
             "direction": direction,
@@ -81,6 +98,32 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         }
         write_table(finished / f"{direction}.counts.tsv", [counts], list(counts))
         log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
+
+
+class Journal:
+    """Finished lines of a direction, appended a batch at a time; a kill costs the batch it interrupts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[int, Hypothesis]:
+        """Hypotheses by line index; what a kill cut short is dropped."""
+        found: dict[int, Hypothesis] = {}
+        if not self.path.exists():
+            return found
+        text = self.path.read_text(encoding="utf-8")
+        complete = text[: text.rfind("\n") + 1]
+        if complete != text:
+            self.path.write_text(complete, encoding="utf-8")
+        for line in complete.splitlines():
+            found |= {int(index): Hypothesis(**its) for index, its in json.loads(line).items()}
+        return found
+
+    def add(self, batch: dict[int, Hypothesis]) -> None:
+        """Append a batch, as one line."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps({index: dataclasses.asdict(its) for index, its in batch.items()}) + "\n")
 
 
 def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:

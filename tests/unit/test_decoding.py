@@ -14,6 +14,8 @@ from workflow_scripts.lat.decoding import (
     contrastive_choice,
     contrastive_search,
     decode,
+    decode_in_batches,
+    shared_prefix,
 )
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.tokenizing import train_tokenizer
@@ -46,6 +48,25 @@ def test_beam_search_of_a_padded_batch_equals_one_at_a_time(model, beam):
     together = [trimmed(row) for row in beam_search(model, batch, beam, 8, Tiny)]
     apart = [trimmed(beam_search(model, [prompt], beam, 8, Tiny)[0]) for prompt in batch]
     assert together == apart
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_prefix_read_once_leaves_the_text_unchanged(model, beam):
+    prefix = prompts(1, seed=9)[0] * 3
+    batch = [prefix + prompt for prompt in prompts(6)]
+    engine = TransformersEngine(model, Tiny)
+    requests = [[(prompt, 1.0)] for prompt in batch]
+    shared = shared_prefix(batch)
+    assert shared >= len(prefix)
+    for part in (requests[:2], requests[2:]):
+        assert engine.search(part, beam, 8, shared) == engine.search(part, beam, 8, 0)
+
+
+def test_the_shared_prefix_ends_before_any_prompt_does():
+    assert shared_prefix([[1, 2, 3, 4], [1, 2, 3], [1, 2, 3, 5]]) == 2
+    assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == 2
+    assert shared_prefix([[7], [8, 9]]) == 0
+    assert shared_prefix([[1, 2, 3]]) == 0
 
 
 def test_contrastive_choice_is_the_published_formula():
@@ -109,6 +130,17 @@ def test_results_come_back_in_input_order_whatever_the_batches(tokenizer):
         texts.append([h.text for h in decode(engine, tokenizer, requests, Settings(2, 5, batch_tokens), "en")])
     assert texts[0] == texts[1] == texts[2]
     assert all("\n" not in text for text in texts[0])
+
+
+def test_finished_batches_are_skipped_and_the_others_unchanged(tokenizer):
+    engine = TransformersEngine(small_model(tokenizer), tokenizer)
+    requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
+    settings = Settings(2, 5, 40)
+    batches = list(decode_in_batches(engine, tokenizer, requests, settings, "en"))
+    assert len(batches) > 2
+    first = batches[0] | {}
+    rest = list(decode_in_batches(engine, tokenizer, requests, settings, "en", done=first))
+    assert rest == batches[1:]
 
 
 def test_batches_stay_under_the_token_budget_longest_first():

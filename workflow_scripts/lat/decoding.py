@@ -1,9 +1,11 @@
 """Decoding methods: beam search, and contrastive decoding against other instructions for the same input.
 
-Lines are decoded in batches of similar length under a token budget; results come back in input order.
+Lines are decoded in batches of similar length under a token budget. What all prompts of a direction begin with, the
+instruction and the demonstrations, is read once: its keys and values serve every line.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -64,8 +66,11 @@ class Engine(Protocol):
 
     window: int | None  # tokens of prompt and output together, None for no limit
 
-    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int) -> list[list[int]]:
-        """Token ids that follow each request, end token included where it came."""
+    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
+        """Token ids that follow each request, end token included where it came.
+
+        The first `shared` tokens are the same in all prompts, those of later batches included; fewer than any has.
+        """
 
 
 class TransformersEngine:
@@ -76,13 +81,26 @@ class TransformersEngine:
         # A hub model's own defaults (sampling, repetition penalty) fill whatever a call leaves open; none may.
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
+        self._prefix: tuple[tuple[int, ...], DynamicCache] | None = None
 
-    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int) -> list[list[int]]:
+    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
         """Contrastive search for requests with contrasts, beam search for the others."""
         if len(batch[0]) > 1:
             end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
             return contrastive_search(self.model, batch, max_new_tokens, end, pad)
-        return beam_search(self.model, [rows[0][0] for rows in batch], beam, max_new_tokens, self.tokenizer)
+        prompts = [rows[0][0] for rows in batch]
+        # Padding between prefix and rest would count as distance in a sliding window.
+        usable = shared and getattr(self.model.config.get_text_config(), "sliding_window", None) is None
+        cache = self._keys_and_values(tuple(prompts[0][:shared])) if usable else None
+        return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, cache)
+
+    @torch.inference_mode()
+    def _keys_and_values(self, prefix: tuple[int, ...]) -> DynamicCache:
+        if self._prefix is None or self._prefix[0] != prefix:
+            cache = DynamicCache(config=self.model.config)
+            self.model(torch.tensor([prefix], device=self.model.device), past_key_values=cache, logits_to_keep=1)
+            self._prefix = prefix, cache
+        return self._prefix[1]
 
 
 class CTranslate2Engine:
@@ -109,7 +127,7 @@ class CTranslate2Engine:
             intra_threads=threads,
         )
 
-    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int) -> list[list[int]]:
+    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
         """Beam search; the scores of hypotheses are normalised by their length, as in transformers.
 
         Raises:
@@ -117,8 +135,12 @@ class CTranslate2Engine:
         """
         if len(batch[0]) > 1:
             raise InputError("contrastive decoding runs on `engine: transformers` only")
+        prompts = [self.tokenizer.convert_ids_to_tokens(rows[0][0]) for rows in batch]
+        # With a single token left of the shortest prompt, version 4.8.5 decodes the longer ones wrongly.
+        shared = max(0, min(shared, *(len(prompt) - 2 for prompt in prompts)))
         results = self.generator.generate_batch(
-            [self.tokenizer.convert_ids_to_tokens(rows[0][0]) for rows in batch],
+            [prompt[shared:] for prompt in prompts],
+            static_prompt=prompts[0][:shared] or None,
             beam_size=beam,
             max_length=max_new_tokens,
             end_token=self.tokenizer.eos_token,
@@ -158,6 +180,27 @@ def decode(
     Raises:
         InputError: a prompt leaves no room for output in the model's context window.
     """
+    results: dict[int, Hypothesis] = {}
+    for found in decode_in_batches(engine, tokenizer, requests, settings, prompt_language):
+        results |= found
+        if progress:
+            progress.update(len(found))
+    return [results[index] for index in range(len(requests))]
+
+
+def decode_in_batches(
+    engine: Engine,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    settings: Settings,
+    prompt_language: str,
+    done: Collection[int] = (),
+) -> Iterator[dict[int, Hypothesis]]:
+    """As `decode`, a batch at a time: hypotheses by the index of their request.
+
+    Batches in which every request is among `done` are skipped; the others are what they would be without `done`, so
+    that an interrupted run ends with the same text.
+    """
     encoded = [
         [(encode_prompt(tokenizer, prompt), weight) for prompt, weight in ((request.prompt, 1.0), *request.contrasts)]
         for request in requests
@@ -169,20 +212,30 @@ def decode(
             raise InputError(f"line {number}: a prompt of {length} tokens leaves no room in the window of {window}")
     marks = response_end_marks(prompt_language)
     end = tokenizer.eos_token_id
-    results: dict[int, Hypothesis] = {}
+    shared = shared_prefix([rows[0][0] for rows in encoded]) if all(len(rows) == 1 for rows in encoded) else 0
     copies = [len(rows) if len(rows) > 1 else settings.beam for rows in encoded]
     for batch in _batches(lengths, copies, settings):
+        if all(index in done for index in batch):
+            continue
         room = window - max(lengths[index] for index in batch) if window else settings.max_new_tokens
         limit = min(settings.max_new_tokens, room)
-        outputs = engine.search([encoded[index] for index in batch], settings.beam, limit)
+        outputs = engine.search([encoded[index] for index in batch], settings.beam, limit, shared)
+        results = {}
         for index, output in zip(batch, outputs, strict=True):
             finished = end in output
             output = output[: output.index(end)] if finished else output
             text, cut = _until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
             results[index] = Hypothesis(fold(text), truncated=not finished and not cut)
-        if progress:
-            progress.update(len(batch))
-    return [results[index] for index in range(len(requests))]
+        yield results
+
+
+def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, at least one of each left out."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # in lexical order, what these two share all share
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return min(same, *(len(prompt) - 1 for prompt in prompts))
 
 
 def _batches(lengths: Sequence[int], copies: Sequence[int], settings: Settings) -> Iterator[list[int]]:
@@ -219,9 +272,20 @@ def beam_search(
     beam: int,
     max_new_tokens: int,
     tokenizer: PreTrainedTokenizerBase,
+    prefix: DynamicCache | None = None,
 ) -> list[list[int]]:
-    """Token ids that follow each prompt (end token included where it came), by the library's beam search."""
-    ids, mask = _left_padded(prompts, tokenizer.pad_token_id, model.device)
+    """Token ids that follow each prompt (end token included where it came), by the library's beam search.
+
+    `prefix` holds the keys and values of what all prompts begin with; padding then stands between it and the rest.
+    """
+    shared = prefix.get_seq_length() if prefix else 0
+    ids, mask = _left_padded([prompt[shared:] for prompt in prompts], tokenizer.pad_token_id, model.device)
+    cache = None
+    if prefix:
+        start = torch.tensor([prompts[0][:shared]], device=model.device).expand(len(prompts), -1)
+        ids, mask = torch.cat([start, ids], dim=1), torch.cat([torch.ones_like(start), mask], dim=1)
+        cache = copy.deepcopy(prefix)
+        cache.batch_repeat_interleave(len(prompts) * beam)
     generation = GenerationConfig(
         num_beams=beam,
         do_sample=False,
@@ -230,7 +294,7 @@ def beam_search(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    output = model.generate(ids, attention_mask=mask, generation_config=generation)
+    output = model.generate(ids, attention_mask=mask, past_key_values=cache, generation_config=generation)
     return output[:, ids.shape[1] :].tolist()
 
 
@@ -254,7 +318,7 @@ def contrastive_search(
         requests: for each line its (prompt ids, weight) rows, the real prompt first; the same number for every line.
         max_new_tokens: longest output.
         end: id of the end token.
-        pad: id that pads prompts and finished lines.
+        pad: id that pads prompts.
 
     Returns:
         Token ids that follow each prompt, end token included where it came.
@@ -266,7 +330,7 @@ def contrastive_search(
     cache = DynamicCache(config=model.config)
     positions = mask.cumsum(-1).sub(1).clamp(min=0)
     outputs: list[list[int]] = [[] for _ in requests]
-    finished = torch.zeros(len(requests), dtype=torch.bool, device=model.device)
+    lines = torch.arange(len(requests), device=model.device)  # those still in the batch
     for _ in range(max_new_tokens):
         logits = model(
             input_ids=ids,
@@ -276,15 +340,19 @@ def contrastive_search(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        chosen = contrastive_choice(logits.float().softmax(-1).view(len(requests), copies, -1), weights)
-        chosen = torch.where(finished, pad, chosen)
-        for row in (~finished).nonzero().flatten().tolist():
-            outputs[row].append(int(chosen[row]))
-        finished |= chosen == end
-        if finished.all():
+        chosen = contrastive_choice(logits.float().softmax(-1).view(len(lines), copies, -1), weights)
+        for line, token in zip(lines.tolist(), chosen.tolist(), strict=True):
+            outputs[line].append(token)
+        goes_on = chosen != end
+        if not goes_on.any():
             break
+        if not goes_on.all():
+            rows = goes_on.repeat_interleave(copies).nonzero().flatten()
+            cache.batch_select_indices(rows)
+            lines, weights, chosen = lines[goes_on], weights[goes_on], chosen[goes_on]
+            mask, positions = mask[rows], positions[rows]
         ids = chosen.repeat_interleave(copies).unsqueeze(1)
-        mask = torch.cat([mask, mask.new_ones((len(prompts), 1))], dim=1)
+        mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
         positions = positions[:, -1:] + 1
     return outputs
 

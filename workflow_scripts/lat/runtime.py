@@ -66,6 +66,10 @@ class Progress:
         self.started = self.said = time.monotonic()
         self.done = 0
 
+    def skip(self, count: int) -> None:
+        """Leave out `count` units that an earlier run did."""
+        self.total -= count
+
     def update(self, count: int = 1, note: str = "") -> None:
         """Count `count` more units as done; `note` is appended to the line, when one is due."""
         self.done += count

@@ -1,0 +1,167 @@
+"""Decoding with the demo's model, ours against the plain way, in one run: lines a second, and whether the text is the same.
+
+Plain: transformers `generate`, one process a direction, batches of eight in file order, nothing shared.
+Ours: `workflow_scripts.decode` as the workflow runs it, all directions in one process. For contrastive decoding, plain
+is one line at a time. Every time includes starting Python and loading the model.
+
+    make demo && python -m benchmarks.decode --json decode.json
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.train_step import machine
+from workflow_scripts.lat.decoding import _until_mark, beam_search
+from workflow_scripts.lat.files import fold, read_jsonl, read_lines, write_jsonl, write_lines
+from workflow_scripts.lat.modelling import encode_prompt, load_model, load_tokenizer
+from workflow_scripts.lat.prompting import response_end_marks
+
+BATCH = 8
+MAX_NEW_TOKENS = 80
+DIRECTIONS = "en-it it-en en-nl nl-en en-ro ro-en it-nl nl-it it-ro ro-it nl-ro ro-nl".split()
+
+
+def decode_plainly(model_folder: Path, prompts: Path, output: Path, threads: int) -> None:
+    """One direction; to be run in a process of its own."""
+    torch.set_num_threads(threads)
+    tokenizer = load_tokenizer(model_folder)
+    model = load_model(model_folder, "fp32").eval()
+    rows = [encode_prompt(tokenizer, row["prompt"]) for row in read_jsonl(prompts)]
+    texts = []
+    for start in range(0, len(rows), BATCH):
+        for ids in beam_search(model, rows[start : start + BATCH], 4, MAX_NEW_TOKENS, tokenizer):
+            ids = ids[: ids.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in ids else ids
+            text, _ = _until_mark(tokenizer.decode(ids, skip_special_tokens=True), response_end_marks())
+            texts.append(fold(text))
+    write_lines(output, texts)
+
+
+def run(*words: object) -> float:
+    """Seconds of a Python module in a process of its own."""
+    command = [sys.executable, "-m", *map(str, words)]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+    return time.perf_counter() - started
+
+
+class Workbench:
+    """The first lines of the demo's prompts, and both ways of decoding them."""
+
+    def __init__(self, results: Path, lines: int, threads: int, scratch: Path) -> None:
+        self.model = results / "finetune/tiny/demo/mt/model"
+        self.converted = results / "convert/tiny/demo/mt"
+        self.threads, self.scratch = threads, scratch
+        self.prompts = scratch / "prompts"
+        for system in ("MT", "5-shot", "C_src+lang"):
+            for direction in DIRECTIONS:
+                rows = read_jsonl(results / "prompts/tiny/demo/test" / system / f"{direction}.jsonl")
+                write_jsonl(self.prompts / system / f"{direction}.jsonl", rows[:lines])
+
+    def plain(self, system: str) -> float:
+        """Seconds of all directions, a process each."""
+        return sum(
+            run("benchmarks.decode", "--plain", self.model, self.prompts / system / f"{direction}.jsonl",
+                self.scratch / "plain" / system / f"{direction}.txt", self.threads)
+            for direction in DIRECTIONS
+        )  # fmt: skip
+
+    def ours(self, system: str, engine: str, beam: int, batch_tokens: int, name: str) -> float:
+        """Seconds of all directions in one process."""
+        output = self.scratch / name / system
+        shutil.rmtree(output, ignore_errors=True)
+        converted = ("--converted", self.converted) if engine == "ctranslate2" else ()
+        return run(
+            "workflow_scripts.decode", "--model", self.model, *converted, "--engine", engine, "--prompts",
+            self.prompts / system, "--directions", *DIRECTIONS, "--output", output, "--unfinished",
+            self.scratch / "unfinished", "--beam", beam, "--max-new-tokens", MAX_NEW_TOKENS, "--batch-tokens",
+            batch_tokens, "--threads", self.threads,
+        )  # fmt: skip
+
+    def identical(self, system: str, names: Sequence[str]) -> float:
+        """Share of lines that are the same in two folders."""
+        pairs = [
+            pair
+            for direction in DIRECTIONS
+            for pair in zip(
+                *(read_lines(self.scratch / name / system / f"{direction}.txt") for name in names), strict=True
+            )
+        ]
+        return sum(one == other for one, other in pairs) / len(pairs)
+
+
+def main() -> None:
+    """Measure, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="of a finished demo")
+    parser.add_argument("--lines", type=int, default=100, help="of each direction")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plain", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.plain:
+        *paths, threads = arguments.plain
+        decode_plainly(*map(Path, paths), int(threads))
+        return
+
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Workbench(arguments.results, arguments.lines, arguments.threads, Path(scratch))
+        seconds: dict[str, list[float]] = {}
+        cases = {
+            "few_shot_plain": lambda: bench.plain("5-shot"),
+            "few_shot_ours": lambda: bench.ours("5-shot", "ctranslate2", 4, 32768, "ours"),
+            "few_shot_transformers": lambda: bench.ours("5-shot", "transformers", 4, 32768, "transformers"),
+            "zero_shot_plain": lambda: bench.plain("MT"),
+            "zero_shot_ours": lambda: bench.ours("MT", "ctranslate2", 4, 32768, "ours"),
+            "zero_shot_transformers": lambda: bench.ours("MT", "transformers", 4, 32768, "transformers"),
+            "contrastive_plain": lambda: bench.ours("C_src+lang", "transformers", 1, 1, "plain"),
+            "contrastive_ours": lambda: bench.ours("C_src+lang", "transformers", 1, 32768, "ours"),
+        }
+        for _ in range(arguments.rounds):
+            for name, measure in cases.items():
+                seconds.setdefault(name, []).append(measure())
+                print(f"  {name} {seconds[name][-1]:.1f} s", file=sys.stderr, flush=True)
+        identical = {
+            "few_shot": bench.identical("5-shot", ("plain", "ours")),
+            "few_shot_transformers": bench.identical("5-shot", ("plain", "transformers")),
+            "zero_shot": bench.identical("MT", ("plain", "ours")),
+            "zero_shot_transformers": bench.identical("MT", ("plain", "transformers")),
+            "contrastive": bench.identical("C_src+lang", ("plain", "ours")),
+        }
+
+    def speedup(plain: str, ours: str) -> float:
+        return statistics.median(a / b for a, b in zip(seconds[plain], seconds[ours], strict=True))
+
+    report = {
+        "few_shot_speedup": speedup("few_shot_plain", "few_shot_ours"),
+        "zero_shot_speedup": speedup("zero_shot_plain", "zero_shot_ours"),
+        "contrastive_speedup": speedup("contrastive_plain", "contrastive_ours"),
+        "identical_lines": min(identical.values()),
+        "few_shot_speedup_transformers": speedup("few_shot_plain", "few_shot_transformers"),
+        "zero_shot_speedup_transformers": speedup("zero_shot_plain", "zero_shot_transformers"),
+        "identical": identical,
+        "seconds": {name: statistics.median(its) for name, its in seconds.items()},
+        "lines": arguments.lines * len(DIRECTIONS),
+        "machine": machine(),
+        "threads": arguments.threads,
+    }
+    text = json.dumps(report, indent=2)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
