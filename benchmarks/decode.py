@@ -1,4 +1,4 @@
-"""Decoding with the demo's model, ours against the plain way, in one run: lines a second, and whether the text is the same.
+"""Decoding with the demo's model, ours against the plain way, in one run: time, and whether the text is the same.
 
 Plain: transformers `generate`, one process a direction, batches of eight in file order, nothing shared.
 Ours: `workflow_scripts.decode` as the workflow runs it, all directions in one process. For contrastive decoding, plain
@@ -21,14 +21,15 @@ from pathlib import Path
 import torch
 
 from benchmarks.train_step import machine
-from workflow_scripts.lat.decoding import _until_mark, beam_search
+from workflow_scripts.lat.decoding import until_mark, beam_search
 from workflow_scripts.lat.files import fold, read_jsonl, read_lines, write_jsonl, write_lines
 from workflow_scripts.lat.modelling import encode_prompt, load_model, load_tokenizer
 from workflow_scripts.lat.prompting import response_end_marks
 
 BATCH = 8
 MAX_NEW_TOKENS = 80
-DIRECTIONS = "en-it it-en en-nl nl-en en-ro ro-en it-nl nl-it it-ro ro-it nl-ro ro-nl".split()
+LANGUAGES = ("en", "it", "nl", "ro")
+DIRECTIONS = [f"{source}-{target}" for source in LANGUAGES for target in LANGUAGES if source != target]
 
 
 def decode_plainly(model_folder: Path, prompts: Path, output: Path, threads: int) -> None:
@@ -41,7 +42,7 @@ def decode_plainly(model_folder: Path, prompts: Path, output: Path, threads: int
     for start in range(0, len(rows), BATCH):
         for ids in beam_search(model, rows[start : start + BATCH], 4, MAX_NEW_TOKENS, tokenizer):
             ids = ids[: ids.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in ids else ids
-            text, _ = _until_mark(tokenizer.decode(ids, skip_special_tokens=True), response_end_marks())
+            text, _ = until_mark(tokenizer.decode(ids, skip_special_tokens=True), response_end_marks())
             texts.append(fold(text))
     write_lines(output, texts)
 

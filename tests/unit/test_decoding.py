@@ -160,8 +160,8 @@ def test_a_prompt_as_long_as_the_window_is_one_clear_error(tokenizer):
 
 
 def test_the_next_header_ends_a_response():
-    assert decoding._until_mark("Hallo.\n\n### Instruction:\nmore", ["\n\n###"]) == ("Hallo.", True)
-    assert decoding._until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
+    assert decoding.until_mark("Hallo.\n\n### Instruction:\nmore", ["\n\n###"]) == ("Hallo.", True)
+    assert decoding.until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
 
 
 def test_a_models_own_generation_defaults_do_not_leak_into_the_table(tokenizer):

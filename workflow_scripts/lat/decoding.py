@@ -224,7 +224,7 @@ def decode_in_batches(
         for index, output in zip(batch, outputs, strict=True):
             finished = end in output
             output = output[: output.index(end)] if finished else output
-            text, cut = _until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
+            text, cut = until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
             results[index] = Hypothesis(fold(text), truncated=not finished and not cut)
         yield results
 
@@ -233,7 +233,8 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """How many tokens all prompts begin with, at least one of each left out."""
     if len(prompts) < 2:
         return 0
-    first, last = min(prompts), max(prompts)  # in lexical order, what these two share all share
+    ordered = sorted(map(tuple, prompts))
+    first, last = ordered[0], ordered[-1]  # what these two share all share
     same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return min(same, *(len(prompt) - 1 for prompt in prompts))
 
@@ -253,7 +254,8 @@ def _batches(lengths: Sequence[int], copies: Sequence[int], settings: Settings) 
         yield batch
 
 
-def _until_mark(text: str, marks: Sequence[str]) -> tuple[str, bool]:
+def until_mark(text: str, marks: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first of the marks, and whether one was there."""
     ends = [place for mark in marks if (place := text.find(mark)) >= 0]
     return (text[: min(ends)], True) if ends else (text, False)
 
