@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.train_step import machine
-from workflow_scripts.lat.decoding import until_mark, beam_search
+from workflow_scripts.lat.decoding import beam_search, until_mark
 from workflow_scripts.lat.files import fold, read_jsonl, read_lines, write_jsonl, write_lines
 from workflow_scripts.lat.modelling import encode_prompt, load_model, load_tokenizer
 from workflow_scripts.lat.prompting import response_end_marks

@@ -204,6 +204,11 @@ def decode_settings(wildcards):
     return settings | own
 
 
+def decode_environment(wildcards):
+    """The environment of the engine a system decodes with."""
+    return "../envs/vllm.yaml" if decode_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
+
+
 def system_conversion(wildcards):
     """The converted model of a system, where its engine needs one."""
     if decode_settings(wildcards)["engine"] != "ctranslate2":

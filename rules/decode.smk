@@ -13,7 +13,7 @@ rule decode:
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
     conda:
-        "../envs/main.yaml"
+        decode_environment
     threads: lambda wildcards: decode_settings(wildcards)["threads"]
     resources:
         mem_mb=memory,

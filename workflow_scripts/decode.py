@@ -20,6 +20,7 @@ from .lat.decoding import (
     Request,
     Settings,
     TransformersEngine,
+    VllmEngine,
     context_window,
     decode_in_batches,
 )
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--directions", nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
     parser.add_argument("--unfinished", type=Path, required=True, help="where lines wait until all are done")
-    parser.add_argument("--engine", choices=("transformers", "ctranslate2"), default="transformers")
+    parser.add_argument("--engine", choices=("transformers", "ctranslate2", "vllm"), default="transformers")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
     parser.add_argument("--batch-tokens", type=int, required=True, help="bound on rows x tokens of a batch")
@@ -131,6 +132,9 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
     if arguments.engine == "ctranslate2":
         window = context_window(AutoConfig.from_pretrained(arguments.model))
         return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.dtype, arguments.threads)
+    if arguments.engine == "vllm":
+        window = context_window(AutoConfig.from_pretrained(arguments.model))
+        return VllmEngine(arguments.model, window, arguments.dtype, max(1, torch.cuda.device_count()))
     model = load_model(arguments.model, arguments.dtype, arguments.attention)
     return TransformersEngine(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 

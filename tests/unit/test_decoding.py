@@ -1,5 +1,8 @@
 """Decoding methods: batching and order change nothing, contrasts follow the formula, limits are respected."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from workflow_scripts.lat.decoding import (
     Request,
     Settings,
     TransformersEngine,
+    VllmEngine,
     beam_search,
     contrastive_choice,
     contrastive_search,
@@ -18,6 +22,7 @@ from workflow_scripts.lat.decoding import (
     shared_prefix,
 )
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.modelling import encode_prompt
 from workflow_scripts.lat.tokenizing import train_tokenizer
 
 
@@ -106,7 +111,7 @@ def request(text: str) -> Request:
     return Request(text)
 
 
-def small_model(tokenizer):
+def small_model(tokenizer, window=64):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -117,7 +122,7 @@ def small_model(tokenizer):
             intermediate_size=16,
             num_hidden_layers=1,
             num_attention_heads=2,
-            max_position_embeddings=64,
+            max_position_embeddings=window,
         )
     ).eval()
 
@@ -145,7 +150,7 @@ def test_finished_batches_are_skipped_and_the_others_unchanged(tokenizer):
 
 def test_batches_stay_under_the_token_budget_longest_first():
     lengths, copies = [5, 50, 7, 6, 40], [4, 4, 4, 4, 4]
-    batches = list(decoding._batches(lengths, copies, Settings(4, 10, 500)))
+    batches = list(decoding._batches(lengths, copies, [10] * 5, Settings(4, 10, 500)))
     assert batches[0] == [1, 4]
     assert sorted(index for batch in batches for index in batch) == [0, 1, 2, 3, 4]
     for batch in batches:
@@ -157,6 +162,35 @@ def test_a_prompt_as_long_as_the_window_is_one_clear_error(tokenizer):
     with pytest.raises(InputError, match=r"line 2: a prompt of .* window of 64"):
         engine = TransformersEngine(small_model(tokenizer), tokenizer)
         decode(engine, tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
+
+
+@pytest.mark.parametrize("name", ["transformers", "ctranslate2"])
+def test_a_line_that_nearly_fills_the_window_cuts_no_other_short(tokenizer, tmp_path, name):
+    from ctranslate2.converters import TransformersConverter
+
+    model = small_model(tokenizer, window=2010)
+    long, short = request("a b " * 667), request("a")
+    settings = Settings(1, 60, 10_000)
+    if name == "ctranslate2":
+        model.save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        TransformersConverter(str(tmp_path / "model")).convert(str(tmp_path / "converted"))
+        engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 2010, "fp32", threads=1)
+    else:
+        engine = TransformersEngine(model, tokenizer)
+    length = len(encode_prompt(tokenizer, long.prompt))
+    assert 2000 <= length < 2010
+    cut, whole = decode(engine, tokenizer, [long, short], settings, "en")
+    assert [whole] == decode(engine, tokenizer, [short], settings, "en")
+    # at most what the window has room for, and counted unless the model happened to end there
+    assert len(tokenizer(cut.text, add_special_tokens=False)["input_ids"]) <= 2 * (2010 - length)
+    assert cut.truncated or len(cut.text) == 0
+
+
+def test_an_empty_line_is_decoded_as_any_other_and_nothing_from_nothing(tokenizer):
+    engine = TransformersEngine(small_model(tokenizer), tokenizer)
+    assert len(decode(engine, tokenizer, [request(""), request("a")], Settings(1, 5, 1000), "en")) == 2
+    assert decode(engine, tokenizer, [], Settings(1, 5, 1000), "en") == []
 
 
 def test_the_next_header_ends_a_response():
@@ -189,3 +223,37 @@ def test_ctranslate2_gives_the_same_text(tokenizer, tmp_path):
     assert decode(engine, tokenizer, requests, settings, "en") == reference
     with pytest.raises(InputError, match="engine: transformers"):
         decode(engine, tokenizer, [Request("a", (("b", -0.5),))], settings, "en")
+
+
+class FakeLLM:
+    """What vLLM's `LLM` is asked for, and answers in its own types."""
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def beam_search(self, prompts, params):
+        self.asked = prompts, params
+        best = [SimpleNamespace(tokens=[*prompt["prompt_token_ids"], 40 + n, 1]) for n, prompt in enumerate(prompts)]
+        return [SimpleNamespace(sequences=[sequence, SimpleNamespace(tokens=[])]) for sequence in best]
+
+
+def test_vllm_is_asked_for_beam_search_over_token_ids(monkeypatch, tmp_path):
+    params = SimpleNamespace(BeamSearchParams=lambda **settings: settings)
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=FakeLLM, sampling_params=params))
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
+    engine = VllmEngine(tmp_path, 64, "bf16", 2)
+    expected = {"model": str(tmp_path), "dtype": "bfloat16", "tensor_parallel_size": 2, "enable_prefix_caching": True}
+    assert engine.llm.settings == expected
+    assert engine.search([[([5, 6, 7], 1.0)], [([5, 8], 1.0)]], 4, 12, 1) == [[40, 1], [41, 1]]
+    assert engine.llm.asked == (
+        [{"prompt_token_ids": [5, 6, 7]}, {"prompt_token_ids": [5, 8]}],
+        {"beam_width": 4, "max_tokens": 12, "temperature": 0.0, "length_penalty": 1.0},
+    )
+    with pytest.raises(InputError, match="engine: transformers"):
+        engine.search([[([5], 1.0), ([6], -0.5)]], 1, 12, 0)
+
+
+def test_vllm_where_it_is_missing_is_one_clear_error(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(InputError, match="engine: vllm is not installed here"):
+        VllmEngine(tmp_path, 64, "bf16", 1)

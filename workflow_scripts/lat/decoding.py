@@ -151,6 +151,57 @@ class CTranslate2Engine:
         return [output if len(output) == max_new_tokens else [*output, end] for output in outputs]
 
 
+class VllmEngine:
+    """Beam search of vLLM, which lives in an environment of its own (`envs/vllm.yaml`) and needs a GPU.
+
+    Args:
+        folder: the model.
+        window: tokens of prompt and output together.
+        dtype: fp32, bf16 or fp16.
+        gpus: among which the model is divided.
+
+    Raises:
+        InputError: vLLM is not installed.
+    """
+
+    def __init__(self, folder: Path, window: int | None, dtype: str, gpus: int) -> None:
+        try:
+            from vllm import LLM
+        except ImportError:
+            raise InputError(
+                "engine: vllm is not installed here; run snakemake with `--software-deployment-method conda`, or take "
+                "another engine"
+            ) from None
+        self.window = window
+        self.llm = LLM(
+            model=str(folder),
+            dtype={"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype],
+            tensor_parallel_size=gpus,
+            # keys and values of what prompts begin with are found again by themselves
+            enable_prefix_caching=True,
+        )
+
+    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
+        """Beam search; the scores of hypotheses are normalised by their length, as in transformers.
+
+        Raises:
+            InputError: a request has contrasts.
+        """
+        from vllm.sampling_params import BeamSearchParams
+
+        if len(batch[0]) > 1:
+            raise InputError("contrastive decoding runs on `engine: transformers` only")
+        prompts = [list(rows[0][0]) for rows in batch]
+        outputs = self.llm.beam_search(
+            [{"prompt_token_ids": prompt} for prompt in prompts],
+            BeamSearchParams(beam_width=beam, max_tokens=max_new_tokens, temperature=0.0, length_penalty=1.0),
+        )
+        # the tokens of a sequence include its prompt
+        return [
+            list(output.sequences[0].tokens[len(prompt) :]) for output, prompt in zip(outputs, prompts, strict=True)
+        ]
+
+
 def context_window(config: PreTrainedConfig) -> int | None:
     """Tokens a model was made for, from its configuration."""
     return getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -214,12 +265,13 @@ def decode_in_batches(
     end = tokenizer.eos_token_id
     shared = shared_prefix([rows[0][0] for rows in encoded]) if all(len(rows) == 1 for rows in encoded) else 0
     copies = [len(rows) if len(rows) > 1 else settings.beam for rows in encoded]
-    for batch in _batches(lengths, copies, settings):
+    limits = [
+        min(settings.max_new_tokens, window - length if window else settings.max_new_tokens) for length in lengths
+    ]
+    for batch in _batches(lengths, copies, limits, settings):
         if all(index in done for index in batch):
             continue
-        room = window - max(lengths[index] for index in batch) if window else settings.max_new_tokens
-        limit = min(settings.max_new_tokens, room)
-        outputs = engine.search([encoded[index] for index in batch], settings.beam, limit, shared)
+        outputs = engine.search([encoded[index] for index in batch], settings.beam, limits[batch[0]], shared)
         results = {}
         for index, output in zip(batch, outputs, strict=True):
             finished = end in output
@@ -239,14 +291,17 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
     return min(same, *(len(prompt) - 1 for prompt in prompts))
 
 
-def _batches(lengths: Sequence[int], copies: Sequence[int], settings: Settings) -> Iterator[list[int]]:
+def _batches(
+    lengths: Sequence[int], copies: Sequence[int], limits: Sequence[int], settings: Settings
+) -> Iterator[list[int]]:
+    # Rows of one batch have the same limit: a prompt that nearly fills the window cuts no other line's output short.
     # Longest first: a batch too large for the memory fails at once, not after an hour.
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-copies[i], -lengths[i], i)):
         if batch:
             rows = copies[batch[0]] * (len(batch) + 1)
             full = rows * (lengths[batch[0]] + settings.max_new_tokens) > settings.batch_tokens
-            if full or copies[index] != copies[batch[0]]:
+            if full or (copies[index], limits[index]) != (copies[batch[0]], limits[batch[0]]):
                 yield batch
                 batch = []
         batch.append(index)
