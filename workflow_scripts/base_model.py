@@ -22,7 +22,8 @@ def main() -> None:
 
     build = commands.add_parser("build", help="train tokeniser and model from text")
     build.add_argument("--monolingual", type=Path, required=True, help="JSON lines with `language` and `text`")
-    build.add_argument("--languages", nargs="+", required=True, help="languages of the text to train on")
+    build.add_argument("--languages", nargs="+", required=True, help="languages of the plain text")
+    build.add_argument("--multilingual", type=float, default=0.0, help="share of documents that mix languages, named")
     build.add_argument("--samples", type=Path, required=True, help="training prompts, for the tokeniser only")
     build.add_argument("--output", type=Path, required=True)
     build.add_argument("--steps-log", type=Path, required=True)
@@ -60,6 +61,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
     from .lat.modelling import encode_prompt, encode_response
+    from .lat.pretraining import pretraining_texts
     from .lat.prompting import template_pieces
     from .lat.tokenizing import train_tokenizer
     from .lat.training import (
@@ -75,7 +77,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     set_seed(arguments.seed)
-    texts = [row["text"] for row in read_jsonl(arguments.monolingual) if row["language"] in arguments.languages]
+    texts = pretraining_texts(read_jsonl(arguments.monolingual), arguments.languages, arguments.multilingual)
     if not texts:
         raise InputError(f"{arguments.monolingual}: no text in {' '.join(arguments.languages)}; change build.languages")
     prompts = [row["prompt"] for row in read_jsonl(arguments.samples)]
