@@ -209,7 +209,14 @@ def test_what_made_a_model_is_kept_with_it(data, tmp_path):
     assert record["steps"] == STEPS
     assert record["tokens"] > STEPS * 8 * 2 * 5
     assert record["samples_sha256"] == sha256(data / "conflicts/tiny/demo/lat.jsonl")
-    assert {"git_commit", "versions", "seconds", "started", "peak_memory_mb", "samples_left_out"} <= record.keys()
+    assert {
+        "git_commit",
+        "versions",
+        "seconds_of_steps",
+        "started",
+        "peak_memory_mb",
+        "samples_left_out",
+    } <= record.keys()
     # a tracker, by the engine's own integration
     losses = (tmp_path / "tracker/run/train_loss.csv").read_text().splitlines()
     steps = read_table(tmp_path / "steps.tsv")

@@ -42,6 +42,7 @@ STEP_COLUMNS = (
     "unlikelihood_loss",
     "learning_rate",
     "gradient_norm",
+    "seconds",
     "tokens_per_second",
     "peak_memory_mb",
 )
@@ -322,6 +323,7 @@ class Checkpoints:
                 save_latest=False,
                 exclude_frozen_parameters=_has_frozen(engine),
             )
+            deepspeed.comm.barrier()  # every process has written its share
             if deepspeed.comm.get_rank() == 0:
                 with atomic_write(self.latest) as handle:
                     handle.write(tag)
@@ -461,6 +463,7 @@ def train(
             raise InputError(
                 f"step {step}: loss {likelihood + unlikely}, gradient norm {norm}; lower learning_rate or alpha"
             )
+        seconds = time.monotonic() - started
         rows.append(
             {
                 "step": step,
@@ -469,7 +472,8 @@ def train(
                 "unlikelihood_loss": f"{unlikely:.6f}",
                 "learning_rate": f"{rate:.4g}",
                 "gradient_norm": f"{norm:.4f}",
-                "tokens_per_second": f"{tokens / (time.monotonic() - started):.0f}",
+                "seconds": f"{seconds:.3f}",
+                "tokens_per_second": f"{tokens / seconds:.0f}",
                 "peak_memory_mb": f"{peak_memory_mb(engine.device):.0f}",
             }
         )
@@ -536,7 +540,7 @@ def run_training(arguments: argparse.Namespace, alpha: float = 0.0) -> None:
                 for index in batch
             ),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-            "seconds": round(time.time() - started, 1),
+            "seconds_of_steps": round(sum(float(row["seconds"]) for row in rows), 1),
             "processes": deepspeed.comm.get_world_size(),
             "threads": torch.get_num_threads(),
             "peak_memory_mb": float(rows[-1]["peak_memory_mb"]),
