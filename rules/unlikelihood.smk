@@ -62,6 +62,8 @@ rule snapshot:
     wildcard_constraints:
         model=any_of(STAGE_MODELS["snapshot"]),
     localrule: True
+    conda:
+        "../envs/main.yaml"
     params:
         step=lambda wildcards: config["models"][wildcards.model]["step"],
     message:
