@@ -23,6 +23,7 @@ include: "rules/convert.smk"
 include: "rules/decode.smk"
 include: "rules/detect.smk"
 include: "rules/score.smk"
+include: "rules/significance.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 

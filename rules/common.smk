@@ -10,6 +10,7 @@ sys.path.insert(0, workflow.basedir)
 from workflow_scripts.lat.config import BASE, check_config, step_settings
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.launch import training_command
+from workflow_scripts.lat.lid import PY3LANGID
 from workflow_scripts.lat.sources import read_sources
 
 # Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
@@ -75,6 +76,21 @@ def directions(benchmark):
 def source_file(name):
     """Where the downloaded file of a source lies."""
     return f"results/download/sources/{name}/{SOURCES[name].file}"
+
+
+def lid_files():
+    """The files of the configured language identifiers; a library has none."""
+    return [
+        source_file(name) if name in SOURCES else from_repository(name)
+        for name in config["detect"]["lid"]
+        if name != PY3LANGID
+    ]
+
+
+def lid_names():
+    """The configured language identifiers as the script takes them: files, or the name of a library."""
+    files = iter(lid_files())
+    return [name if name == PY3LANGID else next(files) for name in config["detect"]["lid"]]
 
 
 def flags(values):
@@ -244,6 +260,27 @@ def every_system(pattern):
         pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"], system=system)
         for entry in config["experiments"]
         for system in entry["systems"]
+    ]
+
+
+def systems(wildcards):
+    """The systems of an experiment."""
+    return next(
+        entry["systems"]
+        for entry in config["experiments"]
+        if (entry["base_model"], entry["benchmark"]) == (wildcards.base_model, wildcards.benchmark)
+    )
+
+
+def systems_of(pattern, wildcards):
+    """The files `pattern` stands for, over the systems of one experiment."""
+    return [pattern.format(**wildcards, system=system) for system in systems(wildcards)]
+
+
+def every_experiment(pattern):
+    """The files `pattern` stands for, over all experiments."""
+    return [
+        pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"]) for entry in config["experiments"]
     ]
 
 

@@ -3,8 +3,9 @@
 
 rule detect:
     input:
-        hypotheses="results/decode/{base_model}/{benchmark}/{system}",
-        lid=source_file(config["detect"]["lid"]),
+        outputs="results/decode/{base_model}/{benchmark}/{system}",
+        sources="results/download/{benchmark}/test",
+        lid=lid_files(),
     output:
         lines="results/detect/{base_model}/{benchmark}/{system}/lines.tsv",
         scores="results/detect/{base_model}/{benchmark}/{system}/otr.tsv",
@@ -19,17 +20,20 @@ rule detect:
     params:
         directions=lambda wildcards: directions(wildcards.benchmark),
         suffix=".txt",
+        lid=lid_names(),
     message:
         "Detect: languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.detect --folder {input.hypotheses} --suffix {params.suffix} --lid {input.lid}"
-        " --lines {output.lines} --scores {output.scores} --directions {params.directions} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.detect --folder {input.outputs} --suffix {params.suffix}"
+        " --sources {input.sources} --lid {params.lid} --lines {output.lines} --scores {output.scores}"
+        " --directions {params.directions} 2>&1 | tee {log:q}"
 
 
 use rule detect as detect_references with:
     input:
-        hypotheses="results/download/{benchmark}/test",
-        lid=source_file(config["detect"]["lid"]),
+        outputs="results/download/{benchmark}/test",
+        sources="results/download/{benchmark}/test",
+        lid=lid_files(),
     output:
         lines="results/detect/references/{benchmark}/lines.tsv",
         scores="results/detect/references/{benchmark}/otr.tsv",
@@ -38,5 +42,6 @@ use rule detect as detect_references with:
     params:
         directions=lambda wildcards: directions(wildcards.benchmark),
         suffix=".ref.txt",
+        lid=lid_names(),
     message:
         "Detect: languages of the references of {wildcards.benchmark}"

@@ -6,6 +6,7 @@ rule tables:
         scores=every_system("results/score/{base_model}/{benchmark}/{system}.tsv"),
         otr=every_system("results/detect/{base_model}/{benchmark}/{system}/otr.tsv"),
         references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
+        significance=every_experiment("results/significance/{base_model}/{benchmark}.tsv"),
     output:
         scores=report(
             "results/tables/scores.tsv",
@@ -25,6 +26,12 @@ rule tables:
             category="Tables",
             labels={"table": "supervised directions"},
         ),
+        intervals=report(
+            "results/tables/intervals.tsv",
+            caption="report/intervals.rst",
+            category="Tables",
+            labels={"table": "intervals and significance"},
+        ),
         versions=report(
             "results/tables/versions.tsv",
             caption="report/versions.rst",
@@ -32,6 +39,7 @@ rule tables:
             labels={"table": "versions of the libraries"},
         ),
         texts=expand("results/tables/{table}.{suffix}", table=["zero_shot", "supervised"], suffix=["md", "tsv", "tex"]),
+        paper=expand("results/tables/paper.{suffix}", suffix=["md", "tsv"]),
     log:
         "results/tables/logs/tables.log",
     conda:
@@ -50,8 +58,16 @@ rule tables:
             for name in sorted({entry["benchmark"] for entry in config["experiments"]})
             for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot"))
         ),
+        settings=flags(config["tables"]),
+        paper=" ".join(
+            f"--paper-{kind} {name} {entry['paper']}"
+            for kind, section in (("benchmark", "benchmarks"), ("base-model", "base_models"))
+            for name, entry in sorted(config[section].items())
+            if "paper" in entry
+        ),
     message:
         "Tables: BLEU and off-target ratio of all systems"
     shell:
         "python -m workflow_scripts.tables {params.experiments} {params.directions} --score results/score"
-        " --detect results/detect --output results/tables 2>&1 | tee {log:q}"
+        " --detect results/detect --significance results/significance {params.settings} {params.paper}"
+        " --output results/tables 2>&1 | tee {log:q}"

@@ -1,43 +1,70 @@
-"""Identify the language of every output line and count the off-target ones."""
+"""Identify the language of every output line, count the off-target ones and say what they were instead."""
 
 import argparse
 from pathlib import Path
 
-from .lat.files import read_lines, sha256, write_table
-from .lat.languages import languages, split_direction
-from .lat.lid import LanguageIdentifier
+from .lat.files import read_lines, write_table
+from .lat.lid import load_identifier
+from .lat.offtarget import Line, agreement, judge, off_target_figures
 from .lat.runtime import log, run_step
-from .lat.scores import SCORE_COLUMNS, off_target_ratio
+from .lat.scores import SCORE_COLUMNS
+
+COLUMNS = ("direction", "line", "label", "score", "verdict", "copy")
 
 
 def main() -> None:
-    """Parse the flags, identify, write the table of lines and the off-target ratio of each direction."""
+    """Parse the flags, identify, write the table of lines and the figures of each direction."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="folder of <direction><suffix>")
     parser.add_argument("--suffix", default=".txt", help="`.txt` for hypotheses, `.ref.txt` for references")
+    parser.add_argument("--sources", type=Path, required=True, help="folder of <direction>.src.txt")
     parser.add_argument("--directions", nargs="+", required=True)
-    parser.add_argument("--lid", type=Path, required=True, help="fastText model file")
+    parser.add_argument(
+        "--lid", nargs="+", required=True, help="fastText model files or `py3langid`; the first decides, others check"
+    )
     parser.add_argument("--lines", type=Path, required=True, help="table of labels, a row an output line")
-    parser.add_argument("--scores", type=Path, required=True, help="table of off-target ratios, a row a direction")
+    parser.add_argument("--scores", type=Path, required=True, help="table of off-target figures, several a direction")
     arguments = parser.parse_args()
 
-    identifier = LanguageIdentifier(arguments.lid)
-    signature = f"lid:{arguments.lid.name}|sha256:{sha256(arguments.lid)[:12]}|top:1"
+    identifier, *others = [load_identifier(name) for name in arguments.lid]
     lines, scores = [], []
     for direction in arguments.directions:
-        target = languages()[split_direction(direction)[1]].lid
-        found = identifier.identify(read_lines(arguments.folder / f"{direction}{arguments.suffix}"))
+        outputs = read_lines(arguments.folder / f"{direction}{arguments.suffix}")
+        sources = read_lines(arguments.sources / f"{direction}.src.txt")
+        judged = judge(identifier.identify(outputs), outputs, sources, direction)
+        figures = [(figure, identifier.signature) for figure in off_target_figures(judged, outputs, direction)]
+        labels = {}
+        for other in others:
+            found = other.identify(outputs)
+            labels[other.name] = [label for label, _ in found]
+            ratio = off_target_figures(judge(found, outputs, sources, direction), outputs, direction)[0]
+            figures += [
+                (figure._replace(metric=f"{figure.metric}:{other.name}"), other.signature)
+                for figure in (ratio, agreement(judged, found))
+            ]
         lines += [
-            {"direction": direction, "line": number, "label": label, "score": f"{score:.4f}"}
-            for number, (label, score) in enumerate(found, 1)
+            row_of(direction, number, line) | {name: labels[name][number] for name in labels}
+            for number, line in enumerate(judged)
         ]
-        ratio = off_target_ratio([label for label, _ in found], target)
-        scores.append(
-            {"direction": direction, "metric": "OTR", "value": f"{ratio:.4f}", "n": len(found), "signature": signature}
-        )
-        log.info("%s: OTR %.1f of %d lines", direction, ratio, len(found))
-    write_table(arguments.lines, lines, ("direction", "line", "label", "score"))
+        scores += [
+            {"direction": direction, "metric": its.metric, "value": f"{its.value:.4f}", "n": its.n, "signature": made}
+            for its, made in figures
+        ]
+        log.info("%s: OTR %.1f of %d lines", direction, figures[0][0].value, len(judged))
+    write_table(arguments.lines, lines, (*COLUMNS, *(other.name for other in others)))
     write_table(arguments.scores, scores, SCORE_COLUMNS)
+
+
+def row_of(direction: str, number: int, line: Line) -> dict[str, object]:
+    """A row of the table of lines."""
+    return {
+        "direction": direction,
+        "line": number + 1,
+        "label": line.label,
+        "score": f"{line.score:.4f}",
+        "verdict": line.verdict,
+        "copy": int(line.copy),
+    }
 
 
 if __name__ == "__main__":

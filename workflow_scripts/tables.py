@@ -1,12 +1,14 @@
-"""Gather every figure into one long table, and lay out the zero-shot and supervised tables from it."""
+"""Gather every figure into one long table, lay out the paper's tables from it, and compare with the published ones."""
 
 import argparse
 from pathlib import Path
 
 import pandas as pd
 
+from .lat import paper
 from .lat.files import atomic_write, read_table, write_table
 from .lat.runtime import log, run_step, versions
+from .lat.significance import COLUMNS as SIGNIFICANCE_COLUMNS
 from .lat.tables import REFERENCE, blocks, to_frame, to_html, to_latex, to_markdown
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
@@ -36,6 +38,24 @@ def main() -> None:
     parser.add_argument(
         "--detect", type=Path, required=True, help="folder <base model>/<benchmark>/<system>/otr.tsv and references"
     )
+    parser.add_argument("--significance", type=Path, required=True, help="folder <base model>/<benchmark>.tsv")
+    parser.add_argument("--intervals", action="store_true", help="show 95 %% intervals in the tables")
+    parser.add_argument(
+        "--paper-benchmark",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("BENCHMARK", "TABLE"),
+        help="the paper's table for one of our benchmarks",
+    )
+    parser.add_argument(
+        "--paper-base-model",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("BASE_MODEL", "NAME"),
+        help="what the paper calls one of our base models",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     arguments = parser.parse_args()
 
@@ -56,19 +76,34 @@ def main() -> None:
                     | figures[direction, metric]
                     for direction in columns
                     for metric in dict.fromkeys(metric for _, metric in figures)
+                    if (direction, metric) in figures  # some are of some targets only
                 ]
     write_table(arguments.output / "scores.tsv", rows, COLUMNS)
     log.info("%d figures", len(rows))
 
+    intervals = [
+        {"base_model": base_model, "benchmark": benchmark} | row
+        for base_model, benchmark, *_ in arguments.experiment
+        for row in read_table(arguments.significance / base_model / f"{benchmark}.tsv")
+    ]
+    write_table(arguments.output / "intervals.tsv", intervals, ("base_model", "benchmark", *SIGNIFICANCE_COLUMNS))
+
     scores = pd.DataFrame(rows).astype({"value": float})
+    significance = pd.DataFrame(intervals).replace({"p": {"": "nan"}})
+    significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
     for supervision, (name, title) in TABLES.items():
-        made = blocks(scores, supervision, ("BLEU", "OTR"))
+        made = blocks(scores, supervision, ("BLEU", "OTR"), significance, arguments.intervals)
         texts = {"md": to_markdown(made, title), "tex": to_latex(made), "html": to_html(made, title)}
         texts["tsv"] = to_frame(made).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
             with atomic_write(arguments.output / f"{name}.{suffix}") as handle:
                 handle.write(text)
         log.info("%s\n\n%s", title, texts["md"])
+
+    compared = paper.comparison(intervals, dict(arguments.paper_benchmark), dict(arguments.paper_base_model))
+    write_table(arguments.output / "paper.tsv", compared, paper.COLUMNS)
+    with atomic_write(arguments.output / "paper.md") as handle:
+        handle.write(paper.comparison_markdown(compared))
 
     write_table(
         arguments.output / "versions.tsv",

@@ -80,7 +80,7 @@ def put(key, value):
         (put("base_models.tiny.hub", "a/b"), "needs exactly one of `build`, `hub`, `path`"),
         (put("base_models.tiny.deepspeed", "no.json"), "no file `no.json`"),
         (put("base_models.other", {"path": "nowhere", "deepspeed": "configs/deepspeed/cpu.json"}), "`nowhere` is no"),
-        (put("detect.lid", "lid.176.fzt"), r"did you mean `lid.176.ftz`\?"),
+        (put("detect.lid", ["lid.176.fzt"]), r"did you mean `lid.176.ftz`\?"),
         (
             put("experiments", [{"base_model": "tiny", "benchmark": "demo", "systems": ["Our"]}]),
             r"experiments.0.systems: `Our` is not among the systems; did you mean `Ours`\?",

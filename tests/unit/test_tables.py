@@ -5,7 +5,7 @@ import pytest
 import sacrebleu
 
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.scores import off_target_ratio, translation_scores
+from workflow_scripts.lat.scores import translation_scores
 from workflow_scripts.lat.tables import blocks, to_frame, to_html, to_latex, to_markdown
 
 
@@ -69,10 +69,36 @@ def test_html_and_frame_hold_the_same_figures(scores):
     assert frame.set_index(["metric", "system"]).loc[("OTR", "reference"), "AVG"] == 1.0
 
 
-def test_off_target_ratio_counts_lines_without_a_label():
-    assert off_target_ratio(["nl", "en", "", "nl"], "nl") == 50.0
-    with pytest.raises(InputError):
-        off_target_ratio([], "nl")
+@pytest.fixture
+def significance() -> pd.DataFrame:
+    rows = [
+        ("C_src+lang", "it-nl", "BLEU", 11.0, 13.1, 0.2),
+        ("C_src+lang", "nl-it", "BLEU", 19.0, 21.0, 0.9),
+        ("C_src+lang", "AVG", "BLEU", 15.0, 17.0, 0.3),
+        ("C_src+lang", "it-nl", "OTR", 25.0, 35.0, 0.001),
+        ("C_src+lang", "AVG", "OTR", 15.0, 20.0, 0.049),
+        ("MT", "it-nl", "OTR", 75.0, 85.0, float("nan")),
+    ]
+    frame = pd.DataFrame(rows, columns=["system", "direction", "metric", "low", "high", "p"])
+    return frame.assign(base_model="tiny", benchmark="demo", supervision="zero-shot")
+
+
+def test_differences_beyond_chance_are_marked_and_explained(scores, significance):
+    made = blocks(scores, "zero-shot", ("BLEU", "OTR"), significance)
+    text = to_markdown(made, "Zero-shot directions")
+    assert "| C_src+lang | **12.0** | **20.0** | **16.0** |" in text
+    assert "| C_src+lang | **30.0**† | **5.0** | **17.5**† |" in text
+    assert "| MT | 80.0 | 60.0 | 70.0 |" in text
+    assert text.count("p < 0.05") == 1
+    assert r"\textbf{30.0}\textsuperscript{\textdagger}" in to_latex(made)
+    assert "<strong>30.0</strong>†" in to_html(made, "Zero-shot")
+
+
+def test_intervals_are_shown_where_they_are_asked_for(scores, significance):
+    text = to_markdown(blocks(scores, "zero-shot", ("BLEU", "OTR"), significance, with_intervals=True), "Zero-shot")
+    assert "| C_src+lang | **12.0** [11.0, 13.1] |" in text
+    assert "95 % intervals" in text
+    assert "[" not in to_markdown(blocks(scores, "zero-shot", ("BLEU",), significance), "Zero-shot")
 
 
 def test_scores_are_sacrebleus_with_the_target_tokeniser():

@@ -13,6 +13,8 @@ from workflow_scripts.lat.filters import normalise
 
 SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
 LANGUAGES = ["en", "it", "nl", "ro"]
+OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "copies", "OTR-confusion"]
+OFF_TARGET += ["OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
 
 
@@ -26,15 +28,28 @@ def test_one_row_a_figure(finished):
         "base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature",
     ]  # fmt: skip
     expected = {(system, direction, metric) for system in SYSTEMS for direction in DIRECTIONS
-                for metric in ("BLEU", "chrF++", "OTR")}  # fmt: skip
-    expected |= {("reference", direction, "OTR") for direction in DIRECTIONS}
+                for metric in ("BLEU", "chrF++")}  # fmt: skip
+    expected |= {(system, direction, metric) for system in [*SYSTEMS, "reference"] for direction in DIRECTIONS
+                 for metric in OFF_TARGET}  # fmt: skip
     found = [(row["system"], row["direction"], row["metric"]) for row in rows]
     assert sorted(found) == sorted(expected)
     for row in rows:
         assert row["supervision"] == ("supervised" if "en" in row["direction"].split("-") else "zero-shot")
-        assert 0 <= float(row["value"]) <= 100
-        assert row["n"] == "12"
+        if row["metric"] in ("BLEU", "chrF++", "OTR"):
+            assert 0 <= float(row["value"]) <= 100
+            assert row["n"] == "12"
         assert "version:" in row["signature"] or row["signature"].startswith("lid:lid.176.ftz|sha256:8f3472cfe873")
+
+
+def test_every_figure_has_an_interval_and_every_other_system_a_p_value(finished):
+    rows = list(csv.DictReader(io.StringIO(finished.text("tables/intervals.tsv")), delimiter="\t"))
+    figures = {(row["system"], row["direction"], row["metric"]): row["value"] for row in scores(finished)}
+    assert len(rows) == len(SYSTEMS) * 3 * (12 + 2)
+    for row in rows:
+        assert float(row["low"]) <= float(row["high"])
+        assert (row["p"] == "") == (row["system"] == "MT")
+        if row["direction"] != "AVG":
+            assert row["value"] == figures[row["system"], row["direction"], row["metric"]]
 
 
 def test_tables_in_every_format(finished):
@@ -106,26 +121,26 @@ def test_nothing_to_do_the_second_time(finished):
     [
         (
             {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}},
-            {"unlikelihood": 1, "convert": 1, "decode": 1, "detect": 1, "score": 1, "tables": 1, "figures": 1},
+            {"unlikelihood": 1, "convert": 1, "decode": 1, "detect": 1, "score": 1, "significance": 1, "tables": 1, "figures": 1},
         ),
         (
             # all but C_src+lang, which is greedy
             {"decode": {"beam": 2}},
-            {"decode": 7, "detect": 7, "score": 7, "tables": 1, "figures": 1},
+            {"decode": 7, "detect": 7, "score": 7, "significance": 1, "tables": 1, "figures": 1},
         ),
         (
             {"benchmarks": {"demo": {"zero_shot": ["it-nl", "nl-it", "it-ro", "ro-it", "nl-ro"]}}},
             {"test_prompts": 8, "decode": 8, "score": 8}
-            | {"detect": 8, "detect_references": 1, "tables": 1, "figures": 1},
+            | {"detect": 8, "detect_references": 1, "significance": 1, "tables": 1, "figures": 1},
         ),
         (
-            {"detect": {"lid": "lid.176.bin"}},
-            {"fetch_source": 1, "detect": 8, "detect_references": 1, "tables": 1, "figures": 1},
+            {"detect": {"lid": ["lid.176.bin"]}},
+            {"fetch_source": 1, "detect": 8, "detect_references": 1, "significance": 1, "tables": 1, "figures": 1},
         ),
         (
             {"systems": {"MT-greedy": {"model": "mt", "beam": 1}},
              "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": [*SYSTEMS, "MT-greedy"]}]},
-            {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1, "tables": 1, "figures": 1},
+            {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1, "significance": 1, "tables": 1, "figures": 1},
         ),
     ],
     ids=["alpha", "beam", "test direction", "identifier", "a further system"],

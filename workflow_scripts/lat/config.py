@@ -11,6 +11,7 @@ import yaml
 
 from .files import InputError, read_table
 from .languages import RESOURCES, languages, split_direction
+from .lid import PY3LANGID
 
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 BASE = "base"
@@ -33,7 +34,10 @@ def check_config(config: Mapping[str, Any], root: Path) -> None:
     _check_models(config)
     _check_systems(config)
     _check_experiments(config)
-    _known("detect.lid", config["detect"]["lid"], _sources("model"), "identifiers in resources/sources.tsv")
+    for name in config["detect"]["lid"]:
+        if name != PY3LANGID and not (root / name).is_file():
+            _known("detect.lid", name, _sources("model"), f"identifiers in resources/sources.tsv, {PY3LANGID} or files")
+    _known("significance.baseline", config["significance"]["baseline"], config["systems"], "systems")
 
 
 def _check_schema(config: Mapping[str, Any]) -> None:
@@ -95,6 +99,9 @@ def _check_benchmarks(config: Mapping[str, Any]) -> None:
             raise InputError(f"config: {key}.supervised is empty; stage 1 needs a direction to train on")
         for source in benchmark["catalogues"]:
             _known(f"{key}.catalogues", source, _sources("catalogue"), "catalogues in resources/sources.tsv")
+        if "paper" in benchmark:
+            tables = sorted(path.stem for path in (RESOURCES / "paper").glob("*.tsv"))
+            _known(f"{key}.paper", benchmark["paper"], tables, "tables in resources/paper")
         _known(f"{key}.lid", benchmark["lid"], _sources("model"), "identifiers in resources/sources.tsv")
 
 
@@ -110,6 +117,9 @@ def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
                 _known(f"{key}.build.languages", language, known, f"languages of {model['build']['benchmark']}")
             if model["build"]["hidden"] % (2 * model["build"]["heads"]):
                 raise InputError(f"config: {key}.build.hidden must be a multiple of 2 * heads")
+        if "paper" in model:
+            rows = [row for path in sorted((RESOURCES / "paper").glob("*.tsv")) for row in read_table(path)]
+            _known(f"{key}.paper", model["paper"], dict.fromkeys(row["base_model"] for row in rows), "paper's models")
         if "path" in model and not (root / model["path"] / "config.json").is_file():
             raise InputError(f"config: {key}.path: `{model['path']}` is no transformers model folder (no config.json)")
         if not (root / model["deepspeed"]).is_file():

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from .catalogues import ENGLISH, Row
 from .files import fold
-from .languages import languages as known_languages
 from .lid import LanguageIdentifier
 
 # Romanian is written with a comma below; old programs and keyboards gave the cedilla, which looks nearly the same and
@@ -274,16 +273,15 @@ def drop_other_languages(
     samples: Sequence[Sample], languages: Sequence[str], identifier: LanguageIdentifier
 ) -> list[Sample]:
     """Drop the texts that language identification does not take for their language; see `LID_MIN_WORDS`."""
-    labels = {code: known_languages()[code].lid for code in languages}
     places = [(number, code) for number, sample in enumerate(samples) for code in sample.row]
     found = identifier.identify([samples[number].row[code] for number, code in places])
     kept: list[Row] = [{} for _ in samples]
     for (number, code), (label, score) in zip(places, found, strict=True):
         text = samples[number].row[code]
         if count_words(text) >= LID_MIN_WORDS:
-            agrees = label == labels[code]
+            agrees = label == code
         else:
-            agrees = label == labels[code] or label not in labels.values() or score < LID_SHORT_SCORE
+            agrees = label == code or label not in languages or score < LID_SHORT_SCORE
         if agrees:
             kept[number][code] = text
     return [Sample(sample.origin, row) for sample, row in zip(samples, kept, strict=True) if ENGLISH in row]

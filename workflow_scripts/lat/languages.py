@@ -1,4 +1,4 @@
-"""Languages and directions: codes, names, identifier labels and BLEU tokenisers, from `resources/languages.tsv`."""
+"""Languages and directions: codes, names, scripts, labels and BLEU tokenisers, from `resources/languages.tsv`."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,11 +11,12 @@ RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 
 @dataclass(frozen=True)
 class Language:
-    """One row of the table: ISO code, English name, fastText label, SacreBLEU tokeniser."""
+    """One row of the table; `labels` are what identifiers call the language, separated by spaces."""
 
     code: str
     name: str
-    lid: str
+    script: str
+    labels: str
     bleu_tokenizer: str
 
 
@@ -23,6 +24,12 @@ class Language:
 def languages() -> dict[str, Language]:
     """Every language the workflow knows, by code."""
     return {row["code"]: Language(**row) for row in read_table(RESOURCES / "languages.tsv")}
+
+
+@cache
+def code_of_label() -> dict[str, str]:
+    """The language code of every label that some identifier gives one of our languages."""
+    return {label: language.code for language in languages().values() for label in language.labels.split()}
 
 
 def split_direction(direction: str) -> tuple[str, str]:

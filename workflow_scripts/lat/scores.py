@@ -1,4 +1,4 @@
-"""Figures of one direction: off-target ratio, BLEU and chrF++, each with the signature that says how it was made."""
+"""BLEU and chrF++ of one direction, each with the signature that says how it was made."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,15 +20,10 @@ class Score(NamedTuple):
     signature: str
 
 
-def off_target_ratio(labels: Sequence[str], target: str) -> float:
-    """Share of lines, in %, whose top-1 label is not `target`; an empty line, which has no label, is off target.
-
-    Raises:
-        InputError: there are no lines.
-    """
-    if not labels:
-        raise InputError("off-target ratio of no lines; the test set is empty")
-    return 100 * sum(label != target for label in labels) / len(labels)
+def metrics(direction: str) -> dict[str, BLEU | CHRF]:
+    """BLEU with the tokeniser of a direction's target language, and chrF++, by name."""
+    tokenizer = languages()[split_direction(direction)[1]].bleu_tokenizer
+    return {"BLEU": BLEU(tokenize=tokenizer), "chrF++": CHRF(word_order=2)}
 
 
 def translation_scores(hypotheses: Sequence[str], references: Sequence[str], direction: str) -> list[Score]:
@@ -39,9 +34,7 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str], dir
     """
     if len(hypotheses) != len(references):
         raise InputError(f"{direction}: {len(hypotheses)} hypotheses for {len(references)} references; decode it again")
-    bleu = BLEU(tokenize=languages()[split_direction(direction)[1]].bleu_tokenizer)
-    chrf = CHRF(word_order=2)
     return [
         Score(name, metric.corpus_score(list(hypotheses), [list(references)]).score, str(metric.get_signature()))
-        for name, metric in (("BLEU", bleu), ("chrF++", chrf))
+        for name, metric in metrics(direction).items()
     ]

@@ -10,15 +10,25 @@ from .config import REFERENCE
 LOWER_IS_BETTER = frozenset({"OTR"})
 AVERAGE = "AVG"
 
+# A difference from the baseline that chance explains in fewer cases than this is marked.
+SIGNIFICANT = 0.05
+MARK = "†"
+
 
 @dataclass(frozen=True)
 class Block:
-    """One metric of one experiment: `values`, to one decimal, has a row a system and a column a direction, AVG last."""
+    """One metric of one experiment: `values`, to one decimal, has a row a system and a column a direction, AVG last.
+
+    `differs` says which cells differ from the baseline's by more than chance, and `intervals`, where the table is to
+    show them, holds the text of 95 % intervals; both are laid out like `values`.
+    """
 
     base_model: str
     benchmark: str
     metric: str
     values: pd.DataFrame
+    differs: pd.DataFrame
+    intervals: pd.DataFrame | None = None
 
     @property
     def title(self) -> str:
@@ -34,8 +44,22 @@ class Block:
         return figures.eq(best).reindex(self.values.index, fill_value=False)
 
 
-def blocks(scores: pd.DataFrame, supervision: str, metrics: Sequence[str]) -> list[Block]:
-    """The blocks of one table from the long table of scores; rows and columns keep the order they first occur in."""
+def blocks(
+    scores: pd.DataFrame,
+    supervision: str,
+    metrics: Sequence[str],
+    significance: pd.DataFrame | None = None,
+    with_intervals: bool = False,
+) -> list[Block]:
+    """The blocks of one table from the long table of scores; rows and columns keep the order they first occur in.
+
+    Args:
+        scores: a row a figure.
+        supervision: which directions, `supervised` or `zero-shot`.
+        metrics: a block each.
+        significance: a row a figure and a mean, with `low`, `high` and `p`; without it nothing is marked.
+        with_intervals: show the intervals beside the figures.
+    """
     made = []
     chosen = scores[scores.supervision == supervision]
     for (base_model, benchmark), experiment in chosen.groupby(["base_model", "benchmark"], sort=False):
@@ -46,20 +70,40 @@ def blocks(scores: pd.DataFrame, supervision: str, metrics: Sequence[str]) -> li
             wide[AVERAGE] = wide.mean(axis=1)
             # Rounded once, as printed, so that every format shows the same figures and ties are ties.
             printed = wide.map(lambda figure: float(f"{figure:.1f}"))
-            made.append(Block(str(base_model), str(benchmark), metric, printed))
+            differs = pd.DataFrame(False, index=printed.index, columns=printed.columns)
+            intervals = None
+            if significance is not None:
+                its = significance[
+                    (significance.base_model == base_model)
+                    & (significance.benchmark == benchmark)
+                    & (significance.supervision == supervision)
+                    & (significance.metric == metric)
+                ]
+                differs = _laid_out(its, its.p < SIGNIFICANT, printed).eq(True)
+                if with_intervals:
+                    texts = [f"[{low:.1f}, {high:.1f}]" for low, high in zip(its.low, its.high, strict=True)]
+                    intervals = _laid_out(its, pd.Series(texts, index=its.index), printed).astype(object).fillna("")
+            made.append(Block(str(base_model), str(benchmark), metric, printed, differs, intervals))
     return made
+
+
+def _laid_out(rows: pd.DataFrame, values: pd.Series, like: pd.DataFrame) -> pd.DataFrame:
+    wide = rows.assign(its=values).pivot(index="system", columns="direction", values="its")
+    return wide.reindex(index=like.index, columns=like.columns)
 
 
 def to_markdown(made: Sequence[Block], title: str) -> str:
     """Markdown, best figures in bold."""
     if not made:
         return f"No {title.lower()}.\n"
-    return "\n\n".join(f"**{block.title}**\n\n{_rows(block, _markdown_table, _bold_markdown)}" for block in made) + "\n"
+    tables = [f"**{block.title}**\n\n{_rows(block, _markdown_table, _bold_markdown)}" for block in made]
+    return "\n\n".join([*tables, *_notes(made)]) + "\n"
 
 
 def to_latex(made: Sequence[Block]) -> str:
     """LaTeX tabulars for `booktabs`, best figures in bold."""
-    return "\n\n".join(_rows(block, _latex_table, _bold_latex, _escape_latex) for block in made) + "\n"
+    tables = [_rows(block, _latex_table, _bold_latex, _escape_latex) for block in made]
+    return "\n\n".join([*tables, *(f"% {note}" for note in _notes(made))]) + "\n"
 
 
 def to_html(made: Sequence[Block], title: str) -> str:
@@ -72,7 +116,13 @@ def to_html(made: Sequence[Block], title: str) -> str:
         "tbody tr:nth-child(even){background:#f4f4f4}"
     )
     tables = (
-        "<p>None in this run.</p>" if not made else "\n".join(_rows(block, _html_table, _bold_html) for block in made)
+        "\n".join(
+            [
+                *(_rows(block, _html_table, _bold_html) for block in made),
+                *(f"<p>{note}</p>" for note in _notes(made)),
+            ]
+        )
+        or "<p>None in this run.</p>"
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
@@ -99,15 +149,28 @@ def _rows(
     escape: Callable[[str], str] = str,
 ) -> str:
     header = ["System", *map(str, block.values.columns)]
+    best = block.best()
     body = []
-    for system, figures, bests in zip(
-        block.values.index, block.values.to_numpy(), block.best().to_numpy(), strict=True
-    ):
-        cells = [
-            bold(f"{figure:.1f}") if best else f"{figure:.1f}" for figure, best in zip(figures, bests, strict=True)
-        ]
+    for system in block.values.index:
+        cells = []
+        for direction in block.values.columns:
+            text = f"{block.values.loc[system, direction]:.1f}"
+            text = bold(text) if best.loc[system, direction] else text
+            text += escape(MARK) if block.differs.loc[system, direction] else ""
+            interval = "" if block.intervals is None else block.intervals.loc[system, direction]
+            cells.append(f"{text} {interval}".strip())
         body.append([escape(str(system)), *cells])
     return layout(block, header, body)
+
+
+def _notes(made: Sequence[Block]) -> list[str]:
+    """What the marks and brackets of some tables mean."""
+    notes = []
+    if any(block.differs.to_numpy().any() for block in made):
+        notes.append(f"{MARK} differs from the baseline by more than chance (paired bootstrap, p < {SIGNIFICANT}).")
+    if any(block.intervals is not None for block in made):
+        notes.append("In brackets: 95 % intervals over resamples of the test set.")
+    return notes
 
 
 def _markdown_table(block: Block, header: list[str], body: list[list[str]]) -> str:
@@ -139,7 +202,9 @@ def _bold_latex(text: str) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
+    return (
+        text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace(MARK, r"\textsuperscript{\textdagger}")
+    )
 
 
 def _html_table(block: Block, header: list[str], body: list[list[str]]) -> str:
