@@ -306,3 +306,21 @@ def every_steps_log():
                     )
                 model = config["models"][model].get("from", BASE)
     return logs
+
+
+def figure_names():
+    """The figures of a run."""
+    return ["off_target", "instead", "heat_map", "losses", *(f"study-{name}" for name in config["studies"])]
+
+
+def study_flags():
+    """The studies' points, as flags of the script that draws them."""
+    first = config["experiments"][0]
+    words = []
+    for name, study in config["studies"].items():
+        words += ["--study", name, study["label"]]
+        for series, points in study["series"].items():
+            for value, system in points.items():
+                place = system if "/" in system else f"{first['base_model']}/{first['benchmark']}/{system}"
+                words.append(f"{series}={value}={place}")
+    return " ".join(map(shlex.quote, words))

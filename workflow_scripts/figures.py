@@ -1,12 +1,13 @@
-"""Draw the tables at a glance and the losses of every training."""
+"""Draw the tables at a glance, where the off-target lines went, the studies and the losses of every training."""
 
 import argparse
 import os
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from .lat.charts import losses_figure, off_target_figure
+from .lat.charts import heat_map_figure, instead_figure, losses_figure, off_target_figure, study_figure
 from .lat.files import read_table
 from .lat.runtime import run_step
 
@@ -17,24 +18,47 @@ def main() -> None:
     """Parse the flags, draw each figure, save it for screen and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="long table of figures")
+    parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and means")
     parser.add_argument("--step-logs", type=Path, nargs="*", default=[], help="tables of losses, a row a step")
     parser.add_argument("--titles", nargs="*", default=[], help="what each step log is of")
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="name, label of the axis, then SERIES=VALUE=BASE_MODEL/BENCHMARK/SYSTEM for each point; several times",
+    )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
     scores = pd.DataFrame(read_table(arguments.scores)).astype({"value": float})
+    intervals = pd.DataFrame(read_table(arguments.intervals)).astype(dict.fromkeys(("value", "low", "high"), float))
     logs = {
         title: pd.DataFrame(read_table(path), dtype=float)
         for title, path in zip(arguments.titles, arguments.step_logs, strict=True)
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in (("off_target", off_target_figure(scores)), ("losses", losses_figure(logs))):
-        for suffix in SUFFIXES:
-            partial = arguments.output / f".{name}.{os.getpid()}.{suffix}"
-            # No date in the file: the same figures give the same bytes.
-            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[suffix]
-            figure.savefig(partial, dpi=160, bbox_inches="tight", metadata=metadata)
-            partial.rename(arguments.output / f"{name}.{suffix}")
+    save(off_target_figure(scores), arguments.output / "off_target")
+    save(heat_map_figure(scores), arguments.output / "heat_map")
+    save(instead_figure(scores), arguments.output / "instead")
+    save(losses_figure(logs), arguments.output / "losses")
+    for name, label, *points in arguments.study:
+        series: dict[str, list[tuple[float, tuple[str, str, str]]]] = {}
+        for point in points:
+            line, value, place = point.split("=")
+            base_model, benchmark, system = place.split("/")
+            series.setdefault(line, []).append((float(value), (base_model, benchmark, system)))
+        save(study_figure(label, series, intervals), arguments.output / f"study-{name}")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in every format; the same figure gives the same bytes, for it holds no date."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in SUFFIXES:
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{suffix}")
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[suffix]
+        figure.savefig(partial, dpi=160, bbox_inches="tight", metadata=metadata)
+        partial.rename(path.with_name(f"{path.name}.{suffix}"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,13 @@
 import pandas as pd
 import pytest
 
-from workflow_scripts.lat.charts import losses_figure, off_target_figure
+from workflow_scripts.lat.charts import (
+    heat_map_figure,
+    instead_figure,
+    losses_figure,
+    off_target_figure,
+    study_figure,
+)
 
 
 @pytest.fixture
@@ -16,9 +22,9 @@ def scores() -> pd.DataFrame:
         for metric in ("BLEU", "OTR")
     ]
     rows += [
-        (base_model, "demo", "reference", supervision, "it-nl", "OTR", 0.5)
+        (base_model, "demo", "reference", supervision, direction, "OTR", 0.5)
         for base_model in ("tiny", "other")
-        for supervision in ("zero-shot", "supervised")
+        for supervision, direction in (("zero-shot", "it-nl"), ("supervised", "en-it"))
     ]
     columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value"]
     return pd.DataFrame(rows, columns=columns)
@@ -47,3 +53,46 @@ def test_losses_show_unlikelihood_only_where_it_was_trained():
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["likelihood"]
     assert [text.get_text() for text in second.get_legend().get_texts()] == ["likelihood", "unlikelihood"]
     assert second.get_ylim()[1] > 9.0
+
+
+def test_heat_maps_hold_every_direction_and_leave_the_diagonal_empty(scores):
+    figure = heat_map_figure(scores)
+    panels = [axis for axis in figure.axes if axis.get_visible() and axis.texts]
+    assert [axis.get_title(loc="left") for axis in panels[:2]] == ["MT (tiny, demo)", "Ours (tiny, demo)"]
+    assert sorted(text.get_text() for text in panels[0].texts) == ["60", "60", "60"]
+    assert sorted(text.get_text() for text in panels[1].texts) == ["10", "10", "10"]
+
+
+def test_what_lines_were_instead_adds_up_to_the_ratio(scores):
+    parts = [
+        otr.assign(metric=f"OTR-{kind}", value=otr.value * share)
+        for otr in [scores[scores.metric == "OTR"]]
+        for kind, share in (("source", 0.5), ("english", 0.25), ("other", 0.25), ("empty", 0.0))
+    ]
+    figure = instead_figure(pd.concat([scores, *parts]))
+    assert figure.axes[0].get_title(loc="left") == "tiny on demo: zero-shot"
+    ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].containers[-1]]
+    assert ends == [60.0, 10.0, 0.5][: len(ends)]
+    assert len(figure.legends[0].get_texts()) == 4
+
+
+def test_a_study_is_drawn_in_the_order_of_its_values_with_its_intervals():
+    rows = [
+        ("tiny", "demo", system, supervision, "AVG", metric, value, value - 1, value + 1)
+        for system, value in (("MT", 50.0), ("Ours-50", 20.0), ("Ours", 5.0))
+        for supervision in ("zero-shot", "supervised")
+        for metric in ("BLEU", "OTR")
+    ]
+    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "low", "high"]
+    points = [(100.0, ("tiny", "demo", "Ours")), (0.0, ("tiny", "demo", "MT")), (50.0, ("tiny", "demo", "Ours-50"))]
+    figure = study_figure("steps", {"Ours": points}, pd.DataFrame(rows, columns=columns))
+    line = figure.axes[0].lines[0]
+    assert list(line.get_xdata()) == [0, 50, 100]
+    assert list(line.get_ydata()) == [50, 20, 5]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "zero-shot: OTR",
+        "zero-shot: BLEU",
+        "supervised: BLEU",
+    ]
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == 4 and band[:, 1].max() == 51

@@ -80,6 +80,13 @@ def put(key, value):
         (put("base_models.tiny.hub", "a/b"), "needs exactly one of `build`, `hub`, `path`"),
         (put("base_models.tiny.deepspeed", "no.json"), "no file `no.json`"),
         (put("base_models.other", {"path": "nowhere", "deepspeed": "configs/deepspeed/cpu.json"}), "`nowhere` is no"),
+        (
+            put("studies", {"alpha": {"label": "weight", "series": {"Ours": {0.5: "Our"}}}}),
+            r"studies.alpha.series.Ours.0.5: `Our` is not among .*did you mean `Ours`\?",
+        ),
+        (put("significance.baseline", "MTT"), r"did you mean `MT`\?"),
+        (put("benchmarks.demo.paper", "table2"), "benchmarks.demo.paper: `table2` is not among the tables"),
+        (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),
         (put("detect.lid", ["lid.176.fzt"]), r"did you mean `lid.176.ftz`\?"),
         (
             put("experiments", [{"base_model": "tiny", "benchmark": "demo", "systems": ["Our"]}]),

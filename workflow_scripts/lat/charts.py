@@ -1,6 +1,6 @@
-"""Charts: off-target ratio beside BLEU for every system, and loss curves, in Okabe and Ito's colours."""
+"""Charts of figures and losses, in colours that colour-blind readers and grey printers can tell apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 
@@ -11,10 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .tables import REFERENCE
+from .languages import split_direction
+from .tables import AVERAGE, REFERENCE
 
+# Okabe and Ito's.
 SUPERVISION_COLOURS = {"zero-shot": "#D55E00", "supervised": "#0072B2"}
 LIKELIHOOD, UNLIKELIHOOD = "#0072B2", "#D55E00"
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# What off-target lines were instead: in this order from the axis, and so light that hatches show.
+INSTEAD = {
+    "source": ("the source language", "#0072B2", ""),
+    "english": ("English", "#E69F00", "//"),
+    "other": ("another language", "#999999", ".."),
+    "empty": ("nothing", "#FFFFFF", ""),
+}
 
 plt.rcParams |= {
     "font.size": 10,
@@ -85,4 +95,123 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set_ylabel("loss (nats a token)")
         axis.set_ylim(0, 1.08 * max(log[column].max() for column, *_ in drawn))
         axis.legend(frameon=False)
+    return figure
+
+
+def heat_map_figure(scores: pd.DataFrame) -> Figure:
+    """OTR of every direction, source languages as rows and targets as columns, a panel a system."""
+    ratios = scores[scores.metric == "OTR"]
+    panels = list(ratios.groupby(["base_model", "benchmark", "system"], sort=False))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.3 * columns + 0.8, 3.1 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, ((base_model, benchmark, system), its) in zip(axes.flat, panels, strict=False):
+        pairs = its.assign(
+            **dict(zip(("source", "target"), zip(*map(split_direction, its.direction), strict=True), strict=True))
+        )
+        languages = list(dict.fromkeys([*pairs.source, *pairs.target]))
+        wide = pairs.pivot(index="source", columns="target", values="value").reindex(index=languages, columns=languages)
+        # Light to dark, so that print shows it, too.
+        image = axis.imshow(wide, cmap=plt.get_cmap("Blues").with_extremes(bad="#eeeeee"), vmin=0, vmax=100)
+        for y, source in enumerate(languages):
+            for x, target in enumerate(languages):
+                ratio = wide.loc[source, target]
+                if pd.notna(ratio):
+                    colour = "white" if ratio > 55 else "black"
+                    axis.text(x, y, f"{ratio:.0f}", ha="center", va="center", color=colour, fontsize=8)
+        axis.set_xticks(range(len(languages)), languages)
+        axis.set_yticks(range(len(languages)), languages)
+        axis.set_xlabel("target")
+        axis.set_ylabel("source")
+        axis.set_title(f"{system} ({base_model}, {benchmark})", loc="left", fontsize=9)
+        axis.grid(visible=False)
+    if panels:
+        figure.colorbar(image, ax=axes, label="off-target ratio (%)", shrink=0.6)
+    return figure
+
+
+def instead_figure(scores: pd.DataFrame) -> Figure:
+    """What the off-target lines of each system were instead, a panel an experiment and kind of direction."""
+    shares = scores[scores.metric.isin([f"OTR-{kind}" for kind in INSTEAD])]
+    panels = list(shares.groupby(["base_model", "benchmark", "supervision"], sort=False))
+    figure, axes = plt.subplots(
+        max(1, len(panels) // 2 + len(panels) % 2),
+        2,
+        figsize=(10, 0.6 + 1.7 * max(2, len(panels))),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    # Zero-shot first, as everywhere.
+    experiments = [panel[0][:2] for panel in panels]
+    panels.sort(key=lambda panel: (experiments.index(panel[0][:2]), panel[0][2] != "zero-shot"))
+    for axis, ((base_model, benchmark, supervision), its) in zip(axes.flat, panels, strict=False):
+        means = its.groupby(["system", "metric"], sort=False).value.mean().unstack()
+        systems = list(means.index)
+        left = pd.Series(0.0, index=means.index)
+        for kind, (label, colour, hatch) in INSTEAD.items():
+            part = means[f"OTR-{kind}"]
+            axis.barh(
+                systems, part, left=left, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5, label=label
+            )
+            left += part
+        axis.invert_yaxis()
+        axis.set_xlim(0, 100)
+        axis.set_xlabel("share of lines (%), mean over directions")
+        axis.set_title(f"{base_model} on {benchmark}: {supervision}", loc="left", fontsize=10)
+        axis.grid(axis="y", visible=False)
+    if panels:
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, loc="outside upper right", ncols=len(labels))
+    return figure
+
+
+def study_figure(
+    label: str, series: Mapping[str, Sequence[tuple[float, tuple[str, str, str]]]], intervals: pd.DataFrame
+) -> Figure:
+    """Zero-shot OTR, and BLEU of both kinds of direction, over the values of one setting; bands are 95 % intervals.
+
+    Args:
+        label: of the horizontal axis.
+        series: name of a line to its points: value of the setting, then base model, benchmark and system.
+        intervals: a row a figure and a mean, with `low` and `high`.
+    """
+    means = {
+        (row["base_model"], row["benchmark"], row["system"], row["supervision"], row["metric"]): row
+        for row in intervals[intervals.direction == AVERAGE].to_dict("records")
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    panels = (
+        ("OTR", "zero-shot", "off-target ratio (%)"),
+        ("BLEU", "zero-shot", "BLEU"),
+        ("BLEU", "supervised", "BLEU"),
+    )
+    for axis, (metric, supervision, unit) in zip(axes, panels, strict=True):
+        for number, (name, points) in enumerate(series.items()):
+            keys = [(x, (*system, supervision, metric)) for x, system in sorted(points)]
+            found = [(x, means[key]) for x, key in keys if key in means]
+            if not found:
+                continue
+            values = [x for x, _ in found]
+            colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
+            axis.plot(values, [its["value"] for _, its in found], color=colour, marker="os^Dv*"[number % 6], label=name)
+            axis.fill_between(
+                values,
+                [its["low"] for _, its in found],
+                [its["high"] for _, its in found],
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
+        axis.set_xlabel(label)
+        axis.set_ylabel(unit)
+        axis.set_title(f"{supervision}: {metric}", loc="left", fontsize=10)
+        axis.set_ylim(bottom=0)
+        if len(series) > 1:
+            axis.legend(frameon=False)
     return figure

@@ -34,6 +34,7 @@ def check_config(config: Mapping[str, Any], root: Path) -> None:
     _check_models(config)
     _check_systems(config)
     _check_experiments(config)
+    _check_studies(config)
     for name in config["detect"]["lid"]:
         if name != PY3LANGID and not (root / name).is_file():
             _known("detect.lid", name, _sources("model"), f"identifiers in resources/sources.tsv, {PY3LANGID} or files")
@@ -169,6 +170,22 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
                 f"config: benchmarks.{pair[1]}.demonstrations is {benchmark.get('demonstrations', 0)}, but a system "
                 f"shows {shots}; raise it"
             )
+
+
+def _check_studies(config: Mapping[str, Any]) -> None:
+    known = [
+        f"{entry['base_model']}/{entry['benchmark']}/{system}"
+        for entry in config["experiments"]
+        for system in entry["systems"]
+    ]
+    for name, study in config["studies"].items():
+        for series, points in study["series"].items():
+            for value, system in points.items():
+                key = f"studies.{name}.series.{series}.{value}"
+                if "/" in system:
+                    _known(key, system, known, "systems of the experiments")
+                else:
+                    _known(key, system, config["experiments"][0]["systems"], "systems of the first experiment")
 
 
 def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str, Any]) -> None:
