@@ -5,12 +5,12 @@ SHELL := /bin/bash
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test check report lock clean
+.PHONY: demo test check report bleurt comet lock clean
 
 demo: $(VENV)/.installed
 	snakemake --cores all
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed .venv-bleurt/.installed
 	pytest
 
 # Format, types, and a dry-run of every configuration.
@@ -32,12 +32,22 @@ $(VENV)/.installed: envs/main.txt
 	pip install --quiet --disable-pip-version-check --requirement envs/main.txt
 	touch $@
 
-# Resolve envs/main.in anew, in a scratch environment, into the pip lock and the conda file.
+# Environments of learned metrics, whose libraries want other versions than the workflow's.
+bleurt comet: %: .venv-%/.installed
+
+.venv-%/.installed: envs/%.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# Resolve every envs/*.in anew, in a scratch environment, into its pip lock and its conda file.
 lock:
-	python3 -m venv --clear .cache/lock
-	.cache/lock/bin/pip install --quiet --requirement envs/main.in
-	.cache/lock/bin/pip list --format freeze --exclude pip | sed 's/+cpu//' > envs/main.txt
-	python3 envs/conda.py envs/main.txt > envs/main.yaml
+	for name in main bleurt comet; do \
+		python3 -m venv --clear .cache/lock && \
+		.cache/lock/bin/pip install --quiet --requirement envs/$$name.in && \
+		.cache/lock/bin/pip list --format freeze --exclude pip | sed 's/+cpu//' > envs/$$name.txt && \
+		python3 envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; \
+	done
 
 clean:
 	rm -rf results .snakemake

@@ -26,6 +26,7 @@ include: "rules/score.smk"
 include: "rules/significance.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 
 
 rule all:
@@ -33,3 +34,4 @@ rule all:
     input:
         rules.tables.output,
         rules.figures.output,
+        rules.page.output,

@@ -5,6 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
+import yaml
+
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.lat.config import BASE, check_config, step_settings
@@ -324,3 +326,46 @@ def study_flags():
                 place = system if "/" in system else f"{first['base_model']}/{first['benchmark']}/{system}"
                 words.append(f"{series}={value}={place}")
     return " ".join(map(shlex.quote, words))
+
+
+def figure_captions():
+    """The drawings of the page, in its order, and what it says below each."""
+    captions = {
+        "off_target": "Off-target ratio and BLEU of every system, means over directions. Dotted lines: the references' own"
+        " off-target ratio, the identifier's error floor.",
+        "instead": "What the lines in another language than asked for were instead, as a share of all lines. Where English"
+        " is the source, it counts as the source language.",
+        "heat_map": "Off-target ratio of every direction, a panel a system.",
+        "losses": "Losses of every training by step, in nats a response token; thin lines as logged, thick a running mean.",
+    }
+    study = (
+        "Off-target ratio and BLEU over the values of one setting; bands are 95 % intervals over the test sentences."
+    )
+    return {f"results/figures/{name}.svg": captions.get(name, study) for name in figure_names()}
+
+
+def config_text():
+    """All values of this run, to be shown."""
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def learned_metric(wildcards):
+    """The config entry of a learned metric."""
+    return config["score"]["learned"][wildcards.learned]
+
+
+def learned_environment(wildcards):
+    """The environment of a learned metric's library."""
+    return f"../envs/{learned_metric(wildcards)['kind']}.yaml"
+
+
+def learned_scores(suffix, wildcards=None):
+    """The tables of all learned metrics: of one experiment, or of all."""
+    patterns = [
+        f"results/score/{{base_model}}/{{benchmark}}/{{system}}.{name}{suffix}" for name in config["score"]["learned"]
+    ]
+    return [
+        path
+        for pattern in patterns
+        for path in (every_system(pattern) if wildcards is None else systems_of(pattern, wildcards))
+    ]

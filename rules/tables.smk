@@ -4,6 +4,7 @@
 rule tables:
     input:
         scores=every_system("results/score/{base_model}/{benchmark}/{system}.tsv"),
+        learned=learned_scores(".tsv"),
         otr=every_system("results/detect/{base_model}/{benchmark}/{system}/otr.tsv"),
         references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
         significance=every_experiment("results/significance/{base_model}/{benchmark}.tsv"),
@@ -58,7 +59,7 @@ rule tables:
             for name in sorted({entry["benchmark"] for entry in config["experiments"]})
             for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot"))
         ),
-        settings=flags(config["tables"]),
+        settings=flags(config["tables"] | {"learned": list(config["score"]["learned"]) or None}),
         paper=" ".join(
             f"--paper-{kind} {name} {entry['paper']}"
             for kind, section in (("benchmark", "benchmarks"), ("base-model", "base_models"))

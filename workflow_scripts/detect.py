@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from .lat.files import read_lines, write_table
+from .lat.files import SCORE_COLUMNS, InputError, read_lines, write_table
 from .lat.lid import load_identifier
-from .lat.offtarget import Line, agreement, judge, off_target_figures
+from .lat.offtarget import EMPTY, Line, agreement, judge, off_target_figures
 from .lat.runtime import log, run_step
-from .lat.scores import SCORE_COLUMNS
 
 COLUMNS = ("direction", "line", "label", "score", "verdict", "copy")
 
@@ -51,6 +50,11 @@ def main() -> None:
             for its, made in figures
         ]
         log.info("%s: OTR %.1f of %d lines", direction, figures[0][0].value, len(judged))
+    # One direction without a word is a finding; a system without any is a mistake.
+    if all(line["verdict"] == EMPTY for line in lines):
+        raise InputError(
+            f"{arguments.folder}: every output is empty; look at the model and its prompts, then decode again"
+        )
     write_table(arguments.lines, lines, (*COLUMNS, *(other.name for other in others)))
     write_table(arguments.scores, scores, SCORE_COLUMNS)
 

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from .lat.files import read_lines, write_table
+from .lat.files import SCORE_COLUMNS, read_lines, write_table
 from .lat.runtime import log, run_step
-from .lat.scores import SCORE_COLUMNS, translation_scores
+from .lat.scores import translation_scores
 
 
 def main() -> None:

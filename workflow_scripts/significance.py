@@ -18,6 +18,8 @@ def main() -> None:
     parser.add_argument("--baseline", required=True, help="system the others are tested against")
     parser.add_argument("--supervised", nargs="*", default=[], help="directions that were trained on")
     parser.add_argument("--zero-shot", nargs="*", default=[], help="directions that were not")
+    parser.add_argument("--score", type=Path, help="folder <system>.<learned metric>.lines.tsv")
+    parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
@@ -34,16 +36,22 @@ def main() -> None:
         verdicts: dict[str, list[str]] = {}
         for row in read_table(arguments.detect / system / "lines.tsv"):
             verdicts.setdefault(row["direction"], []).append(row["verdict"])
+        learned: dict[tuple[str, str], list[float]] = {}
+        for name in arguments.learned:
+            for row in read_table(arguments.score / f"{system}.{name}.lines.tsv"):
+                learned.setdefault((row["direction"], name), []).append(float(row["score"]))
         outputs = {}
         for direction, lines in references.items():
             hypotheses = read_lines(arguments.decode / system / f"{direction}.txt")
+            scores = {name: learned.get((direction, name), []) for name in arguments.learned}
             counts = {"hypotheses": len(hypotheses), "verdicts": len(verdicts.get(direction, ()))}
+            counts |= {f"{name} scores": len(its) for name, its in scores.items()}
             for what, count in counts.items():
                 if count != len(lines):
                     raise InputError(
                         f"{system} {direction}: {count} {what} for {len(lines)} references; decode and detect it again"
                     )
-            outputs[direction] = Outputs(hypotheses, lines, verdicts[direction])
+            outputs[direction] = Outputs(hypotheses, lines, verdicts[direction], scores)
         systems[system] = resampled(outputs, groups, arguments.resamples, arguments.seed)
         log.info("%s: %d resamples of %d directions", system, arguments.resamples, len(references))
     write_table(arguments.output, significance_rows(systems, arguments.baseline), COLUMNS)

@@ -9,10 +9,9 @@ from .lat import paper
 from .lat.files import atomic_write, read_table, write_table
 from .lat.runtime import log, run_step, versions
 from .lat.significance import COLUMNS as SIGNIFICANCE_COLUMNS
-from .lat.tables import REFERENCE, blocks, to_frame, to_html, to_latex, to_markdown
+from .lat.tables import REFERENCE, TABLES, blocks, to_frame, to_html, to_latex, to_markdown
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
-TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
 
 
 def main() -> None:
@@ -38,6 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--detect", type=Path, required=True, help="folder <base model>/<benchmark>/<system>/otr.tsv and references"
     )
+    parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
     parser.add_argument("--significance", type=Path, required=True, help="folder <base model>/<benchmark>.tsv")
     parser.add_argument("--intervals", action="store_true", help="show 95 %% intervals in the tables")
     parser.add_argument(
@@ -68,7 +68,7 @@ def main() -> None:
             if name == benchmark
         }
         for system in (*systems, REFERENCE):
-            for path in figure_files(arguments.score, arguments.detect, base_model, benchmark, system):
+            for path in figure_files(arguments, base_model, benchmark, system):
                 figures = {(row["direction"], row["metric"]): row for row in read_table(path)}
                 rows += [
                     {"base_model": base_model, "benchmark": benchmark, "system": system}
@@ -92,7 +92,7 @@ def main() -> None:
     significance = pd.DataFrame(intervals).replace({"p": {"": "nan"}})
     significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
     for supervision, (name, title) in TABLES.items():
-        made = blocks(scores, supervision, ("BLEU", "OTR"), significance, arguments.intervals)
+        made = blocks(scores, supervision, ("BLEU", *arguments.learned, "OTR"), significance, arguments.intervals)
         texts = {"md": to_markdown(made, title), "tex": to_latex(made), "html": to_html(made, title)}
         texts["tsv"] = to_frame(made).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
@@ -112,13 +112,15 @@ def main() -> None:
     )
 
 
-def figure_files(score: Path, detect: Path, base_model: str, benchmark: str, system: str) -> list[Path]:
-    """The files that hold a system's figures; the references have only an off-target ratio."""
+def figure_files(arguments: argparse.Namespace, base_model: str, benchmark: str, system: str) -> list[Path]:
+    """The files that hold a system's figures; the references have only off-target figures."""
     if system == REFERENCE:
-        return [detect / "references" / benchmark / "otr.tsv"]
+        return [arguments.detect / "references" / benchmark / "otr.tsv"]
+    scores = arguments.score / base_model / benchmark
     return [
-        score / base_model / benchmark / f"{system}.tsv",
-        detect / base_model / benchmark / system / "otr.tsv",
+        scores / f"{system}.tsv",
+        *(scores / f"{system}.{name}.tsv" for name in arguments.learned),
+        arguments.detect / base_model / benchmark / system / "otr.tsv",
     ]
 
 

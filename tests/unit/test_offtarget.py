@@ -1,10 +1,14 @@
 """Off-target measurement: what a line was instead, the stricter views, and mistakes in the files."""
 
 import math
+import subprocess
+import sys
 
 import pytest
+from tiny_lid import write_tiny_lid
 
-from workflow_scripts.lat.files import InputError
+from tests.conftest import ROOT
+from workflow_scripts.lat.files import InputError, read_table
 from workflow_scripts.lat.offtarget import agreement, judge, off_target_figures
 
 SOURCES = ["una frase italiana di prova", "due", "tre", "quattro", "cinque", "sei", "sette", "otto"]
@@ -82,9 +86,26 @@ def test_agreement_is_over_lines_with_text():
     [
         ([], [], "it-nl: no lines"),
         (["a"], ["a", "b"], "it-nl: 1 outputs for 2 sources"),
-        (["", " "], ["a", "b"], "it-nl: every output is empty"),
     ],
 )
 def test_files_that_cannot_be_judged_are_named(outputs, sources, message):
     with pytest.raises(InputError, match=message):
         judge([("", 0.0)] * len(outputs), outputs, sources, "it-nl")
+
+
+@pytest.mark.parametrize(("second", "message"), [("", "every output is empty"), ("een kat", None)])
+def test_a_system_without_a_word_is_a_mistake_and_a_direction_a_finding(tmp_path, second, message):
+    lid = write_tiny_lid(tmp_path / "lid.bin")
+    for direction, output in (("it-nl", ""), ("en-nl", second)):
+        (tmp_path / f"{direction}.txt").write_text(f"{output}\n")
+        (tmp_path / f"{direction}.src.txt").write_text("una\n")
+    command = [sys.executable, "-m", "workflow_scripts.detect", "--folder", tmp_path, "--sources", tmp_path]
+    command += ["--lid", lid, "--lines", tmp_path / "lines.tsv", "--scores", tmp_path / "otr.tsv"]
+    done = subprocess.run([*command, "--directions", "it-nl", "en-nl"], capture_output=True, text=True, cwd=ROOT)
+    if message:
+        assert done.returncode == 1 and message in done.stderr
+        assert not (tmp_path / "otr.tsv").exists()
+    else:
+        assert done.returncode == 0, done.stderr
+        figures = {(row["direction"], row["metric"]): row["value"] for row in read_table(tmp_path / "otr.tsv")}
+        assert figures["it-nl", "OTR-empty"] == figures["it-nl", "OTR"] == "100.0000"

@@ -1,9 +1,12 @@
 """The whole DAG on the smoke configuration: what it promises to write, and what reruns when a value changes."""
 
+import base64
 import csv
+import gzip
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -13,7 +16,7 @@ from workflow_scripts.lat.filters import normalise
 
 SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
 LANGUAGES = ["en", "it", "nl", "ro"]
-SHOWN = {"significance": 1, "tables": 1, "figures": 1}  # once a run, after every figure
+SHOWN = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # once a run, after every figure
 OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "copies", "OTR-confusion"]
 OFF_TARGET += ["OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
@@ -143,8 +146,16 @@ def test_nothing_to_do_the_second_time(finished):
              "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": [*SYSTEMS, "MT-greedy"]}]},
             {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1} | SHOWN,
         ),
+        (
+            {"score": {"learned": {"BLEURT-20": {"kind": "bleurt", "model": "lucadiliello/BLEURT-20"}}}},
+            {"score_learned": 8} | SHOWN,
+        ),
+        (
+            {"studies": {"alpha": {"label": "weight", "series": {"Ours": {0: "MT", 0.5: "Ours"}}}}},
+            {"figures": 1, "page": 1},
+        ),
     ],
-    ids=["alpha", "beam", "test direction", "identifier", "a further system"],
+    ids=["alpha", "beam", "test direction", "identifier", "a further system", "a learned metric", "a study"],
 )  # fmt: skip
 def test_a_changed_value_reruns_what_depends_on_it_and_nothing_else(finished, overlay, expected):
     assert finished.planned(overlay) == expected
@@ -174,6 +185,21 @@ def test_a_mistake_in_the_config_stops_before_any_job(finished, overlay, message
     lines = [line for line in (done.stdout + done.stderr).splitlines() if message in line]
     assert len(lines) == 1
     assert "Job stats" not in done.stdout + done.stderr
+
+
+def test_the_page_holds_every_line_of_every_system(finished):
+    text = finished.text("report/index.html")
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
+    packed = re.search(r'id="data">([^<]+)<', text).group(1)
+    (experiment,) = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert experiment["systems"] == SYSTEMS
+    assert sorted(direction["name"] for direction in experiment["directions"]) == sorted(DIRECTIONS)
+    ours = finished.text("decode/tiny/demo/Ours/it-nl.txt").splitlines()
+    found = next(direction for direction in experiment["directions"] if direction["name"] == "it-nl")
+    assert found["outputs"][SYSTEMS.index("Ours")] == ours
+    for figure in ("off-target ratio (%)", "the source language", "loss (nats a token)"):
+        assert figure in text
+    assert "multilingual: 0.1" in text  # the configuration
 
 
 def test_report_holds_tables_and_figures(finished):

@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+# Of tables of figures: one row a direction and metric.
+SCORE_COLUMNS = ("direction", "metric", "value", "n", "signature")
+
 
 class InputError(Exception):
     """Something the user can mend; the message is one line that names the file, key or line and the remedy."""

@@ -49,20 +49,23 @@ def judge(
     """What became of each output of a direction, given the identifier's (language, probability) of it.
 
     Raises:
-        InputError: there are no lines, not one has text, or the outputs are not as many as the sources.
+        InputError: there are no lines, or the outputs are not as many as the sources.
     """
     if not outputs:
         raise InputError(f"{direction}: no lines to judge; the test set is empty")
     if len(outputs) != len(sources):
         raise InputError(f"{direction}: {len(outputs)} outputs for {len(sources)} sources; decode it again")
-    if not any(map(fold, outputs)):
-        raise InputError(f"{direction}: every output is empty; look at the model and its prompts, and decode it again")
     source, target = split_direction(direction)
-    kinds = {target: TARGET, source: SOURCE, "": EMPTY}
+    kinds = {target: TARGET, source: SOURCE}
     if "en" not in kinds:
         kinds["en"] = ENGLISH
     return [
-        Line(label, score, kinds.get(label, OTHER), bool(output) and fold(output) == fold(original))
+        Line(
+            label,
+            score,
+            kinds.get(label, OTHER) if fold(output) else EMPTY,
+            bool(fold(output)) and fold(output) == fold(original),
+        )
         for (label, score), output, original in zip(found, outputs, sources, strict=True)
     ]
 

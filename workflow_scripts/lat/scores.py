@@ -9,8 +9,6 @@ from sacrebleu.metrics.chrf import CHRF
 from .files import InputError
 from .languages import languages, split_direction
 
-SCORE_COLUMNS = ("direction", "metric", "value", "n", "signature")
-
 
 class Score(NamedTuple):
     """A figure of a metric and its signature."""

@@ -1,7 +1,7 @@
 """Intervals of figures and averages, and tests of systems against a baseline, from paired bootstrap resamples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ class Outputs:
     hypotheses: Sequence[str]
     references: Sequence[str]
     verdicts: Sequence[str]
+    learned: Mapping[str, Sequence[float]] = field(default_factory=dict)  # scores of every line by learned metric
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Resampled:
 def resampled(
     outputs: Mapping[str, Outputs], groups: Mapping[str, Sequence[str]], resamples: int, seed: int
 ) -> dict[Key, Resampled]:
-    """BLEU, chrF++ and OTR of every direction, and their means over the directions of each kind.
+    """BLEU, chrF++, OTR and learned metrics of every direction, and their means over the directions of each kind.
 
     Directions with equally many lines are resampled alike: they may be translations of one another, and then a
     resample of the test set holds the same sentences in all of them.
@@ -72,7 +73,11 @@ def resampled(
             found[Key(supervision, direction, "OTR")] = Resampled(
                 100 * float(off_target.mean()), 100 * (draws[lines] @ off_target) / lines
             )
-        for name in (*FROM_SUMS, "OTR"):
+            for name, scores in its.learned.items():
+                found[Key(supervision, direction, name)] = Resampled(
+                    float(np.mean(scores)), draws[lines] @ np.asarray(scores) / lines
+                )
+        for name in dict.fromkeys(key.metric for key in found):
             parts = [found[Key(supervision, direction, name)] for direction in directions]
             if parts:
                 found[Key(supervision, AVERAGE, name)] = Resampled(

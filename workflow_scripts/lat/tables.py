@@ -10,6 +10,9 @@ from .config import REFERENCE
 LOWER_IS_BETTER = frozenset({"OTR"})
 AVERAGE = "AVG"
 
+# Name and title of the table of each kind of direction, in the order they are shown.
+TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
+
 # A difference from the baseline that chance explains in fewer cases than this is marked.
 SIGNIFICANT = 0.05
 MARK = "†"

@@ -1,0 +1,76 @@
+"""One page that needs no network: tables to sort, figures, provenance, and every line of every system to browse."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from .lat.files import atomic_write, read_table
+from .lat.page import Files, examples, inline_svg, render, signatures, table_of
+from .lat.runtime import log, run_step
+from .lat.tables import REFERENCE, TABLES, blocks
+
+METRICS = ("BLEU", "OTR", "chrF++")
+
+
+def main() -> None:
+    """Parse the flags, gather, render, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, required=True, help="folder of all results")
+    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="drawings, in the order of the page")
+    parser.add_argument("--captions", nargs="*", default=[], help="a text for each drawing")
+    parser.add_argument("--baseline", required=True, help="system that p-values compare with")
+    parser.add_argument("--config", required=True, help="all values of the run, as text")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    tables = arguments.results / "tables"
+    scores = pd.DataFrame(read_table(tables / "scores.tsv")).astype({"value": float})
+    rows = read_table(tables / "intervals.tsv")
+    significance = pd.DataFrame(rows).replace({"p": {"": "nan"}})
+    significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
+
+    shown = []
+    for supervision, (_, heading) in TABLES.items():
+        for block in blocks(scores, supervision, METRICS, significance):
+            intervals = {
+                (row["system"], row["direction"]): (row["low"], row["high"])
+                for row in rows
+                if (row["base_model"], row["benchmark"], row["supervision"], row["metric"])
+                == (block.base_model, block.benchmark, supervision, block.metric)
+            }
+            shown.append(table_of(block, heading, intervals))
+
+    data = []
+    for (base_model, benchmark), its in scores.groupby(["base_model", "benchmark"], sort=False):
+        systems = [system for system in its.system.unique() if system != REFERENCE]
+        folders = Files(
+            test=arguments.results / "download" / benchmark / "test",
+            decode=arguments.results / "decode" / base_model / benchmark,
+            detect=arguments.results / "detect" / base_model / benchmark,
+        )
+        directions = dict(zip(its.direction, its.supervision, strict=True))
+        data.append(examples(f"{base_model} on {benchmark}", folders, systems, directions))
+    count = sum(len(direction["source"]) for its in data for direction in its["directions"])
+    names = " and ".join(its["name"] for its in data)
+    page = render(
+        title=f"Language-aware tuning: {names}",
+        summary=f"{count:,} test lines over {len(set(scores.direction))} directions, each answered by every system.",
+        baseline=arguments.baseline,
+        tables=shown,
+        figures=[
+            {"svg": inline_svg(path, number), "caption": caption}
+            for number, (path, caption) in enumerate(zip(arguments.figures, arguments.captions, strict=True), 1)
+        ],
+        signatures=signatures(scores),
+        versions=[(row["what"], row["version"]) for row in read_table(tables / "versions.tsv")],
+        config=arguments.config,
+        data=data,
+    )
+    with atomic_write(arguments.output) as handle:
+        handle.write(page)
+    log.info("%s: %.1f MB, %d examples", arguments.output, len(page.encode()) / 1e6, count)
+
+
+if __name__ == "__main__":
+    run_step(main)
