@@ -1,0 +1,96 @@
+"""How fast figures are made: lines a second of off-target measurement, seconds of a whole paired bootstrap.
+
+    make demo && python -m benchmarks.measure --json measure.json
+
+Language identification and the off-target figures run on one core over 10,000 lines of outputs of the demo. The
+bootstrap takes 1,000 resamples of twelve directions and eight systems; SacreBLEU's own does one system and direction.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sacrebleu.significance import PairedTest
+
+from benchmarks.train_step import machine
+from workflow_scripts.lat.files import read_lines
+from workflow_scripts.lat.lid import load_identifier
+from workflow_scripts.lat.offtarget import judge, off_target_figures
+from workflow_scripts.lat.scores import metrics
+
+SYSTEMS = ("LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours")
+LANGUAGES = ("en", "it", "nl", "ro")
+DIRECTIONS = [f"{source}-{target}" for source in LANGUAGES for target in LANGUAGES if source != target]
+LINES = 10_000
+RESAMPLES = 1000
+
+
+def lid_lines_per_second(results: Path, rounds: int) -> float:
+    """Median over rounds of lines identified, judged and counted in a second of one core."""
+    outputs, sources = [], []
+    for system in SYSTEMS:
+        outputs += read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")
+        sources += read_lines(results / "download/demo/test/it-nl.src.txt")
+    repeats = -(-LINES // len(outputs))
+    outputs, sources = (outputs * repeats)[:LINES], (sources * repeats)[:LINES]
+    identifier = load_identifier(str(results / "download/sources/lid.176.ftz/lid.176.ftz"))
+    seconds = []
+    for _ in range(rounds):
+        started = time.process_time()
+        off_target_figures(judge(identifier.identify(outputs), outputs, sources, "it-nl"), outputs, "it-nl")
+        seconds.append(time.process_time() - started)
+    return LINES / statistics.median(seconds)
+
+
+def bootstrap_seconds(results: Path) -> float:
+    """Wall time of the whole step, start of Python included."""
+    zero_shot = [direction for direction in DIRECTIONS if "en" not in direction.split("-")]
+    supervised = [direction for direction in DIRECTIONS if "en" in direction.split("-")]
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "workflow_scripts.significance"]
+        command += ["--decode", results / "decode/tiny/demo", "--detect", results / "detect/tiny/demo"]
+        command += ["--references", results / "download/demo/test", "--systems", *SYSTEMS, "--baseline", "MT"]
+        command += ["--supervised", *supervised, "--zero-shot", *zero_shot, "--resamples", RESAMPLES]
+        command += ["--output", Path(scratch) / "significance.tsv"]
+        started = time.perf_counter()
+        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        return time.perf_counter() - started
+
+
+def sacrebleu_seconds(results: Path) -> float:
+    """Wall time of SacreBLEU's own paired bootstrap of one system and direction, BLEU and chrF++."""
+    references = read_lines(results / "download/demo/test/it-nl.ref.txt")
+    named = [(system, read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")) for system in ("MT", "Ours")]
+    started = time.perf_counter()
+    PairedTest(named, metrics("it-nl"), [references], test_type="bs", n_samples=RESAMPLES)()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="of a finished demo")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    report = {
+        "lid_lines_per_s": lid_lines_per_second(arguments.results, arguments.rounds),
+        "bootstrap_s": statistics.median(bootstrap_seconds(arguments.results) for _ in range(arguments.rounds)),
+        "sacrebleu_one_direction_s": statistics.median(
+            sacrebleu_seconds(arguments.results) for _ in range(arguments.rounds)
+        ),
+        "machine": machine(),
+    }
+    text = json.dumps(report, indent=2)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
