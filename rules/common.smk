@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -323,7 +323,8 @@ def study_flags():
         words += ["--study", name, study["label"]]
         for series, points in study["series"].items():
             for value, system in points.items():
-                place = system if "/" in system else f"{first['base_model']}/{first['benchmark']}/{system}"
+                elsewhere = len(PurePosixPath(system).parts) > 1
+                place = system if elsewhere else f"{first['base_model']}/{first['benchmark']}/{system}"
                 words.append(f"{series}={value}={place}")
     return " ".join(map(shlex.quote, words))
 
