@@ -46,7 +46,7 @@ rule fetch_base_model:
     log:
         "results/base_model/logs/{base_model}.log",
     wildcard_constraints:
-        base_model=any_of(name for name, entry in config["base_models"].items() if "build" not in entry),
+        base_model=any_of(name for name, entry in config["base_models"].items() if {"hub", "path"} & set(entry)),
     retries: 2
     conda:
         "../envs/main.yaml"
@@ -64,3 +64,28 @@ rule fetch_base_model:
         "Base model: fetching {wildcards.base_model}"
     shell:
         "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model} 2>&1 | tee {log:q}"
+
+
+rule dequantise_base_model:
+    input:
+        lambda wildcards: [
+            source_file(name) if name in SOURCES else from_repository(name)
+            for name in base_model_config(wildcards.base_model)["gguf"]
+        ],
+    output:
+        model=directory("results/base_model/{base_model}/model"),
+    log:
+        "results/base_model/logs/{base_model}.log",
+    wildcard_constraints:
+        base_model=any_of(name for name, entry in config["base_models"].items() if "gguf" in entry),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory,
+        runtime=60,
+    message:
+        "Base model: multiplying out the GGUF file of {wildcards.base_model}"
+    shell:
+        "python -m workflow_scripts.base_model gguf --parts {input:q} --output {output.model} --threads {threads}"
+        " 2>&1 | tee {log:q}"

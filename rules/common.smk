@@ -10,10 +10,11 @@ import yaml
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.lat.config import BASE, check_config, step_settings
+from workflow_scripts.lat.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.launch import training_command
 from workflow_scripts.lat.lid import PY3LANGID
-from workflow_scripts.lat.sources import read_sources
+from workflow_scripts.lat.sources import CORPORA, read_sources
 
 # Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
 # The allocator keeps what it got and asks for huge pages: small tensors come and go by the thousand, and a training step
@@ -44,6 +45,7 @@ STAGE_MODELS = {
     for stage in ("finetune", "unlikelihood", "snapshot")
 }
 SOURCES = {source.name: source for source in read_sources()}
+CORPUS_SOURCES = [name for name, source in SOURCES.items() if source.format in CORPORA]
 
 
 wildcard_constraints:
@@ -52,6 +54,7 @@ wildcard_constraints:
     model=any_of(config["models"]),
     system=any_of(config["systems"]),
     source=any_of(SOURCES),
+    role="train|test|demonstrations",
 
 
 def benchmark_config(name):
@@ -78,6 +81,41 @@ def directions(benchmark):
 def source_file(name):
     """Where the downloaded file of a source lies."""
     return f"results/download/sources/{name}/{SOURCES[name].file}"
+
+
+def corpus_archive(wildcards):
+    """The downloaded file of a corpus, where it is a row of the source table."""
+    return source_file(wildcards.corpus) if wildcards.corpus in SOURCES else []
+
+
+def corpus_parts(wildcards):
+    """What a benchmark wants of a corpus; the user's own files as paths from the repository."""
+    parts = benchmark_config(wildcards.benchmark)["corpora"][wildcards.role][wildcards.corpus]
+    return [from_repository(part) for part in parts] if wildcards.corpus == LOCAL else parts
+
+
+def corpus_files(wildcards):
+    """The user's own files that a benchmark reads."""
+    return (
+        [str(file) for part in corpus_parts(wildcards) for file in local_files(part)]
+        if wildcards.corpus == LOCAL
+        else []
+    )
+
+
+def corpus_flags(wildcards):
+    """Which texts of a corpus a benchmark reads, as flags of the script."""
+    benchmark = benchmark_config(wildcards.benchmark)
+    wanted = benchmark["supervised"] if wildcards.role == "train" else directions(wildcards.benchmark)
+    return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": wanted})
+
+
+def corpus_folders(role, wildcards):
+    """The corpora a benchmark is made of, read."""
+    return [
+        f"results/download/corpora/{wildcards.benchmark}/{role}/{corpus}"
+        for corpus in benchmark_config(wildcards.benchmark)["corpora"][role]
+    ]
 
 
 def lid_files():

@@ -1,8 +1,9 @@
-# Catalogues of translated programs become training text, test sets and demonstrations.
+# Catalogues of translated programs, or published corpora, become training text, test sets and demonstrations.
 
 
 localrules:
     fetch_source,
+    fetch_test_sets,
 
 
 rule fetch_source:
@@ -68,6 +69,8 @@ rule split_benchmark:
         "results/download/logs/split-{benchmark}.log",
     benchmark:
         "results/download/logs/split-{benchmark}.benchmark.tsv"
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if "catalogues" in entry),
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -96,5 +99,89 @@ rule split_benchmark:
     shell:
         "python -m workflow_scripts.download split --catalogues {input.catalogues} --lid {input.lid}"
         " --languages {params.languages} --supervised {params.supervised} {params.settings}"
+        " --train {output.train} --monolingual {output.monolingual} --test-folder {output.test}"
+        " --demonstrations-folder {output.demonstrations} --filters {output.filters} 2>&1 | tee {log:q}"
+
+
+rule read_corpus:
+    input:
+        archive=corpus_archive,
+        local=corpus_files,
+    output:
+        directory("results/download/corpora/{benchmark}/{role}/{corpus}"),
+    log:
+        "results/download/logs/read-{benchmark}-{role}-{corpus}.log",
+    wildcard_constraints:
+        corpus=any_of([*CORPUS_SOURCES, LOCAL]),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        flags=corpus_flags,
+        archive=lambda wildcards, input: flags({"archive": input.archive or None}),
+    message:
+        "Download: reading {wildcards.corpus} for {wildcards.benchmark} ({wildcards.role})"
+    shell:
+        "python -m workflow_scripts.download read {params.archive} {params.flags} --output {output} 2>&1 | tee {log:q}"
+
+
+rule fetch_test_sets:
+    output:
+        directory("results/download/corpora/{benchmark}/{role}/{corpus}"),
+    log:
+        "results/download/logs/read-{benchmark}-{role}-{corpus}.log",
+    wildcard_constraints:
+        corpus=any_of([SACREBLEU]),
+    retries: 2
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    params:
+        flags=corpus_flags,
+    message:
+        "Download: fetching test sets for {wildcards.benchmark} ({wildcards.role})"
+    shell:
+        "python -m workflow_scripts.download read {params.flags} --output {output} 2>&1 | tee {log:q}"
+
+
+rule assemble_benchmark:
+    input:
+        train=lambda wildcards: corpus_folders("train", wildcards),
+        test=lambda wildcards: corpus_folders("test", wildcards),
+        demonstrations=lambda wildcards: corpus_folders("demonstrations", wildcards),
+    output:
+        train="results/download/{benchmark}/train.jsonl",
+        monolingual="results/download/{benchmark}/monolingual.jsonl",
+        test=directory("results/download/{benchmark}/test"),
+        demonstrations=directory("results/download/{benchmark}/demonstrations"),
+        filters="results/download/{benchmark}/filters.tsv",
+    log:
+        "results/download/logs/assemble-{benchmark}.log",
+    benchmark:
+        "results/download/logs/assemble-{benchmark}.benchmark.tsv"
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if "corpora" in entry),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: flags(
+            {
+                key: benchmark_config(wildcards.benchmark).get(key)
+                for key in ("supervised", "zero_shot", "train_rows", "both_ways", "demonstrations")
+            }
+            | {"seed": config["seed"]}
+        ),
+    message:
+        "Download: assembling {wildcards.benchmark}"
+    shell:
+        "python -m workflow_scripts.download assemble --train-corpora {input.train} --test-corpora {input.test}"
+        " --demonstrations-corpora {input.demonstrations} {params.settings}"
         " --train {output.train} --monolingual {output.monolingual} --test-folder {output.test}"
         " --demonstrations-folder {output.demonstrations} --filters {output.filters} 2>&1 | tee {log:q}"

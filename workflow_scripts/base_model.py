@@ -1,18 +1,23 @@
-"""Provide a base model as a folder: built from the benchmark's own training text, from a hub, or the user's own.
+"""Provide a base model as a folder: built from the benchmark's own training text, from a hub, or the user's own files.
 
 `build`  trains a byte-level BPE and a small Llama-architecture model, first at random, then briefly as a plain language
          model on the benchmark's monolingual text. Start it with a launcher, as the training steps.
 `fetch`  downloads a model of the Hugging Face hub, or links a local folder.
+`gguf`   turns a GGUF file, quantised or not, into a transformers folder in fp32.
 """
 
 import argparse
 import json
 import math
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from .lat.files import InputError, read_jsonl, write_table
+from .lat.files import InputError, read_jsonl, replaced_folder, write_table
 from .lat.runtime import log, run_step
+
+GGUF_MAGIC = b"GGUF"
 
 
 def main() -> None:
@@ -51,8 +56,13 @@ def main() -> None:
     fetch.add_argument("--revision", help="hub revision: commit, tag or branch")
     fetch.add_argument("--output", type=Path, required=True)
 
+    gguf = commands.add_parser("gguf", help="dequantise a GGUF file")
+    gguf.add_argument("--parts", type=Path, nargs="+", required=True, help="the file, or the pieces it was cut into")
+    gguf.add_argument("--output", type=Path, required=True)
+    gguf.add_argument("--threads", type=int, default=0)
+
     arguments = parser.parse_args()
-    (run_build if arguments.command == "build" else run_fetch)(arguments)
+    {"build": run_build, "fetch": run_fetch, "gguf": run_gguf}[arguments.command](arguments)
 
 
 def run_build(arguments: argparse.Namespace) -> None:
@@ -147,6 +157,36 @@ def run_fetch(arguments: argparse.Namespace) -> None:
     unfinished.rename(arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
     log.info("%s: %s", arguments.hub, " ".join(architecture))
+
+
+def run_gguf(arguments: argparse.Namespace) -> None:
+    """Weights and tokeniser as the GGUF file has them, its weights multiplied out."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    with replaced_folder(arguments.output) as partial, tempfile.TemporaryDirectory(dir=partial.parent) as folder:
+        whole = Path(folder) / "model.gguf"
+        with open(whole, "wb") as handle:
+            for part in arguments.parts:
+                with open(part, "rb") as piece:
+                    shutil.copyfileobj(piece, handle)
+        with open(whole, "rb") as handle:
+            if handle.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
+                raise InputError(f"{arguments.parts[0]}: no GGUF file; its parts must be named in their order")
+        log.info("reading %.0f MB of GGUF; about a minute for 250 MB", whole.stat().st_size / 1e6)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=whole.name, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=whole.name)
+        except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+            raise InputError(f"{arguments.parts[0]}: transformers cannot read this GGUF file ({error})") from None
+        # Marks of the quantised file, with which the library would refuse to save.
+        model.config.quantization_config = None
+        model.hf_quantizer = None
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+    log.info("%s: %.0fM parameters", model.config.architectures[0], model.num_parameters() / 1e6)
 
 
 if __name__ == "__main__":

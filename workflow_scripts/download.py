@@ -1,17 +1,24 @@
-"""Step `download`: fetch the sources, extract their catalogues, split them into the files of a benchmark."""
+"""Step `download`: fetch the sources, read their texts, divide them into the files of a benchmark.
+
+Benchmarks of catalogues: `fetch`, `extract`, `split`. Benchmarks of published corpora: `fetch`, `read`, `assemble`.
+"""
 
 import argparse
+import socket
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from .lat.assembling import COLUMNS, assemble
 from .lat.catalogues import ENGLISH, read_archive
-from .lat.files import InputError, read_jsonl, replaced_folder, write_jsonl, write_lines, write_table
+from .lat.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
+from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
 from .lat.filters import Limits, Sample, run_filters
 from .lat.languages import languages as known_languages
 from .lat.lid import LanguageIdentifier
 from .lat.runtime import log, run_step
 from .lat.sources import fetch, find_source
-from .lat.splits import Sizes, split
+from .lat.splits import Sizes, rank, split
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,6 +53,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--test-min-words", type=int, required=True, help="words of an English test sentence, at least"
     )
     command.add_argument("--demonstrations", type=int, required=True, help="rows held out to be shown in prompts")
+    command.add_argument("--seed", type=int, required=True, help="another seed chooses other rows")
+    command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
+    command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
+    command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
+    command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations, JSON lines")
+    command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept, TSV")
+
+    command = commands.add_parser("read", help="read one corpus, a pair of text files a direction")
+    command.set_defaults(run=run_read)
+    command.add_argument("--corpus", required=True, help="its name in resources/sources.tsv, `sacrebleu` or `local`")
+    command.add_argument("--archive", type=Path, help="its downloaded file, for a corpus of the table")
+    command.add_argument("--parts", nargs="+", required=True, help="such as `train`, `tst2017`, `wmt22` or a path")
+    command.add_argument("--directions", nargs="+", required=True)
+    command.add_argument("--output", type=Path, required=True, help="folder of <direction>.{src,ref}.txt")
+
+    command = commands.add_parser("assemble", help="make a benchmark of corpora")
+    command.set_defaults(run=run_assemble)
+    for role in ("train", "test", "demonstrations"):
+        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders that `read` wrote")
+    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
+    command.add_argument("--zero-shot", nargs="*", default=[], help="directions without")
+    command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction, at most; 0: all")
+    command.add_argument("--both-ways", action="store_true", help="train on each pair in both directions")
+    command.add_argument("--demonstrations", type=int, required=True, help="how many to show in prompts")
     command.add_argument("--seed", type=int, required=True, help="another seed chooses other rows")
     command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
     command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
@@ -99,6 +130,81 @@ def run_split(options: argparse.Namespace) -> None:
         len(splits.test),
         len(splits.demonstrations),
     )
+
+
+def run_read(options: argparse.Namespace) -> None:
+    """Read every direction of one corpus, its parts one after the other."""
+    # SacreBLEU would wait for ever for a server that does not answer.
+    socket.setdefaulttimeout(60)
+    with tempfile.TemporaryDirectory() as cache, replaced_folder(options.output) as partial:
+        for direction in options.directions:
+            pairs = []
+            for part in options.parts:
+                if options.corpus == LOCAL:
+                    pairs += read_local(part, direction)
+                elif options.corpus == SACREBLEU:
+                    pairs += read_sacrebleu(part, direction, Path(cache))
+                else:
+                    pairs += READERS[find_source(options.corpus).format](options.archive, part, direction)
+            write_pairs(partial, direction, pairs)
+            log.info("%s %s: %d pairs", options.corpus, direction, len(pairs))
+
+
+def run_assemble(options: argparse.Namespace) -> None:
+    """Make training samples, test set and demonstrations of the corpora read before."""
+    directions = [*options.supervised, *options.zero_shot]
+    test = {}
+    for direction in directions:
+        pairs = read_pairs(options.test_corpora, direction)
+        test[direction] = [pair for pair in pairs if pair.source and pair.target]
+        if not test[direction]:
+            raise InputError(f"direction {direction}: the test corpora have no pair; choose others")
+    demonstrations = {}
+    for direction in directions:
+        shown = [pair for pair in read_pairs(options.demonstrations_corpora, direction) if pair.source and pair.target]
+        if len(shown) < options.demonstrations:
+            raise InputError(
+                f"direction {direction}: {options.demonstrations} demonstrations wanted, {len(shown)} pairs are there;"
+                " lower demonstrations or add corpora"
+            )
+        # The same numbers in every direction: of a corpus that is parallel in all languages, the same sentences.
+        order = sorted(range(len(shown)), key=lambda number: rank(options.seed, str(number)))
+        demonstrations[direction] = [shown[number] for number in order[: options.demonstrations]]
+    corpora = {direction: read_pairs(options.train_corpora, direction) for direction in options.supervised}
+    held_out = {direction: [*test[direction], *demonstrations[direction]] for direction in directions}
+    assembled = assemble(corpora, held_out, options.train_rows, options.both_ways, options.seed)
+
+    with replaced_folder(options.test_folder) as partial:
+        for direction, pairs in test.items():
+            write_pairs(partial, direction, pairs)
+    with replaced_folder(options.demonstrations_folder) as partial:
+        for direction, pairs in demonstrations.items():
+            write_jsonl(partial / f"{direction}.jsonl", (pair._asdict() for pair in pairs))
+    write_jsonl(options.train, assembled.train)
+    write_jsonl(options.monolingual, assembled.monolingual)
+    write_table(options.filters, assembled.counts, COLUMNS)
+    log.info(
+        "%d training samples in %d directions, %d test pairs in %d",
+        len(assembled.train),
+        len(corpora),
+        sum(map(len, test.values())),
+        len(test),
+    )
+
+
+def write_pairs(folder: Path, direction: str, pairs: Sequence[Pair]) -> None:
+    """Write the two sides of a direction's pairs."""
+    write_lines(folder / f"{direction}.src.txt", (pair.source for pair in pairs))
+    write_lines(folder / f"{direction}.ref.txt", (pair.target for pair in pairs))
+
+
+def read_pairs(folders: Sequence[Path], direction: str) -> list[Pair]:
+    """A direction's pairs of several corpora."""
+    pairs = []
+    for folder in folders:
+        sides = [read_lines(folder / f"{direction}.{side}.txt") for side in ("src", "ref")]
+        pairs += [Pair(*lines) for lines in zip(*sides, strict=True)]
+    return pairs
 
 
 def check_languages(languages: Sequence[str]) -> None:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import threading
 import zipfile
@@ -43,7 +44,7 @@ class TestTable:
     def test_the_table_of_the_project_is_right_and_complete(self):
         for source in read_sources():
             assert source.licence, source.name
-            assert source.bytes.isdigit(), source.name
+            assert source.bytes.isdigit() or not source.sha256, source.name
             assert source.kind == "url" or source.version, source.name
 
     def test_a_dash_is_an_empty_value(self, tmp_path):
@@ -84,12 +85,20 @@ class TestTable:
 
 
 class Server(ThreadingHTTPServer):
-    """A server on the loopback interface that gives the answers it was told to, one after the other."""
+    """A server on the loopback interface that gives the answers it was told to, one after the other.
+
+    An answer is a status, a body, the length it claims, and optionally further headers; a body of `None` is silence.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[tuple[int, bytes, int]] = []
-        self.requests = 0
+        self.answers: list[tuple] = []
+        self.asked: list[dict[str, str]] = []
+        self.silence = threading.Event()
+
+    @property
+    def requests(self) -> int:
+        return len(self.asked)
 
     @property
     def address(self) -> str:
@@ -98,10 +107,15 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.requests += 1
-        status, body, length = self.server.answers.pop(0)
+        self.server.asked.append(dict(self.headers))
+        status, body, length, *headers = self.server.answers.pop(0)
+        if body is None:
+            self.server.silence.wait(30)
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(length))
+        for name, value in (headers[0] if headers else {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -115,6 +129,7 @@ def server():
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
+        server.silence.set()
         server.shutdown()
         thread.join()
 
@@ -149,8 +164,9 @@ class TestAddress:
         [
             ([(200, b"something else", 14)], "the source table says", 1),
             ([(404, b"", 0)], "answers 404", 1),
-            ([(200, CONTENT[:1000], len(CONTENT))] * 2, "could not be downloaded in 2 attempts", 2),
+            ([(403, b"", 0)], "answers 403 .*wants a licence accepted or a token", 1),
             ([(500, b"", 0)] * 2, "could not be downloaded in 2 attempts", 2),
+            ([(200, b"<html>", 6, {"Content-Type": "text/html"})], "web page instead of a file.* by hand", 1),
         ],
     )
     def test_what_is_wrong_leaves_nothing_behind(self, server, tmp_path, answers, message, requests):
@@ -159,6 +175,81 @@ class TestAddress:
             fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", attempts=2, wait=0)
         assert list(tmp_path.iterdir()) == []
         assert server.requests == requests
+
+    def test_a_later_run_continues_what_an_earlier_one_began(self, server, tmp_path):
+        source, target = replace(SOURCE, package=server.address), tmp_path / "model.bin"
+        server.answers = [(200, CONTENT[:1000], len(CONTENT))]
+        with pytest.raises(InputError, match=r"ended after 1000 of 2100000 bytes"):
+            fetch(source, target, attempts=1)
+        assert not target.exists()
+        rest = {"Content-Range": f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}"}
+        server.answers = [(206, CONTENT[1000:], len(CONTENT) - 1000, rest)]
+        fetch(source, target)
+        assert server.asked[1]["Range"] == "bytes=1000-"
+        assert target.read_bytes() == CONTENT
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_a_server_that_sends_everything_again_is_understood(self, server, tmp_path):
+        server.answers = [(200, CONTENT[:1000], len(CONTENT)), GOOD]
+        fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0)
+        assert (tmp_path / "model.bin").read_bytes() == CONTENT
+
+    def test_the_beginning_of_another_file_is_thrown_away(self, server, tmp_path):
+        server.answers = [(200, b"x" * 1000, len(CONTENT), {"ETag": '"one"'}), (416, b"", 0), GOOD]
+        fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0)
+        assert server.asked[1]["If-Range"] == '"one"'
+        assert "Range" not in server.asked[2]
+        assert (tmp_path / "model.bin").read_bytes() == CONTENT
+
+    def test_silence_is_a_failure_that_may_pass(self, server, tmp_path):
+        server.answers = [(200, None, 0), GOOD]
+        fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0, timeout=0.3)
+        assert (tmp_path / "model.bin").read_bytes() == CONTENT
+
+    def test_a_busy_server_is_given_the_time_it_asks_for(self, server, tmp_path, monkeypatch):
+        waits = []
+        monkeypatch.setattr(sources_module.time, "sleep", waits.append)
+        busy = (429, b"", 0, {"Retry-After": "7"})
+        server.answers = [busy, (503, b"", 0, {"Retry-After": "86400"}), (429, b"", 0), GOOD]
+        fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=1)
+        assert waits == [7, 300, 4]
+
+    def test_another_size_is_refused_before_the_download(self, server, tmp_path):
+        server.answers = [(200, b"", 10**12)]
+        with pytest.raises(InputError, match=f"has {10**12} bytes, the source table says {len(CONTENT)}"):
+            fetch(replace(SOURCE, package=server.address, bytes=str(len(CONTENT))), tmp_path / "model.bin")
+
+    def test_a_full_disk_is_told_at_once(self, server, tmp_path, monkeypatch):
+        def no_space(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(sources_module.Download, "_write", no_space)
+        server.answers = [GOOD]
+        with pytest.raises(InputError, match=r"no space left for .*model\.bin"):
+            fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin")
+        assert server.requests == 1
+
+    def test_a_file_without_a_published_checksum_is_taken_whole_or_not_at_all(self, server, tmp_path, caplog):
+        source, target = replace(SOURCE, package=server.address, sha256=""), tmp_path / "model.bin"
+        server.answers = [(200, CONTENT[:1000], len(CONTENT))]
+        with pytest.raises(InputError, match="ended after 1000"):
+            fetch(source, target, attempts=1)
+        # Nothing says that what was left is of the same file.
+        server.answers = [GOOD]
+        with caplog.at_level("INFO"):
+            fetch(source, target)
+        assert "Range" not in server.asked[1]
+        assert target.read_bytes() == CONTENT
+        assert f"sha256 {sha256(CONTENT)}, for which its publisher names none" in caplog.text
+
+    def test_a_mirror_takes_the_place_of_the_address(self, server, tmp_path, monkeypatch):
+        monkeypatch.setenv("LAT_MIRRORS", f"http://other=x https://nowhere.invalid=http://127.0.0.1:{server.server_port}")
+        server.answers = [GOOD]
+        fetch(replace(SOURCE, package="https://nowhere.invalid/model.bin"), tmp_path / "model.bin")
+        assert (tmp_path / "model.bin").read_bytes() == CONTENT
+        monkeypatch.setenv("LAT_MIRRORS", "http://other")
+        with pytest.raises(InputError, match="LAT_MIRRORS: 'http://other' is not of the form"):
+            fetch(replace(SOURCE, package=server.address), tmp_path / "other.bin")
 
     def test_a_server_that_is_not_there_is_told_with_the_remedy(self, server, tmp_path):
         address = server.address.replace(str(server.server_port), "1")

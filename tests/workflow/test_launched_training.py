@@ -231,7 +231,7 @@ def test_loss_and_gradients_are_the_plain_ones_whatever_the_engine_does(processe
         [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     assert len(found) == 4 * 3 * 2
     for *case, loss_error, gradient_error in found:
         assert loss_error < 1e-6, case

@@ -9,9 +9,11 @@ from typing import Any
 import jsonschema
 import yaml
 
+from .corpora import LOCAL, SACREBLEU, local_files
 from .files import InputError, read_table
 from .languages import RESOURCES, languages, split_direction
 from .lid import PY3LANGID
+from .sources import CATALOGUES, CORPORA
 
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 BASE = "base"
@@ -29,7 +31,7 @@ def check_config(config: Mapping[str, Any], root: Path) -> None:
         InputError: one line with the key and the remedy.
     """
     _check_schema(config)
-    _check_benchmarks(config)
+    _check_benchmarks(config, root)
     _check_base_models(config, root)
     _check_models(config)
     _check_systems(config)
@@ -73,15 +75,17 @@ def _entries(config: Mapping[str, Any], key: str) -> Iterable[tuple[str, Mapping
     return [pair for pair in entries.items() if isinstance(pair[1], Mapping)] if isinstance(entries, Mapping) else []
 
 
-def _check_benchmarks(config: Mapping[str, Any]) -> None:
+def _check_benchmarks(config: Mapping[str, Any], root: Path) -> None:
     for name, benchmark in config["benchmarks"].items():
         key = f"benchmarks.{name}"
         for language in benchmark["languages"]:
             _known(f"{key}.languages", language, languages(), "languages in resources/languages.tsv")
-        if "en" not in benchmark["languages"]:
-            raise InputError(f"config: {key}.languages lacks `en`, on which catalogues are aligned; add it")
-        if benchmark["min_words"] > benchmark["max_words"]:
-            raise InputError(f"config: {key}.min_words is above max_words; no row would be left")
+        if ("catalogues" in benchmark) == ("corpora" in benchmark):
+            raise InputError(f"config: {key} needs exactly one of `catalogues`, `corpora`")
+        if "catalogues" in benchmark:
+            _check_catalogues(key, benchmark)
+        else:
+            _check_corpora(key, benchmark, root)
         seen: set[str] = set()
         for kind in ("supervised", "zero_shot"):
             for direction in benchmark[kind]:
@@ -98,19 +102,46 @@ def _check_benchmarks(config: Mapping[str, Any]) -> None:
                 seen.add(direction)
         if not benchmark["supervised"]:
             raise InputError(f"config: {key}.supervised is empty; stage 1 needs a direction to train on")
-        for source in benchmark["catalogues"]:
-            _known(f"{key}.catalogues", source, _sources("catalogue"), "catalogues in resources/sources.tsv")
         if "paper" in benchmark:
             tables = sorted(path.stem for path in (RESOURCES / "paper").glob("*.tsv"))
             _known(f"{key}.paper", benchmark["paper"], tables, "tables in resources/paper")
-        _known(f"{key}.lid", benchmark["lid"], _sources("model"), "identifiers in resources/sources.tsv")
+
+
+def _check_catalogues(key: str, benchmark: Mapping[str, Any]) -> None:
+    if "en" not in benchmark["languages"]:
+        raise InputError(f"config: {key}.languages lacks `en`, on which catalogues are aligned; add it")
+    if benchmark["min_words"] > benchmark["max_words"]:
+        raise InputError(f"config: {key}.min_words is above max_words; no row would be left")
+    if "both_ways" in benchmark:
+        raise InputError(f"config: {key}.both_ways is for `corpora`; catalogues give every direction anyway; drop it")
+    for source in benchmark["catalogues"]:
+        _known(f"{key}.catalogues", source, _sources(*CATALOGUES), "catalogues in resources/sources.tsv")
+    _known(f"{key}.lid", benchmark["lid"], _sources("model"), "identifiers in resources/sources.tsv")
+
+
+def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
+    of_catalogues = {"lid", "min_words", "max_words", "test_rows", "test_min_words"}
+    for name in benchmark:
+        if name in of_catalogues:
+            raise InputError(f"config: {key}.{name} is for `catalogues`; corpora are taken as they are; drop it")
+    for role, corpora in benchmark["corpora"].items():
+        for corpus, parts in corpora.items():
+            its = f"{key}.corpora.{role}"
+            known = [*_sources(*CORPORA), SACREBLEU, LOCAL]
+            _known(its, corpus, known, f"corpora in resources/sources.tsv, `{SACREBLEU}` or `{LOCAL}`")
+            for part in parts if corpus == LOCAL else ():
+                if not local_files(str(root / part)):
+                    raise InputError(
+                        f"config: {its}.{LOCAL}: no files `{part}.*`; see docs/benchmarks.md for their names"
+                    )
 
 
 def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
     for name, model in config["base_models"].items():
         key = f"base_models.{name}"
-        if sum(kind in model for kind in ("build", "hub", "path")) != 1:
-            raise InputError(f"config: {key} needs exactly one of `build`, `hub`, `path`")
+        if sum(kind in model for kind in ("build", "hub", "path", "gguf")) != 1:
+            raise InputError(f"config: {key} needs exactly one of `build`, `hub`, `path`, `gguf`")
+        _check_gguf(key, model, root)
         if "build" in model:
             _known(f"{key}.build.benchmark", model["build"]["benchmark"], config["benchmarks"], "benchmarks")
             known = config["benchmarks"][model["build"]["benchmark"]]["languages"]
@@ -125,6 +156,20 @@ def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
             raise InputError(f"config: {key}.path: `{model['path']}` is no transformers model folder (no config.json)")
         if not (root / model["deepspeed"]).is_file():
             raise InputError(f"config: {key}.deepspeed: no file `{model['deepspeed']}`; see configs/deepspeed/")
+
+
+def _check_gguf(key: str, model: Mapping[str, Any], root: Path) -> None:
+    licences = {row["name"]: row["licence"] for row in read_table(RESOURCES / "sources.tsv")}
+    for name in model.get("gguf", ()):
+        if not (root / name).is_file():
+            _known(f"{key}.gguf", name, _sources("model"), "files, or models in resources/sources.tsv")
+        licence = licences.get(name, "")
+        # No licence of the lists that need no reading.
+        if licence.startswith("LicenseRef-") and model.get("accept_licence") != licence:
+            raise InputError(
+                f"config: {key}.gguf: `{name}` is under terms of its own; read them (docs/base-models.md) and, if you"
+                f" accept them, add `accept_licence: {licence}`"
+            )
 
 
 def _check_models(config: Mapping[str, Any]) -> None:
@@ -234,9 +279,8 @@ def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchma
     }
 
 
-def _sources(kind: str) -> list[str]:
-    rows = read_table(RESOURCES / "sources.tsv")
-    return [row["name"] for row in rows if (row["format"] == "model") == (kind == "model")]
+def _sources(*formats: str) -> list[str]:
+    return [row["name"] for row in read_table(RESOURCES / "sources.tsv") if row["format"] in formats]
 
 
 def _known(key: str, value: str, known: Iterable[str], what: str) -> None:

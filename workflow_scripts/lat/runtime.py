@@ -61,16 +61,16 @@ def run_step(main: Callable[[], None]) -> None:
 class Progress:
     """Says how far a long loop is, at most once in `every` seconds: count, rate and time left."""
 
-    def __init__(self, total: int, unit: str, every: float = 5.0) -> None:
+    def __init__(self, total: float, unit: str, every: float = 5.0) -> None:
         self.total, self.unit, self.every = total, unit, every
         self.started = self.said = time.monotonic()
-        self.done = 0
+        self.done = 0.0
 
     def skip(self, count: int) -> None:
         """Leave out `count` units that an earlier run did."""
         self.total -= count
 
-    def update(self, count: int = 1, note: str = "") -> None:
+    def update(self, count: float = 1, note: str = "") -> None:
         """Count `count` more units as done; `note` is appended to the line, when one is due."""
         self.done += count
         now = time.monotonic()

@@ -13,7 +13,7 @@ package
 file
     name of the file that results. For a `model` inside a package, the name of that member; otherwise of the download.
 sha256, bytes
-    of the file that results; `bytes` may be `-`.
+    of the file that results; `bytes` may be `-`, and `sha256` of an address whose publisher names none.
 archive_sha256
     of the download, where that is not itself the file that results (a model inside a wheel); otherwise `-`.
 licence
@@ -21,13 +21,15 @@ licence
 python
     version told to pip as `--python-version`, for packages that need a newer Python than the workflow's.
 format
-    `gettext` or `json`: catalogues, read by `catalogues.py`; `model`: used as it is.
+    `gettext` or `json`: catalogues, read by `catalogues.py`; `iwslt` or `flores`: corpora, read by `corpora.py`;
+    `model`: used as it is.
 members
     which members of the archive are read: for catalogues a regular expression for the whole member path, in which
     `{language}` stands for the language tag and a group named `catalogue`, if there is one, for what tells the
     catalogues of one language apart; for a model in a package the path of the member.
 """
 
+import errno
 import http.client
 import os
 import re
@@ -48,9 +50,13 @@ from .runtime import Progress, log
 
 TABLE = RESOURCES / "sources.tsv"
 KINDS = ("pypi", "url")
-FORMATS = ("gettext", "json", "model")
+CATALOGUES = ("gettext", "json")
+CORPORA = ("iwslt", "flores")
+FORMATS = (*CATALOGUES, *CORPORA, "model")
 TAG = "{language}"
 CHUNK_BYTES = 1 << 20
+MEGABYTE = 1e6
+LONGEST_WAIT = 300.0  # seconds a server may ask for
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,14 @@ def _find_mistake(source: Source, others: Sequence[Source]) -> str:
             return f"{column} {getattr(source, column)!r} is none of {', '.join(values)}"
     for column in ("sha256", "archive_sha256"):
         value = getattr(source, column)
-        if not re.fullmatch("[0-9a-f]{64}", value) and (value or column == "sha256"):
+        needed = column == "sha256" and source.kind != "url"
+        if not re.fullmatch("[0-9a-f]{64}", value) and (value or needed):
             return f"{column} must be 64 lower-case hexadecimal digits"
     if Path(source.file).name != source.file or not source.file:
         return f"file {source.file!r} must be a plain file name"
     if source.format == "model" and source.kind == "pypi" and not (source.members and source.archive_sha256):
         return "a model in a package needs members (its path there) and archive_sha256"
-    if source.format != "model":
+    if source.format in CATALOGUES:
         if source.members.count(TAG) != 1:
             return f"members must hold {TAG} once"
         try:
@@ -129,74 +136,157 @@ def find_source(name: str, path: Path | str = TABLE) -> Source:
     return sources[name]
 
 
-def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0) -> None:
+def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, timeout: float = 60.0) -> None:
     """Download `source` to `target`, which appears only once its content is the expected one.
+
+    What arrived of an address before a failure waits in a hidden neighbour of the target and is continued, even by
+    another run if the source table has its sha256. Proxies come from the usual environment variables, mirrors from
+    `LAT_MIRRORS`: words `address=other`, each of which replaces the beginning of addresses.
 
     Args:
         source: what to download.
         target: where it goes; its folder is made. A file there that is the right one already is left alone.
         attempts: how often a failure that may pass (network, server) is tried.
-        wait: seconds before the second try; doubled for each further one.
+        wait: seconds before the second try; doubled for each further one, and longer where the server says so.
+        timeout: seconds without a byte after which a connection counts as failed.
 
     Raises:
-        InputError: there is no such file or version, it is not the expected one, or every attempt failed.
+        InputError: there is no such file or version, it is not the expected one, the disk is full, or every attempt
+            failed.
     """
-    if target.exists() and sha256(target) == source.sha256:
+    if source.sha256 and target.exists() and sha256(target) == source.sha256:
         log.info("%s: already there", target)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
+    kept = target.with_name(f".{target.name}.{source.sha256[:12] or 'unverified'}.partial")
+    if not source.sha256:
+        kept.unlink(missing_ok=True)
     # A neighbour of the target, so that the last step is a rename on one file system.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        download = Download(source, kept, timeout) if source.kind == "url" else None
         for attempt in range(1, attempts + 1):
             try:
-                if source.kind == "url":
-                    partial = _download_url(source, Path(folder))
-                else:
-                    partial = _download_package(source, Path(folder))
+                partial = download.run() if download else _download_package(source, Path(folder))
                 break
             except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise InputError(
+                        f"source {source.name}: no space left for {target}; free some, then rerun"
+                    ) from None
                 if attempt == attempts:
                     raise InputError(
                         f"source {source.name}: {source.package} could not be downloaded in {attempts}"
                         f" attempt{'s' * (attempts > 1)} ({error}); check the network, or put the file at {target}"
                         " by hand"
                     ) from None
-                log.info("source %s: attempt %d failed (%s), next one in %g s", source.name, attempt, error, wait)
-                time.sleep(wait)
+                pause = max(wait, download.retry_after if download else 0.0)
+                log.info("source %s: attempt %d failed (%s), next one in %g s", source.name, attempt, error, pause)
+                time.sleep(pause)
                 wait *= 2
         found = sha256(partial)
-        if found != source.sha256:
+        if source.sha256 and found != source.sha256:
+            partial.unlink()
             raise InputError(
                 f"source {source.name}: the sha256 of {source.file} is {found}, the source table says {source.sha256};"
                 " the file was changed on its way or at its origin, do not use it"
             )
         os.replace(partial, target)
-    log.info("%s: %.1f MB, sha256 as expected", target, target.stat().st_size / 1e6)
+    judgement = "as expected" if source.sha256 else f"{found}, for which its publisher names none"
+    log.info("%s: %.1f MB, sha256 %s", target, target.stat().st_size / MEGABYTE, judgement)
 
 
-def _download_url(source: Source, folder: Path) -> Path:
-    """Stream the source's address into `folder`; failures that may pass are raised as `OSError`."""
-    partial = folder / f"{source.file}.partial"
-    try:
-        request = urllib.request.Request(source.package, headers={"User-Agent": "lat-workflow"})
-        with urllib.request.urlopen(request, timeout=60) as response, open(partial, "wb") as handle:
-            expected = int(response.headers.get("Content-Length") or source.bytes or 0)
-            progress = Progress(expected, "bytes")
+class Download:
+    """Attempts to get one address into a file, each continuing where the one before ended."""
+
+    def __init__(self, source: Source, partial: Path, timeout: float) -> None:
+        self.retry_after = 0.0  # seconds the server wants to be left alone
+        self._source, self._partial, self._timeout = source, partial, timeout
+        self._address = mirrored(source.package)
+        self._validator = ""  # tells whether the address still has the content that the beginning is of
+
+    def run(self) -> Path:
+        """One attempt; returns the complete file.
+
+        Raises:
+            OSError: a failure that may pass.
+            InputError: one that will not.
+        """
+        source = self._source
+        start = self._partial.stat().st_size if self._partial.exists() else 0
+        headers = {"User-Agent": "lat-workflow"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if self._validator:
+                headers["If-Range"] = self._validator
+        self.retry_after = 0.0
+        try:
+            request = urllib.request.Request(self._address, headers=headers)
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:
+                total = self._write(response, start)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # what is there is not the beginning of what the server has
+                self._partial.unlink()
+                raise
+            # 408 and 429 ask for another try; every other 4xx says that trying again is of no use.
+            if 400 <= error.code < 500 and error.code not in (408, 429):
+                remedy = "; it wants a licence accepted or a token" if error.code in (401, 403) else ""
+                raise InputError(
+                    f"source {source.name}: {self._address} answers {error.code} {error.reason}{remedy}"
+                ) from None
+            wanted = error.headers.get("Retry-After") or ""
+            self.retry_after = min(float(wanted), LONGEST_WAIT) if wanted.isdigit() else 0.0
+            raise
+        except http.client.HTTPException as error:
+            raise OSError(f"{type(error).__name__}: {error}") from None
+        except ValueError as error:
+            raise InputError(f"source {source.name}: {self._address} is no address ({error})") from None
+        arrived = self._partial.stat().st_size
+        if total and arrived != total:
+            raise OSError(f"the connection ended after {arrived} of {total} bytes")
+        return self._partial
+
+    def _write(self, response: http.client.HTTPResponse, start: int) -> int:
+        """Append what arrives, or start over if the server sends all of it; the size it should have in the end."""
+        source = self._source
+        continued = response.status == 206 and (response.headers.get("Content-Range") or "").startswith(
+            f"bytes {start}-"
+        )
+        start = start if continued else 0
+        if response.headers.get_content_type() == "text/html":
+            raise InputError(
+                f"source {source.name}: {self._address} answers with a web page instead of a file; open it in a browser"
+                f" and put the file at {self._partial.parent / source.file} by hand"
+            )
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else int(source.bytes or 0)
+        if source.sha256 and source.bytes and total != int(source.bytes):
+            raise InputError(
+                f"source {source.name}: {self._address} has {total} bytes, the source table says {source.bytes};"
+                " the file was changed on its way or at its origin, do not use it"
+            )
+        tag = response.headers.get("ETag") or ""
+        self._validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified") or ""
+        progress = Progress((total - start) / MEGABYTE, "MB")
+        with open(self._partial, "ab" if continued else "wb") as handle:
             while chunk := response.read(CHUNK_BYTES):
                 handle.write(chunk)
-                progress.update(len(chunk))
-    except urllib.error.HTTPError as error:
-        # 408 and 429 ask for another try; every other 4xx says that trying again is of no use.
-        if 400 <= error.code < 500 and error.code not in (408, 429):
-            raise InputError(f"source {source.name}: {source.package} answers {error.code} {error.reason}") from None
-        raise
-    except http.client.HTTPException as error:
-        raise OSError(f"{type(error).__name__}: {error}") from None
-    except ValueError as error:
-        raise InputError(f"source {source.name}: {source.package} is no address ({error})") from None
-    if expected and partial.stat().st_size != expected:
-        raise OSError(f"the connection ended after {partial.stat().st_size} of {expected} bytes")
-    return partial
+                progress.update(len(chunk) / MEGABYTE)
+        return total
+
+
+def mirrored(address: str) -> str:
+    """The address, its beginning replaced as `LAT_MIRRORS` says.
+
+    Raises:
+        InputError: the variable is malformed.
+    """
+    for word in os.environ.get("LAT_MIRRORS", "").split():
+        original, equals, other = word.partition("=")
+        if not (original and equals and other):
+            raise InputError(f"LAT_MIRRORS: {word!r} is not of the form https://address=https://mirror")
+        if address.startswith(original):
+            return other + address[len(original) :]
+    return address
 
 
 def _download_package(source: Source, folder: Path) -> Path:

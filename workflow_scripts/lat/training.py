@@ -72,6 +72,8 @@ class Hyperparameters:
         seed: of the sample order and of the adapters.
         lora_rank: of the low-rank adapters trained in place of every linear layer's weight, 0 trains all weights.
         lora_alpha: the adapters' product is scaled by lora_alpha / lora_rank.
+        freeze_embeddings: leave token embeddings as they are, and the head where it shares their weight. They are most
+            of a small multilingual model, and a few thousand samples teach them little.
     """
 
     learning_rate: float
@@ -88,6 +90,7 @@ class Hyperparameters:
     seed: int
     lora_rank: int = 0
     lora_alpha: int = 16
+    freeze_embeddings: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--lora-rank", type=int, default=0, help="rank of low-rank adapters, 0 = train all weights")
     parser.add_argument("--lora-alpha", type=int, default=16, help="adapters are scaled by lora-alpha / lora-rank")
+    parser.add_argument("--freeze-embeddings", action="store_true", help="leave token embeddings as they are")
     parser.add_argument("--seed", type=int, required=True)
 
 
@@ -273,7 +277,7 @@ class StopSignal:
 
     def _note(self, number: int, frame: object) -> None:
         self.received = True
-        log.warning("%s: stopping after this step", signal.Signals(number).name)
+        log.info("%s: stopping after this step", signal.Signals(number).name)
 
 
 @dataclass(frozen=True)
@@ -425,6 +429,8 @@ def train(
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     # Compared with the model's own logits before adapters and engine change what its layers are.
     loss_module = ResponseLoss(model, hyperparameters.alpha)
+    if hyperparameters.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
     add_adapters(model, hyperparameters)
     engine, *_ = deepspeed.initialize(
         model=loss_module,
@@ -522,7 +528,7 @@ def run_training(arguments: argparse.Namespace, alpha: float = 0.0) -> None:
     try:
         model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
     except Interrupted as interruption:
-        log.warning("%s", interruption)
+        log.info("%s", interruption)
         end_processes()
         sys.exit(INTERRUPTED)
     save_model(model, tokenizer, arguments.output)

@@ -1,0 +1,89 @@
+"""Benchmarks made of published corpora."""
+
+import json
+
+import pytest
+
+from workflow_scripts import download
+from workflow_scripts.lat.assembling import assemble
+from workflow_scripts.lat.corpora import Pair
+from workflow_scripts.lat.files import InputError, read_jsonl, read_lines, read_table
+
+EN_IT = [Pair(f"Line number {n} of this text.", f"Riga numero {n} di questo testo.") for n in range(6)]
+IT_EN = [Pair(pair.target, pair.source) for pair in EN_IT]
+TEST = {"en-it": [Pair("What is held out stays out.", "Ciò che è escluso resta escluso.")]}
+
+
+def kept(assembled, direction):
+    return {row["filter"]: (row["dropped"], row["kept"]) for row in assembled.counts if row["direction"] == direction}
+
+
+def test_empty_repeated_and_held_out_pairs_are_dropped_and_counted():
+    bad = [Pair("", "Vuoto."), EN_IT[0], Pair("what is held out, stays out!", "Altro."), Pair("Thank you.", "Grazie.")]
+    assembled = assemble({"en-it": [*EN_IT, *bad]}, TEST | {"it-en": [Pair("Grazie.", "Thank you.")]}, 0, False, seed=1)
+    assert kept(assembled, "en-it") == {
+        "empty": (1, 9), "duplicate": (1, 8), "touches_test": (1, 7), "train_rows": (0, 7)
+    }  # fmt: skip
+    assert {"direction": "en-it", "source": "Thank you.", "target": "Grazie."} in assembled.train
+
+
+def test_rows_are_drawn_by_the_seed_from_every_direction():
+    def drawn(seed):
+        return assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 3, False, seed).train
+
+    assert [sample["direction"] for sample in drawn(1)].count("en-it") == 3
+    assert len(drawn(1)) == 6
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    with pytest.raises(InputError, match="direction en-it: 6 training pairs are left after the filters, 7 are wanted"):
+        assemble({"en-it": EN_IT}, TEST, 7, False, 1)
+
+
+def test_both_ways_takes_the_pairs_of_the_opposite_direction():
+    assembled = assemble({"en-it": EN_IT[:4], "it-en": IT_EN[2:]}, TEST, 0, True, seed=1)
+    both = {(sample["direction"], sample["source"]) for sample in assembled.train}
+    assert both == {("en-it", pair.source) for pair in EN_IT} | {("it-en", pair.source) for pair in IT_EN}
+
+
+def test_monolingual_texts_are_distinct():
+    texts = assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 0, False, seed=1).monolingual
+    assert len(texts) == len({(row["language"], row["text"]) for row in texts}) == 12
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    """Corpora as the user's own files, read; the flags of `assemble` for them."""
+
+    def write(name, texts):
+        for language, lines in texts.items():
+            (tmp_path / f"{name}.{language}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    numbers = range(6)
+    write("train", {"en": [p.source for p in EN_IT], "it": [p.target for p in EN_IT]})
+    write("test", {"en": [f"Test {n}." for n in numbers], "it": [f"Prova {n}." for n in numbers]})
+    write("dev", {"en": [f"Show {n}." for n in numbers], "it": [f"Mostra {n}." for n in numbers]})
+    flags = []
+    for role, name in (("train", "train"), ("test", "test"), ("demonstrations", "dev")):
+        folder = tmp_path / role
+        parts = ["--parts", f"{tmp_path}/{name}", "--directions", "en-it", "it-en", "--output", str(folder)]
+        download.main(["read", "--corpus", "local", *parts])
+        flags += [f"--{role}-corpora", str(folder)]
+    return flags
+
+
+def test_the_files_of_a_benchmark(corpora, tmp_path):
+    outputs = ["train", "monolingual", "test-folder", "demonstrations-folder", "filters"]
+    flags = [word for name in outputs for word in (f"--{name}", str(tmp_path / "out" / name))]
+    wanted = ["--supervised", "en-it", "--zero-shot", "it-en", "--train-rows", "4", "--demonstrations", "2"]
+    download.main(["assemble", *corpora, *flags, *wanted, "--seed", "1"])
+    out = tmp_path / "out"
+    assert len(read_jsonl(out / "train")) == 4
+    assert read_lines(out / "test-folder" / "it-en.src.txt")[0] == "Prova 0."
+    assert read_lines(out / "test-folder" / "it-en.ref.txt")[0] == "Test 0."
+    shown = {name: read_jsonl(out / "demonstrations-folder" / f"{name}.jsonl") for name in ("en-it", "it-en")}
+    assert [row["source"] for row in shown["en-it"]] == [row["target"] for row in shown["it-en"]]
+    assert len(shown["en-it"]) == 2
+    assert {row["filter"] for row in read_table(out / "filters")} >= {"touches_test", "train_rows"}
+    assert json.loads((out / "train").read_text().splitlines()[0]).keys() == {"direction", "source", "target"}
+    with pytest.raises(InputError, match="direction en-it: 9 demonstrations wanted, 6 pairs are there"):
+        download.main(["assemble", *corpora, *flags, *wanted[:-1], "9", "--seed", "1"])

@@ -1,0 +1,263 @@
+"""Published corpora, read from small archives in their publishers' own layouts."""
+
+import hashlib
+import io
+import tarfile
+import threading
+import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from sacrebleu.dataset import DATASETS
+from sacrebleu.dataset.wmt_xml import WMTXMLDataset
+
+from workflow_scripts.lat import corpora
+from workflow_scripts.lat.corpora import Pair, local_files, read_flores, read_iwslt, read_local, read_sacrebleu
+from workflow_scripts.lat.files import InputError
+
+TAGS = """<url>http://www.ted.com/talks/one</url>
+<keywords>talks</keywords>
+<title>{language} title</title>
+ {first}
+{second}
+<reviewer></reviewer>
+"""
+XML = """<?xml version="1.0" encoding="UTF-8"?>
+<mteval>
+<{kind} setid="tst2017" srclang="it" trglang="nl">
+<doc docid="1247" genre="lectures">
+<title>A talk</title>
+<seg id="1"> {first} </seg>
+<seg id="2"> {second} &amp; more </seg>
+</doc>
+</{kind}>
+</mteval>
+"""
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zip_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def training_files() -> dict[str, bytes]:
+    texts = {"it": ("Buongiorno a tutti.", "Grazie."), "nl": ("Goedemorgen allemaal.", "Dank u.")}
+    return {
+        f"DeEnItNlRo-DeEnItNlRo/train.tags.it-nl.{language}": TAGS.format(
+            language=language, first=first, second=second
+        ).encode()
+        for language, (first, second) in texts.items()
+    }
+
+
+TRAINING = [Pair("Buongiorno a tutti.", "Goedemorgen allemaal."), Pair("Grazie.", "Dank u.")]
+
+
+def xml(kind: str, first: str, second: str) -> bytes:
+    return XML.format(kind=kind, first=first, second=second).encode()
+
+
+class TestIwslt:
+    def test_training_text_without_its_tags(self, tmp_path):
+        archive = tmp_path / "DeEnItNlRo-DeEnItNlRo.zip"
+        # A listing of macOS comes first.
+        archive.write_bytes(zip_of({"x/._train.tags.it-nl.it": b"\x00\x05"} | training_files()))
+        assert read_iwslt(archive, "train", "it-nl") == TRAINING
+
+    def test_an_archive_inside_the_archive(self, tmp_path):
+        inner = tar_of(training_files())
+        archive = tmp_path / "2017-01-trnmted.tgz"
+        archive.write_bytes(tar_of({"2017-01-trnmted/texts/DeEnItNlRo/DeEnItNlRo/DeEnItNlRo-DeEnItNlRo.tgz": inner}))
+        assert read_iwslt(archive, "train", "it-nl") == TRAINING
+
+    def test_a_test_set_whose_sides_lie_in_opposite_directions(self, tmp_path):
+        name = "IWSLT17.TED.tst2017.mltlng"
+        archive = tmp_path / "2017-01-mted-test.tgz"
+        archive.write_bytes(
+            tar_of(
+                {
+                    "2017-01-mted-test/texts/it/nl/it-nl.tgz": tar_of(
+                        {f"it-nl/{name}.it-nl.it.xml": xml("srcset", "Uno.", "Due")}
+                    ),
+                    "2017-01-mted-test/texts/nl/it/nl-it.tgz": tar_of(
+                        {f"nl-it/{name}.nl-it.nl.xml": xml("srcset", "Een.", "Twee")}
+                    ),
+                }
+            )
+        )
+        assert read_iwslt(archive, "tst2017", "it-nl") == [Pair("Uno.", "Een."), Pair("Due & more", "Twee & more")]
+        assert read_iwslt(archive, "tst2017", "nl-it") == [Pair("Een.", "Uno."), Pair("Twee & more", "Due & more")]
+
+    def test_a_development_set_of_one_archive(self, tmp_path):
+        archive = tmp_path / "a.zip"
+        files = {
+            f"D/IWSLT17.TED.dev2010.it-nl.{language}.xml": xml(kind, *texts)
+            for language, kind, texts in (("it", "srcset", ("Uno.", "Due")), ("nl", "refset", ("Een.", "Twee")))
+        }
+        archive.write_bytes(zip_of(files))
+        assert read_iwslt(archive, "dev2010", "it-nl")[0] == Pair("Uno.", "Een.")
+
+    def test_a_bare_ampersand_does_no_harm(self, tmp_path):
+        archive = tmp_path / "a.zip"
+        broken = xml("srcset", "R & D", "Due")
+        files = {f"D/IWSLT17.TED.dev2010.it-nl.{language}.xml": broken for language in ("it", "nl")}
+        archive.write_bytes(zip_of(files))
+        assert [pair.source for pair in read_iwslt(archive, "dev2010", "it-nl")] == ["R & D", "Due & more"]
+
+    def test_what_is_wrong_is_told_with_the_archive(self, tmp_path):
+        archive = tmp_path / "a.zip"
+        archive.write_bytes(zip_of(training_files()))
+        with pytest.raises(InputError, match=r"a\.zip: no training text of en-it"):
+            read_iwslt(archive, "train", "en-it")
+        with pytest.raises(InputError, match=r"a\.zip: no tst2017 of it-nl"):
+            read_iwslt(archive, "tst2017", "it-nl")
+        short = training_files() | {"DeEnItNlRo-DeEnItNlRo/train.tags.it-nl.nl": b"Een.\n"}
+        archive.write_bytes(zip_of(short))
+        with pytest.raises(InputError, match="2 lines of it, 1 of nl"):
+            read_iwslt(archive, "train", "it-nl")
+        archive.write_bytes(zip_of(training_files())[:100])
+        with pytest.raises(InputError, match=r"a\.zip: cannot be read .*delete it"):
+            read_iwslt(archive, "train", "it-nl")
+        archive.write_bytes(zip_of({name: "Città".encode("latin-1") for name in training_files()}))
+        with pytest.raises(InputError, match="not UTF-8 at byte 4"):
+            read_iwslt(archive, "train", "it-nl")
+
+    def test_other_segments_on_one_side_are_refused(self, tmp_path):
+        archive = tmp_path / "a.zip"
+        one, other = xml("srcset", "Uno.", "Due"), xml("refset", "Een.", "Twee").replace(b'id="2"', b'id="3"')
+        names = ["D/IWSLT17.TED.dev2010.it-nl.it.xml", "D/IWSLT17.TED.dev2010.it-nl.nl.xml"]
+        archive.write_bytes(zip_of(dict(zip(names, (one, other), strict=True))))
+        with pytest.raises(InputError, match="different segments"):
+            read_iwslt(archive, "dev2010", "it-nl")
+        archive.write_bytes(zip_of(dict.fromkeys(names, one[:-20])))
+        with pytest.raises(InputError, match="not XML"):
+            read_iwslt(archive, "dev2010", "it-nl")
+
+    def test_a_member_larger_than_the_corpus_is_never_read(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(corpora, "MAX_MEMBER_BYTES", 10)
+        archive = tmp_path / "a.zip"
+        archive.write_bytes(zip_of(training_files()))
+        with pytest.raises(InputError, match="larger than any file"):
+            read_iwslt(archive, "train", "it-nl")
+
+    def test_nothing_is_written_wherever_a_member_wants_to_go(self, tmp_path):
+        archive = tmp_path / "a.zip"
+        files = {f"../../{Path(name).name}": content for name, content in training_files().items()}
+        archive.write_bytes(zip_of(files))
+        before = sorted(tmp_path.parent.rglob("*"))
+        assert read_iwslt(archive, "train", "it-nl") == TRAINING
+        assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+class TestFlores:
+    @pytest.fixture
+    def archive(self, tmp_path):
+        path = tmp_path / "flores200_dataset.tar.gz"
+        texts = {"eng_Latn": "One.\nTwo.\n", "zho_Hans": "一。\n二。\n", "nld_Latn": "Een.\n"}
+        path.write_bytes(
+            tar_of({f"./flores200_dataset/dev/{code}.dev": text.encode() for code, text in texts.items()})
+        )
+        return path
+
+    def test_lines_are_translations_of_one_another(self, archive):
+        assert read_flores(archive, "dev", "en-zh") == [Pair("One.", "一。"), Pair("Two.", "二。")]
+
+    def test_what_is_wrong_is_told(self, archive):
+        with pytest.raises(InputError, match="no dev in ro"):
+            read_flores(archive, "dev", "en-ro")
+        with pytest.raises(InputError, match="no devtest in en"):
+            read_flores(archive, "devtest", "en-zh")
+        with pytest.raises(InputError, match="2 lines of source, 1 of target"):
+            read_flores(archive, "dev", "en-nl")
+
+
+class TestLocal:
+    def test_each_way_of_naming_the_files(self, tmp_path):
+        for name, text in {
+            "train.it-nl.it": "Uno.\n",
+            "train.it-nl.nl": "Een.\n",
+            "test.it": "Due.\n",
+            "test.nl": "Twee.\n",
+        }.items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        assert read_local(f"{tmp_path}/train", "it-nl") == [Pair("Uno.", "Een.")]
+        assert read_local(f"{tmp_path}/train", "nl-it") == [Pair("Een.", "Uno.")]
+        assert read_local(f"{tmp_path}/test", "nl-it") == [Pair("Twee.", "Due.")]
+        assert [path.name for path in local_files(f"{tmp_path}/train")] == ["train.it-nl.it", "train.it-nl.nl"]
+
+    def test_what_is_wrong_is_told_with_the_names_that_would_do(self, tmp_path):
+        with pytest.raises(InputError, match=r"train\.en-it\.en and .*train\.en-it\.it"):
+            read_local(f"{tmp_path}/train", "en-it")
+        (tmp_path / "train.en").write_text("One.\nTwo.\n")
+        (tmp_path / "train.it").write_text("Uno.\n")
+        with pytest.raises(InputError, match="2 lines of source, 1 of target"):
+            read_local(f"{tmp_path}/train", "en-it")
+
+
+WMT = """<dataset id="t"><doc origlang="cs" id="d"><src lang="cs"><p><seg id="1">Ano. </seg><seg id="2">Ne.</seg></p></src>
+<ref lang="en" translator="A"><p><seg id="1">Aye.</seg><seg id="2">Nay.</seg></p></ref>
+<ref lang="en" translator="B"><p><seg id="1">Yes.</seg><seg id="2">No.</seg></p></ref></doc></dataset>"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+class TestSacrebleu:
+    @pytest.fixture
+    def served(self, tmp_path, monkeypatch):
+        """A test set in the form of WMT22, on the loopback interface."""
+        folder = tmp_path / "web"
+        folder.mkdir()
+        content = tar_of({"set/wmttest.cs-en.all.xml": WMT.encode()})
+        (folder / "set.tgz").write_bytes(content)
+        monkeypatch.chdir(folder)
+        with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+
+            def add(address: str = "set.tgz", md5: str = hashlib.md5(content).hexdigest()) -> None:
+                pairs = {"cs-en": {"path": "set/wmttest.cs-en.all.xml", "refs": ["B"]}}
+                url = f"http://127.0.0.1:{server.server_port}/{address}"
+                monkeypatch.setitem(DATASETS, "wmt99", WMTXMLDataset("wmt99", [url], md5=[md5], langpairs=pairs))
+
+            yield add
+            server.shutdown()
+            thread.join()
+
+    def test_the_reference_is_the_one_it_scores_against(self, served, tmp_path):
+        served()
+        assert read_sacrebleu("wmt99", "cs-en", tmp_path / "cache") == [Pair("Ano.", "Yes."), Pair("Ne.", "No.")]
+
+    def test_what_is_wrong_is_one_line(self, served, tmp_path):
+        served(address="nothing.tgz")
+        with pytest.raises(InputError, match="wmt99: SacreBLEU could not download it .*404"):
+            read_sacrebleu("wmt99", "cs-en", tmp_path / "one")
+        served(md5="0" * 32)
+        with pytest.raises(InputError, match="the checksum is wrong"):
+            read_sacrebleu("wmt99", "cs-en", tmp_path / "two")
+        with pytest.raises(InputError, match="wmt99: has no en-de; it has cs-en"):
+            read_sacrebleu("wmt99", "en-de", tmp_path)
+        with pytest.raises(InputError, match="wmt0: no test set of SacreBLEU"):
+            read_sacrebleu("wmt0", "en-de", tmp_path)
+
+    @pytest.mark.parametrize(
+        ("direction", "references"), [("cs-en", ["ref:B"]), ("en-cs", ["ref:B"]), ("de-en", ["ref:A"])]
+    )
+    def test_wmt22_is_scored_against_the_references_of_the_paper(self, direction, references):
+        assert DATASETS["wmt22"]._get_langpair_allowed_refs(direction) == references
