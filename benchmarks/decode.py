@@ -1,8 +1,9 @@
 """Decoding with the demo's model, ours against the plain way, in one run: time, and whether the text is the same.
 
 Plain: transformers `generate`, one process a direction, batches of eight in file order, nothing shared.
-Ours: `workflow_scripts.decode` as the workflow runs it, all directions in one process. For contrastive decoding, plain
-is one line at a time. Every time includes starting Python and loading the model.
+Ours: `workflow_scripts.decode` as the workflow runs it, all directions in one process. These times include starting
+Python and loading the model; both stop a search early, which is the only rule of CTranslate2.
+Contrastive decoding is compared with itself in batches of one line, in one process and without loading the model.
 
     make demo && python -m benchmarks.decode --json decode.json
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.train_step import machine
-from workflow_scripts.lat.decoding import beam_search, until_mark
+from workflow_scripts.lat.decoding import Request, Settings, TransformersEngine, beam_search, decode, until_mark
 from workflow_scripts.lat.files import fold, read_jsonl, read_lines, write_jsonl, write_lines
 from workflow_scripts.lat.modelling import encode_prompt, load_model, load_tokenizer
 from workflow_scripts.lat.prompting import response_end_marks
@@ -40,7 +41,7 @@ def decode_plainly(model_folder: Path, prompts: Path, output: Path, threads: int
     rows = [encode_prompt(tokenizer, row["prompt"]) for row in read_jsonl(prompts)]
     texts = []
     for start in range(0, len(rows), BATCH):
-        for ids in beam_search(model, rows[start : start + BATCH], 4, MAX_NEW_TOKENS, tokenizer):
+        for ids in beam_search(model, rows[start : start + BATCH], 4, MAX_NEW_TOKENS, tokenizer, early_stopping=True):
             ids = ids[: ids.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in ids else ids
             text, _ = until_mark(tokenizer.decode(ids, skip_special_tokens=True), response_end_marks())
             texts.append(fold(text))
@@ -87,8 +88,26 @@ class Workbench:
             "workflow_scripts.decode", "--model", self.model, *converted, "--engine", engine, "--prompts",
             self.prompts / system, "--directions", *DIRECTIONS, "--output", output, "--unfinished",
             self.scratch / "unfinished", "--beam", beam, "--max-new-tokens", MAX_NEW_TOKENS, "--batch-tokens",
-            batch_tokens, "--threads", self.threads,
+            batch_tokens, "--early-stopping", "--threads", self.threads,
         )  # fmt: skip
+
+    def contrastive(self, batch_tokens: int) -> tuple[float, list[str]]:
+        """Seconds of all directions, the model already loaded, and the text."""
+        tokenizer = load_tokenizer(self.model)
+        engine = TransformersEngine(load_model(self.model, "fp32"), tokenizer)
+        requests = {
+            direction: [
+                Request(row["prompt"], tuple((prompt, weight) for prompt, weight in row["contrasts"]))
+                for row in read_jsonl(self.prompts / "C_src+lang" / f"{direction}.jsonl")
+            ]
+            for direction in DIRECTIONS
+        }
+        settings = Settings(1, MAX_NEW_TOKENS, batch_tokens)
+        started = time.perf_counter()
+        found = [
+            hypothesis for its in requests.values() for hypothesis in decode(engine, tokenizer, its, settings, "en")
+        ]
+        return time.perf_counter() - started, [hypothesis.text for hypothesis in found]
 
     def identical(self, system: str, names: Sequence[str]) -> float:
         """Share of lines that are the same in two folders."""
@@ -127,19 +146,28 @@ def main() -> None:
             "zero_shot_plain": lambda: bench.plain("MT"),
             "zero_shot_ours": lambda: bench.ours("MT", "ctranslate2", 4, 32768, "ours"),
             "zero_shot_transformers": lambda: bench.ours("MT", "transformers", 4, 32768, "transformers"),
-            "contrastive_plain": lambda: bench.ours("C_src+lang", "transformers", 1, 1, "plain"),
-            "contrastive_ours": lambda: bench.ours("C_src+lang", "transformers", 1, 32768, "ours"),
         }
+        texts = {}
+        torch.set_num_threads(arguments.threads)
+
+        def note(name: str, measured: float) -> None:
+            seconds.setdefault(name, []).append(measured)
+            print(f"  {name} {measured:.1f} s", file=sys.stderr, flush=True)
+
         for _ in range(arguments.rounds):
             for name, measure in cases.items():
-                seconds.setdefault(name, []).append(measure())
-                print(f"  {name} {seconds[name][-1]:.1f} s", file=sys.stderr, flush=True)
+                note(name, measure())
+            for name, batch_tokens in (("contrastive_plain", 1), ("contrastive_ours", 32768)):
+                measured, texts[name] = bench.contrastive(batch_tokens)
+                note(name, measured)
         identical = {
             "few_shot": bench.identical("5-shot", ("plain", "ours")),
             "few_shot_transformers": bench.identical("5-shot", ("plain", "transformers")),
             "zero_shot": bench.identical("MT", ("plain", "ours")),
             "zero_shot_transformers": bench.identical("MT", ("plain", "transformers")),
-            "contrastive": bench.identical("C_src+lang", ("plain", "ours")),
+            "contrastive": statistics.mean(
+                one == other for one, other in zip(texts["contrastive_plain"], texts["contrastive_ours"], strict=True)
+            ),
         }
 
     def speedup(plain: str, ours: str) -> float:

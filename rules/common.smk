@@ -256,7 +256,8 @@ def decode_settings(wildcards):
     system = config["systems"][wildcards.system]
     own = {"beam": system["beam"]} if "beam" in system else {}
     if "contrasts" in system:
-        own["engine"] = "transformers"  # no other engine exposes the probabilities contrasts are taken on
+        # no other engine exposes the probabilities contrasts are taken on; greedy search knows no early stopping
+        own |= {"engine": "transformers", "early_stopping": False}
     return settings | own
 
 

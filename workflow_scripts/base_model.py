@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,7 @@ def run_gguf(arguments: argparse.Namespace) -> None:
         try:
             model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=whole.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=whole.name)
-        except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+        except (ValueError, KeyError, IndexError, NotImplementedError, struct.error) as error:
             raise InputError(f"{arguments.parts[0]}: transformers cannot read this GGUF file ({error})") from None
         # Marks of the quantised file, with which the library would refuse to save.
         model.config.quantization_config = None

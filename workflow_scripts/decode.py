@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=("transformers", "ctranslate2", "vllm"), default="transformers")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
+    parser.add_argument("--early-stopping", action="store_true", help="stop at the first --beam finished hypotheses")
     parser.add_argument("--batch-tokens", type=int, required=True, help="bound on rows x tokens of a batch")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
@@ -64,9 +65,8 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
     parts = [f"{path.name} {sha256(path)}" for path in inputs]
     weights = sorted(path for path in arguments.model.iterdir() if path.is_file())
     parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights]
-    parts.append(
-        json.dumps([settings.__dict__, arguments.engine, arguments.dtype, arguments.attention], sort_keys=True)
-    )
+    words = [settings.__dict__, arguments.engine, arguments.early_stopping, arguments.dtype, arguments.attention]
+    parts.append(json.dumps(words, sort_keys=True))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -136,7 +136,8 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
         window = context_window(AutoConfig.from_pretrained(arguments.model))
         return VllmEngine(arguments.model, window, arguments.dtype, max(1, torch.cuda.device_count()))
     model = load_model(arguments.model, arguments.dtype, arguments.attention)
-    return TransformersEngine(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return TransformersEngine(model, tokenizer, arguments.early_stopping)
 
 
 def assemble(finished: Path, directions: list[str], output: Path) -> None:

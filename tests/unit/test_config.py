@@ -90,6 +90,11 @@ def put(key, value):
         (put("benchmarks.demo.both_ways", True), "demo.both_ways is for `corpora`"),
         (put("benchmarks.iwslt4.corpora.train", {"iwslt17-tran": ["train"]}), r"did you mean `iwslt17-train`\?"),
         (put("benchmarks.iwslt4.corpora.test", {"local": ["data/mine"]}), r"no files `data/mine\.\*`"),
+        (
+            put("base_models.tiny.decode.early_stopping", False),
+            "early_stopping is false, but engine ctranslate2 knows only",
+        ),
+        (put("base_models.tiny.decode.engine", "vllm"), "early_stopping is true, but engine vllm knows only false"),
         (put("significance.baseline", "MTT"), r"did you mean `MT`\?"),
         (put("benchmarks.demo.paper", "table2"), "benchmarks.demo.paper: `table2` is not among the tables"),
         (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),

@@ -168,9 +168,7 @@ class TestFlores:
     def archive(self, tmp_path):
         path = tmp_path / "flores200_dataset.tar.gz"
         texts = {"eng_Latn": "One.\nTwo.\n", "zho_Hans": "一。\n二。\n", "nld_Latn": "Een.\n"}
-        path.write_bytes(
-            tar_of({f"./flores200_dataset/dev/{code}.dev": text.encode() for code, text in texts.items()})
-        )
+        path.write_bytes(tar_of({f"./flores200_dataset/dev/{code}.dev": text.encode() for code, text in texts.items()}))
         return path
 
     def test_lines_are_translations_of_one_another(self, archive):
@@ -208,7 +206,8 @@ class TestLocal:
             read_local(f"{tmp_path}/train", "en-it")
 
 
-WMT = """<dataset id="t"><doc origlang="cs" id="d"><src lang="cs"><p><seg id="1">Ano. </seg><seg id="2">Ne.</seg></p></src>
+WMT = """<dataset id="t"><doc origlang="cs" id="d">
+<src lang="cs"><p><seg id="1">Ano. </seg><seg id="2">Ne.</seg></p></src>
 <ref lang="en" translator="A"><p><seg id="1">Aye.</seg><seg id="2">Nay.</seg></p></ref>
 <ref lang="en" translator="B"><p><seg id="1">Yes.</seg><seg id="2">No.</seg></p></ref></doc></dataset>"""
 
@@ -246,7 +245,7 @@ class TestSacrebleu:
 
     def test_what_is_wrong_is_one_line(self, served, tmp_path):
         served(address="nothing.tgz")
-        with pytest.raises(InputError, match="wmt99: SacreBLEU could not download it .*404"):
+        with pytest.raises(InputError, match=r"wmt99: SacreBLEU could not download it .*404"):
             read_sacrebleu("wmt99", "cs-en", tmp_path / "one")
         served(md5="0" * 32)
         with pytest.raises(InputError, match="the checksum is wrong"):

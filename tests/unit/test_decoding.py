@@ -208,19 +208,24 @@ def test_a_models_own_generation_defaults_do_not_leak_into_the_table(tokenizer):
     assert found == expected
 
 
-def test_ctranslate2_gives_the_same_text(tokenizer, tmp_path):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctranslate2_gives_the_text_of_early_stopping(tokenizer, tmp_path, threads):
     from ctranslate2.converters import TransformersConverter
 
     torch.manual_seed(0)
     model = small_model(tokenizer)
+    # Ends that are likely at any place, so that it matters when the search stops.
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer.eos_token_id] *= 4
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     TransformersConverter(str(tmp_path / "model")).convert(str(tmp_path / "converted"))
     requests = [request("a b c d e f g h i j k l m n"[: 1 + 2 * (n % 14)]) for n in range(30)]
     settings = Settings(4, 12, 600)
-    reference = decode(TransformersEngine(model, tokenizer), tokenizer, requests, settings, "en")
-    engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 64, "fp32", threads=1)
+    reference = decode(TransformersEngine(model, tokenizer, early_stopping=True), tokenizer, requests, settings, "en")
+    engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 64, "fp32", threads)
     assert decode(engine, tokenizer, requests, settings, "en") == reference
+    assert decode(TransformersEngine(model, tokenizer), tokenizer, requests, settings, "en") != reference
     with pytest.raises(InputError, match="engine: transformers"):
         decode(engine, tokenizer, [Request("a", (("b", -0.5),))], settings, "en")
 

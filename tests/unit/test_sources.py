@@ -243,7 +243,9 @@ class TestAddress:
         assert f"sha256 {sha256(CONTENT)}, for which its publisher names none" in caplog.text
 
     def test_a_mirror_takes_the_place_of_the_address(self, server, tmp_path, monkeypatch):
-        monkeypatch.setenv("LAT_MIRRORS", f"http://other=x https://nowhere.invalid=http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv(
+            "LAT_MIRRORS", f"http://other=x https://nowhere.invalid=http://127.0.0.1:{server.server_port}"
+        )
         server.answers = [GOOD]
         fetch(replace(SOURCE, package="https://nowhere.invalid/model.bin"), tmp_path / "model.bin")
         assert (tmp_path / "model.bin").read_bytes() == CONTENT

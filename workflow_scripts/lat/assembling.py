@@ -46,7 +46,8 @@ def assemble(
         for language, text in zip(split_direction(direction), pair, strict=True)
         if count_words(text) >= HELD_OUT_WORDS
     }
-    train, counts = [], []
+    train: list[dict[str, str]] = []
+    counts: list[dict[str, str | int]] = []
     for direction, own in corpora.items():
         source, target = split_direction(direction)
         pairs = list(own)

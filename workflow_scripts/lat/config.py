@@ -209,6 +209,13 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
         seen.add(pair)
         benchmark = config["benchmarks"][experiment["benchmark"]]
         _check_training(config, key, experiment)
+        decode = step_settings(config, "decode", *pair, BASE)
+        only = {"ctranslate2": True, "vllm": False}.get(decode["engine"], decode["early_stopping"])
+        if decode["early_stopping"] != only:
+            raise InputError(
+                f"config: {key}: decode.early_stopping is {str(not only).lower()}, but engine {decode['engine']} knows"
+                f" only {str(only).lower()}; set it, or take engine transformers"
+            )
         shots = max(config["systems"][system].get("shots", 0) for system in experiment["systems"])
         if shots > benchmark.get("demonstrations", 0):
             raise InputError(

@@ -5,6 +5,7 @@ instruction and the demonstrations, is read once: its keys and values serve ever
 """
 
 import copy
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from .files import InputError, fold
 from .modelling import encode_prompt
 from .prompting import response_end_marks
 from .runtime import Progress
+
+# Pieces of a batch a thread: one that is done sooner takes on more.
+PIECES = 2
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,19 @@ class Engine(Protocol):
 
 
 class TransformersEngine:
-    """The reference engine, and the only one for contrastive decoding."""
+    """The reference engine, and the only one for contrastive decoding.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
+    Args:
+        model: a causal language model.
+        tokenizer: the model's.
+        early_stopping: a beam search ends as soon as it has as many finished hypotheses as beams, the rule of
+            CTranslate2; otherwise, the library's default, when it expects no better one to follow.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, early_stopping: bool = False
+    ) -> None:
+        self.model, self.tokenizer, self.early_stopping = model.eval(), tokenizer, early_stopping
         # A hub model's own defaults (sampling, repetition penalty) fill whatever a call leaves open; none may.
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
@@ -92,7 +105,7 @@ class TransformersEngine:
         # Padding between prefix and rest would count as distance in a sliding window.
         usable = shared and getattr(self.model.config.get_text_config(), "sliding_window", None) is None
         cache = self._keys_and_values(tuple(prompts[0][:shared])) if usable else None
-        return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, cache)
+        return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, cache, self.early_stopping)
 
     @torch.inference_mode()
     def _keys_and_values(self, prefix: tuple[int, ...]) -> DynamicCache:
@@ -104,7 +117,9 @@ class TransformersEngine:
 
 
 class CTranslate2Engine:
-    """Beam search of CTranslate2, whose finished rows leave the batch: the same text, several times sooner on a CPU.
+    """Beam search of CTranslate2, whose finished rows leave the batch: several times sooner on a CPU.
+
+    The text is that of the reference engine with early stopping, which is the only rule CTranslate2 has.
 
     Args:
         folder: a converted model.
@@ -123,9 +138,11 @@ class CTranslate2Engine:
             str(folder),
             device="cuda" if ctranslate2.get_cuda_device_count() else "cpu",
             compute_type={"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype],
-            inter_threads=1,
-            intra_threads=threads,
+            # A thread for each of several pieces of a batch: a beam step of a small model is too short to be divided.
+            inter_threads=threads,
+            intra_threads=1,
         )
+        self._threads = threads
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
         """Beam search; the scores of hypotheses are normalised by their length, as in transformers.
@@ -145,6 +162,7 @@ class CTranslate2Engine:
             max_length=max_new_tokens,
             end_token=self.tokenizer.eos_token,
             include_prompt_in_result=False,
+            max_batch_size=math.ceil(len(prompts) / (self._threads * PIECES)),
         )
         outputs = [result.sequences_ids[0] for result in results]
         end = self.tokenizer.eos_token_id
@@ -153,6 +171,8 @@ class CTranslate2Engine:
 
 class VllmEngine:
     """Beam search of vLLM, which lives in an environment of its own (`envs/vllm.yaml`) and needs a GPU.
+
+    It never stops early: it searches on up to the longest output and takes the best hypothesis of all.
 
     Args:
         folder: the model.
@@ -330,6 +350,7 @@ def beam_search(
     max_new_tokens: int,
     tokenizer: PreTrainedTokenizerBase,
     prefix: DynamicCache | None = None,
+    early_stopping: bool = False,
 ) -> list[list[int]]:
     """Token ids that follow each prompt (end token included where it came), by the library's beam search.
 
@@ -346,6 +367,7 @@ def beam_search(
     generation = GenerationConfig(
         num_beams=beam,
         do_sample=False,
+        early_stopping=early_stopping and beam > 1,
         max_new_tokens=max_new_tokens,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -1,0 +1,132 @@
+"""A GGUF file becomes a transformers folder with its weights and its tokeniser."""
+
+import json
+import sys
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from workflow_scripts import base_model
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.modelling import load_model, load_tokenizer
+from workflow_scripts.lat.tokenizing import train_tokenizer
+
+HEADS = 4
+NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["the quick brown fox jumps over the lazy dog"] * 5, 300)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    torch.manual_seed(1)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, rms_norm_eps=1e-6,
+            num_attention_heads=HEADS, num_key_value_heads=HEADS, max_position_embeddings=64, tie_word_embeddings=False,
+            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        )
+    )  # fmt: skip
+
+
+def gguf_name(name: str) -> str:
+    """What llama.cpp calls a weight."""
+    fixed = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+    stem = name.removesuffix(".weight")
+    if stem in fixed:
+        return f"{fixed[stem]}.weight"
+    _, _, layer, part = stem.split(".", 3)
+    return f"blk.{layer}.{NAMES[part]}.weight"
+
+
+def as_llama_cpp_stores(name: str, weight: np.ndarray) -> np.ndarray:
+    """Its rotary embeddings pair neighbours, so that rows of queries and keys are interleaved."""
+    if "q_proj" not in name and "k_proj" not in name:
+        return weight
+    rows = weight.shape[0]
+    return weight.reshape(HEADS, 2, rows // HEADS // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+@pytest.fixture
+def file(tmp_path, model, tokenizer):
+    path = tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_dimension_count(32 // HEADS)
+    writer.add_vocab_size(len(tokenizer))
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(pieces)
+    writer.add_token_types([gguf.TokenType.NORMAL] * len(pieces))
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_add_bos_token(True)
+    writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    for name, weight in model.state_dict().items():
+        stored = as_llama_cpp_stores(name, weight.float().numpy())
+        if weight.dim() == 2 and "mlp" in name:
+            # A quantised file: 8 bits a weight, a scale for 32 of them.
+            packed = gguf.quants.quantize(stored, gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(gguf_name(name), packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        else:
+            writer.add_tensor(gguf_name(name), np.ascontiguousarray(stored))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def convert(monkeypatch, parts, output):
+    monkeypatch.setattr(sys, "argv", ["base_model", "gguf", "--parts", *map(str, parts), "--output", str(output)])
+    base_model.main()
+
+
+def test_weights_and_tokeniser_are_those_of_the_file(monkeypatch, file, model, tokenizer, tmp_path):
+    content = file.read_bytes()
+    parts = [tmp_path / "part00", tmp_path / "part01"]
+    parts[0].write_bytes(content[:10_000])
+    parts[1].write_bytes(content[10_000:])
+    output = tmp_path / "model"
+    convert(monkeypatch, parts, output)
+    found = load_model(output, "fp32").state_dict()
+    for name, weight in model.state_dict().items():
+        assert torch.allclose(found[name], weight, atol=1e-3 if "mlp" in name else 1e-6), name
+    text = "the quick dog"
+    assert load_tokenizer(output)(text)["input_ids"] == tokenizer(text)["input_ids"]
+    # A plain folder, which can be saved again after training.
+    AutoModelForCausalLM.from_pretrained(output).save_pretrained(tmp_path / "again")
+
+
+def test_what_is_no_gguf_file_is_told_and_leaves_nothing(monkeypatch, tmp_path):
+    (tmp_path / "part01").write_bytes(b"a second part")
+    with pytest.raises(InputError, match="part01: no GGUF file; its parts must be named in their order"):
+        convert(monkeypatch, [tmp_path / "part01"], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    (tmp_path / "part01").write_bytes(b"GGUF and nothing else")
+    with pytest.raises(InputError, match="part01: transformers cannot read this GGUF file"):
+        convert(monkeypatch, [tmp_path / "part01"], tmp_path / "model")

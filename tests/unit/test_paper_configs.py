@@ -1,0 +1,85 @@
+"""The paper's configurations: hyperparameters, directions and systems are the published ones (Zan et al. 2024)."""
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from tests.conftest import ROOT
+from workflow_scripts.lat.config import step_settings
+from workflow_scripts.lat.files import read_table
+
+SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
+
+FINETUNE = {
+    "learning_rate": 2e-5, "warmup_ratio": 0.03, "weight_decay": 0, "batch_size": 128, "max_length": 512,
+    "lora_rank": 0, "freeze_embeddings": False,
+}  # fmt: skip
+UNLIKELIHOOD = {
+    "learning_rate": 2e-6, "warmup_ratio": 0.03, "weight_decay": 0, "batch_size": 8, "max_length": 512, "lora_rank": 0,
+    "freeze_embeddings": False, "steps": 100, "conflicts": "instruction",
+}  # fmt: skip
+EPOCHS = {"iwslt4": 3, "wmt": 1}
+ALPHAS = [0, *(number / 100 for number in range(1, 11)), 0.3, 0.5, 0.7, 0.9, 1]
+
+
+def load(name):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
+    return config
+
+
+@pytest.mark.parametrize(("name", "table"), [("paper-iwslt4", "table2_iwslt"), ("paper-wmt", "table1_wmt")])
+def test_the_tables_have_the_systems_and_directions_of_the_paper(name, table):
+    config = load(name)
+    published = read_table(ROOT / "resources" / "paper" / f"{table}.tsv")
+    found = {config["base_models"][entry["base_model"]]["paper"] for entry in config["experiments"]}
+    assert found == {row["base_model"] for row in published}
+    for entry in config["experiments"]:
+        benchmark = config["benchmarks"][entry["benchmark"]]
+        assert benchmark["paper"] == table
+        assert entry["systems"] == SYSTEMS
+        assert set(benchmark["zero_shot"]) == {row["direction"] for row in published} - {"avg"}
+    assert config["detect"]["lid"] == ["lid.176.bin"]
+    assert config["decode"] | {"beam": 4, "max_new_tokens": 512, "early_stopping": False} == config["decode"]
+
+
+@pytest.mark.parametrize("name", ["paper-iwslt4", "paper-wmt", "paper-sweeps"])
+def test_hyperparameters_are_the_published_ones(name):
+    config = load(name)
+    for entry in config["experiments"]:
+        base_model, benchmark = entry["base_model"], entry["benchmark"]
+        for model, its in config["models"].items():
+            if its["stage"] == "finetune":
+                found = step_settings(config, "finetune", base_model, benchmark, model)
+                assert found | FINETUNE == found
+                assert found["epochs"] == EPOCHS[benchmark.split("-")[0]]
+            elif its["stage"] == "unlikelihood":
+                found = step_settings(config, "unlikelihood", base_model, benchmark, model)
+                assert found | UNLIKELIHOOD == found
+                assert found["alpha"] == (0.05 if model == "lat" else float(model.removeprefix("lat-")))
+        assert config["base_models"][base_model]["dtype"] == "bf16"
+
+
+def test_every_supervised_direction_of_iwslt4_trains_on_two_thousand_samples():
+    benchmark = load("paper-iwslt4")["benchmarks"]["iwslt4"]
+    assert benchmark["train_rows"] * len(benchmark["supervised"]) == 12_000
+
+
+def test_the_studies_have_the_points_of_the_paper():
+    config = load("paper-sweeps")
+    studies = {name: study["series"] for name, study in config["studies"].items()}
+    assert sorted(studies["alpha"]["Ours"]) == ALPHAS
+    assert sorted(studies["steps"]["Ours"]) == [0, 20, 40, 60, 80, 100]
+    assert list(studies["data"]["MT"]) == list(studies["data"]["Ours"]) == [12, 24, 48, 96]
+    assert list(studies["model"]["Ours"]) == [7, 13]
+    for alpha, system in studies["alpha"]["Ours"].items():
+        model = config["models"][config["systems"][system]["model"]]
+        assert alpha == 0 or step_settings(
+            config, "unlikelihood", "llama2-7b", "iwslt4", config["systems"][system]["model"]
+        )["alpha"] == alpha, model  # fmt: skip
+    for step, system in studies["steps"]["Ours"].items():
+        model = config["models"][config["systems"][system]["model"]]
+        assert model.get("step", {"finetune": 0}.get(model["stage"], 100)) == step
+    for thousands, system in studies["data"]["Ours"].items():
+        benchmark = config["benchmarks"][system.split("/")[1] if "/" in system else "iwslt4"]
+        assert benchmark["train_rows"] * 6 == thousands * 1000
