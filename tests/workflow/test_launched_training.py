@@ -198,6 +198,12 @@ def test_adapters_train_under_the_launcher_and_end_as_plain_weights(data, plain,
     assert changed and all("_proj" in name for name in changed)
 
 
+def test_frozen_embeddings_stay_as_they_were(data, tmp_path):
+    found = trained(command(data, tmp_path, freeze_embeddings=""), tmp_path)
+    before = load_file(data / "finetune/tiny/demo/mt/model/model.safetensors")
+    assert {name for name in before if torch.equal(found[name], before[name])} == {"model.embed_tokens.weight"}
+
+
 def test_what_made_a_model_is_kept_with_it(data, tmp_path):
     config = json.loads((ROOT / "configs/deepspeed/cpu.json").read_text())
     config["csv_monitor"] = {"enabled": True, "output_path": str(tmp_path / "tracker"), "job_name": "run"}

@@ -26,6 +26,8 @@ from .modelling import encode_prompt
 from .prompting import response_end_marks
 from .runtime import Progress
 
+# Share of a contrastive batch that is unfinished when the finished lines leave it.
+KEPT = 0.9
 # Pieces of a batch a thread: one that is done sooner takes on more.
 PIECES = 2
 
@@ -410,6 +412,7 @@ def contrastive_search(
     positions = mask.cumsum(-1).sub(1).clamp(min=0)
     outputs: list[list[int]] = [[] for _ in requests]
     lines = torch.arange(len(requests), device=model.device)  # those still in the batch
+    goes_on = torch.ones_like(lines, dtype=torch.bool)
     for _ in range(max_new_tokens):
         logits = model(
             input_ids=ids,
@@ -420,16 +423,20 @@ def contrastive_search(
             logits_to_keep=1,
         ).logits[:, -1]
         chosen = contrastive_choice(logits.float().softmax(-1).view(len(lines), copies, -1), weights)
-        for line, token in zip(lines.tolist(), chosen.tolist(), strict=True):
-            outputs[line].append(token)
-        goes_on = chosen != end
-        if not goes_on.any():
+        for line, token, unfinished in zip(lines.tolist(), chosen.tolist(), goes_on.tolist(), strict=True):
+            if unfinished:
+                outputs[line].append(token)
+        goes_on &= chosen != end
+        left = int(goes_on.sum())
+        if not left:
             break
-        if not goes_on.all():
+        # Taking lines out copies the keys and values of all others, so that a few leave together.
+        if left <= KEPT * len(lines):
             rows = goes_on.repeat_interleave(copies).nonzero().flatten()
             cache.batch_select_indices(rows)
             lines, weights, chosen = lines[goes_on], weights[goes_on], chosen[goes_on]
             mask, positions = mask[rows], positions[rows]
+            goes_on = goes_on[goes_on]
         ids = chosen.repeat_interleave(copies).unsqueeze(1)
         mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
         positions = positions[:, -1:] + 1
@@ -438,6 +445,6 @@ def contrastive_search(
 
 def contrastive_choice(probabilities: Tensor, weights: Tensor) -> Tensor:
     """Next token [lines] of `probabilities` [lines, prompts, vocabulary] under `weights` [lines, prompts]."""
-    combined = (probabilities * weights.unsqueeze(-1)).sum(1)
+    combined = torch.bmm(weights.unsqueeze(1), probabilities).squeeze(1)
     best, chosen = combined.max(-1)
     return torch.where(best > 0, chosen, probabilities[:, 0].argmax(-1))

@@ -1,0 +1,109 @@
+"""Models of the hub: what arrives, and what is said if nothing does, against a small hub on the loopback interface."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.conftest import ROOT
+
+COMMIT = "0123456789012345678901234567890123456789"
+FILES = {
+    "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+    "model.safetensors": b"weights" * 1000,
+    "flax_model.msgpack": b"not wanted",
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The part of the hub's interface that a download needs, for one model."""
+
+    error = None  # status and code to answer with instead
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        if self.error:
+            status, code = self.error
+            return self.answer(status, b"", {"X-Error-Code": code})
+        if path.startswith("/api/models/some/model/tree/"):
+            listing = [{"type": "file", "path": name, "size": len(its), "oid": "0"} for name, its in FILES.items()]
+            return self.answer(200, json.dumps(listing).encode())
+        if path.startswith("/api/models/some/model"):
+            info = {"id": "some/model", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
+            return self.answer(200, json.dumps(info).encode())
+        content = FILES[path.rsplit("/", 1)[-1]]
+        return self.answer(200, content, {"ETag": f'"{len(content)}"', "X-Repo-Commit": COMMIT})
+
+    def answer(self, status, body, headers=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def fetch(tmp_path):
+    """Fetches the model from a hub that answers with an error, if one is given."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def run(error=None, port=server.server_port):
+            Hub.error = error
+            words = ["base_model", "fetch", "--hub", "some/model", "--revision", "main", "--output", tmp_path / "model"]
+            environment = os.environ | {
+                "HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)
+            }  # fmt: skip
+            return subprocess.run(
+                [sys.executable, "-m", f"workflow_scripts.{words[0]}", *map(str, words[1:])],
+                capture_output=True, text=True, env=environment,
+            )  # fmt: skip
+
+        yield run
+        server.shutdown()
+        thread.join()
+
+
+def test_the_files_of_a_model_arrive_and_no_others(fetch, tmp_path):
+    done = fetch()
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir() if path.is_file()}
+    assert found == {name: content for name, content in FILES.items() if "flax" not in name}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            (403, "GatedRepo"),
+            "some/model: gated; accept its licence at https://huggingface.co/some/model and set HF_TOKEN",
+        ),
+        ((404, "RepoNotFound"), "some/model: the hub has no such model, or it is private"),
+        ((404, "RevisionNotFound"), "some/model: has no revision `main`"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_line_with_the_remedy(fetch, tmp_path, error, message):
+    done = fetch(error)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_with_the_remedy(fetch):
+    done = fetch(port=1)
+    assert done.returncode == 1
+    assert "some/model: could not be downloaded" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
