@@ -1,5 +1,8 @@
 """Tables: layout, averages, best figures, and their three formats; figures and signatures of single directions."""
 
+import shutil
+import subprocess
+
 import pandas as pd
 import pytest
 import sacrebleu
@@ -115,3 +118,15 @@ def test_scores_are_sacrebleus_with_the_target_tokeniser():
 def test_unequal_line_counts_are_one_clear_error():
     with pytest.raises(InputError, match="it-nl: 1 hypotheses for 2 references"):
         translation_scores(["a"], ["a", "b"], "it-nl")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles_with_booktabs_alone(scores, tmp_path):
+    table = to_latex(blocks(scores, "zero-shot", ("BLEU", "OTR")))
+    (tmp_path / "tables.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table + "\n\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "tables.pdf").stat().st_size > 1000
