@@ -89,6 +89,8 @@ def put(key, value):
         (put("benchmarks.iwslt4.test_rows", 9), "iwslt4.test_rows is for `catalogues`"),
         (put("benchmarks.demo.both_ways", True), "demo.both_ways is for `corpora`"),
         (put("benchmarks.iwslt4.corpora.train", {"iwslt17-tran": ["train"]}), r"did you mean `iwslt17-train`\?"),
+        (put("benchmarks.wmt.corpora.test", {"sacrebleu": ["wmt2022"]}), r"did you mean `wmt2\d`\?"),
+        (put("benchmarks.wmt.corpora.test", {"sacrebleu": ["wmt21"]}), "`en-uk` is not among the directions of wmt21"),
         (put("benchmarks.iwslt4.corpora.test", {"local": ["data/mine"]}), r"no files `data/mine\.\*`"),
         (
             put("base_models.tiny.decode.early_stopping", False),

@@ -129,11 +129,22 @@ def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
             its = f"{key}.corpora.{role}"
             known = [*_sources(*CORPORA), SACREBLEU, LOCAL]
             _known(its, corpus, known, f"corpora in resources/sources.tsv, `{SACREBLEU}` or `{LOCAL}`")
+            wanted = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
+            for part in parts if corpus == SACREBLEU else ():
+                _check_test_set(its, part, wanted)
             for part in parts if corpus == LOCAL else ():
                 if not local_files(str(root / part)):
                     raise InputError(
                         f"config: {its}.{LOCAL}: no files `{part}.*`; see docs/benchmarks.md for their names"
                     )
+
+
+def _check_test_set(key: str, part: str, directions: Iterable[str]) -> None:
+    from sacrebleu.dataset import DATASETS
+
+    _known(f"{key}.{SACREBLEU}", part, DATASETS, "test sets of SacreBLEU (`sacrebleu --list`)")
+    for direction in directions:
+        _known(f"{key}.{SACREBLEU}", direction, sorted(DATASETS[part].langpairs), f"directions of {part}")
 
 
 def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
