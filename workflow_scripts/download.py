@@ -53,12 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--test-min-words", type=int, required=True, help="words of an English test sentence, at least"
     )
     command.add_argument("--demonstrations", type=int, required=True, help="rows held out to be shown in prompts")
-    command.add_argument("--seed", type=int, required=True, help="another seed chooses other rows")
-    command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
-    command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
-    command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
-    command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations, JSON lines")
-    command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept, TSV")
+    add_benchmark_arguments(command)
 
     command = commands.add_parser("read", help="read one corpus, a pair of text files a direction")
     command.set_defaults(run=run_read)
@@ -74,18 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders that `read` wrote")
     command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
     command.add_argument("--zero-shot", nargs="*", default=[], help="directions without")
-    command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction, at most; 0: all")
+    command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction; 0: all there are")
     command.add_argument("--both-ways", action="store_true", help="train on each pair in both directions")
     command.add_argument("--demonstrations", type=int, required=True, help="how many to show in prompts")
+    add_benchmark_arguments(command)
+
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def add_benchmark_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of whatever makes the files of a benchmark."""
     command.add_argument("--seed", type=int, required=True, help="another seed chooses other rows")
     command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
     command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
     command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
     command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations, JSON lines")
     command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept, TSV")
-
-    options = parser.parse_args(arguments)
-    options.run(options)
 
 
 def run_fetch(options: argparse.Namespace) -> None:

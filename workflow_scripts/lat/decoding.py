@@ -136,15 +136,16 @@ class CTranslate2Engine:
         import ctranslate2
 
         self.tokenizer, self.window = tokenizer, window
+        on_gpu = ctranslate2.get_cuda_device_count() > 0
+        self._threads = 1 if on_gpu else threads
         self.generator = ctranslate2.Generator(
             str(folder),
-            device="cuda" if ctranslate2.get_cuda_device_count() else "cpu",
+            device="cuda" if on_gpu else "cpu",
             compute_type={"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype],
             # A thread for each of several pieces of a batch: a beam step of a small model is too short to be divided.
-            inter_threads=threads,
+            inter_threads=self._threads,
             intra_threads=1,
         )
-        self._threads = threads
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
         """Beam search; the scores of hypotheses are normalised by their length, as in transformers.
