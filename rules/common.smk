@@ -1,5 +1,6 @@
 # Config access, wildcard constraints and input functions: the only place with Python logic in the rules.
 
+import json
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ from workflow_scripts.lat.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.launch import training_command
 from workflow_scripts.lat.lid import PY3LANGID
+from workflow_scripts.lat.runtime import secret
 from workflow_scripts.lat.sources import CORPORA, read_sources
 
 # Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
@@ -229,6 +231,34 @@ def tasks_per_gpu(wildcards):
     return 0 if nodes(wildcards) else None
 
 
+def instructions_file(name):
+    """A set of general instructions: a row of the source table, or the user's own file."""
+    return source_file(name) if name in SOURCES else from_repository(name)
+
+
+def mixed_instructions(wildcards):
+    """The sets of general instructions that a stage-1 model is trained on as well."""
+    return [instructions_file(name) for name in config["models"][wildcards.model].get("mix", ())]
+
+
+def comparisons(wildcards=None):
+    """The tables of all comparisons of answers to general instructions."""
+    return [
+        "results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv".format(**experiment, **pair)
+        for experiment in config["experiments"]
+        for pair in config["judge"]["comparisons"]
+        if {pair["system"], pair["baseline"]} <= set(experiment["systems"])
+    ]
+
+
+def judge_flags(wildcards):
+    """Whom to ask for a judgement and how, as flags of the script."""
+    judge = config["judge"]
+    settings = {key: judge[key] for key in ("base_url", "model", "key", "max_cost", "parallel")}
+    prices = judge["prices"] and [judge["prices"]["prompt"], judge["prices"]["completion"]]
+    return flags(settings | {"prices": prices, "request": json.dumps(judge["request"], sort_keys=True)})
+
+
 def instruction_position(model):
     """Where a model expects the instruction: as in its stage-1 training."""
     if model == BASE:
@@ -259,6 +289,16 @@ def decode_settings(wildcards):
         # no other engine exposes the probabilities contrasts are taken on; greedy search knows no early stopping
         own |= {"engine": "transformers", "early_stopping": False}
     return settings | own
+
+
+def decode_flags(wildcards):
+    """How a system decodes, as flags of the script."""
+    entry = base_model_config(wildcards.base_model)
+    settings = decode_settings(wildcards) | {
+        "dtype": entry.get("dtype", "bf16"),
+        "attention": entry.get("attention", "sdpa"),
+    }
+    return flags({key: value for key, value in settings.items() if key != "threads"})
 
 
 def decode_environment(wildcards):

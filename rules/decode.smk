@@ -1,4 +1,4 @@
-# One system: all its directions with its model loaded once.
+# One system: all its directions with its model loaded once; and its answers to general instructions.
 
 
 rule decode:
@@ -22,13 +22,7 @@ rule decode:
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions=lambda wildcards: directions(wildcards.benchmark),
-        settings=lambda wildcards: flags(
-            {key: value for key, value in decode_settings(wildcards).items() if key != "threads"}
-            | {
-                "dtype": base_model_config(wildcards.base_model).get("dtype", "bf16"),
-                "attention": base_model_config(wildcards.base_model).get("attention", "sdpa"),
-            }
-        ),
+        settings=decode_flags,
         # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{system}",
     message:
@@ -37,3 +31,23 @@ rule decode:
         "python -m workflow_scripts.decode --model {input.model} --prompts {input.prompts} --output {output}"
         " --unfinished {params.unfinished} {params.converted} --threads {threads} {params.settings} --directions {params.directions}"
         " 2>&1 | tee {log:q}"
+
+
+use rule decode as answer with:
+    input:
+        model=system_model,
+        converted=system_conversion,
+        prompts="results/prompts/{base_model}/{benchmark}/instructions/{system}",
+    output:
+        directory("results/decode/{base_model}/{benchmark}/answers/{system}"),
+    log:
+        "results/decode/logs/{base_model}-{benchmark}-answers-{system}.log",
+    benchmark:
+        "results/decode/logs/{base_model}-{benchmark}-answers-{system}.benchmark.tsv"
+    params:
+        converted=lambda wildcards, input: flags({"converted": input.converted or None}),
+        directions="answers --line-breaks",
+        settings=decode_flags,
+        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/answers/{system}",
+    message:
+        "Decode: answers of {wildcards.system} of {wildcards.base_model} to general instructions"

@@ -4,6 +4,7 @@
 rule train_prompts:
     input:
         samples="results/download/{benchmark}/train.jsonl",
+        mix=mixed_instructions,
     output:
         "results/prompts/{base_model}/{benchmark}/train/{model}.jsonl",
     log:
@@ -16,11 +17,12 @@ rule train_prompts:
         runtime=20,
     params:
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
+        mix=lambda wildcards, input: flags({"mix": list(input.mix)}) if input.mix else "",
     message:
         "Prompts: training samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
         "python -m workflow_scripts.prompts train --samples {input.samples} --output {output} {params.template}"
-        " 2>&1 | tee {log:q}"
+        " {params.mix} 2>&1 | tee {log:q}"
 
 
 rule test_prompts:
@@ -46,3 +48,26 @@ rule test_prompts:
     shell:
         "python -m workflow_scripts.prompts test --test {input.test} --demonstrations {input.demonstrations}"
         " --output {output} {params.template} {params.system} --directions {params.directions} 2>&1 | tee {log:q}"
+
+
+rule instruction_prompts:
+    input:
+        instructions_file(config["judge"]["instructions"]),
+    output:
+        directory("results/prompts/{base_model}/{benchmark}/instructions/{system}"),
+    log:
+        "results/prompts/logs/{base_model}-{benchmark}-instructions-{system}.log",
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
+    message:
+        "Prompts: general instructions for {wildcards.system}"
+    shell:
+        "python -m workflow_scripts.prompts instructions --instructions {input:q}"
+        " --output {output}/answers.jsonl {params.template}"
+        " 2>&1 | tee {log:q}"

@@ -10,6 +10,7 @@ rule page:
         hypotheses=every_system("results/decode/{base_model}/{benchmark}/{system}"),
         verdicts=every_system("results/detect/{base_model}/{benchmark}/{system}/lines.tsv"),
         texts=every_benchmark("results/download/{benchmark}/test"),
+        general=["results/tables/general.tsv"] if comparisons() else [],
     output:
         report(
             "results/report/index.html",
@@ -29,8 +30,10 @@ rule page:
         captions=list(figure_captions().values()),
         baseline=config["significance"]["baseline"],
         config=config_text(),
+        general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
     message:
         "Report: {output}"
     shell:
         "python -m workflow_scripts.report --results results --figures {input.figures} --captions {params.captions:q}"
-        " --baseline {params.baseline} --config {params.config:q} --output {output} 2>&1 | tee {log:q}"
+        " --baseline {params.baseline} --config {params.config:q} {params.general} --output {output}"
+        " 2>&1 | tee {log:q}"

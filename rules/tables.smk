@@ -8,6 +8,7 @@ rule tables:
         otr=every_system("results/detect/{base_model}/{benchmark}/{system}/otr.tsv"),
         references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
         significance=every_experiment("results/significance/{base_model}/{benchmark}.tsv"),
+        general=comparisons(),
     output:
         scores=report(
             "results/tables/scores.tsv",
@@ -41,6 +42,13 @@ rule tables:
         ),
         texts=expand("results/tables/{table}.{suffix}", table=["zero_shot", "supervised"], suffix=["md", "tsv", "tex"]),
         paper=expand("results/tables/paper.{suffix}", suffix=["md", "tsv"]),
+        general_texts=expand("results/tables/general.{suffix}", suffix=["md", "tsv", "tex"] if comparisons() else []),
+        general=report(
+            ["results/tables/general.html"] if comparisons() else [],
+            caption="report/general.rst",
+            category="Tables",
+            labels={"table": "general tasks"},
+        ),
     log:
         "results/tables/logs/tables.log",
     conda:
@@ -66,9 +74,11 @@ rule tables:
             for name, entry in sorted(config[section].items())
             if "paper" in entry
         ),
+        general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
     message:
         "Tables: BLEU and off-target ratio of all systems"
     shell:
         "python -m workflow_scripts.tables {params.experiments} {params.directions} --score results/score"
         " --detect results/detect --significance results/significance {params.settings} {params.paper}"
+        " {params.general}"
         " --output results/tables 2>&1 | tee {log:q}"

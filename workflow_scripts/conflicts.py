@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import get_args
 
-from .lat.conflicts import Draw, draw_conflicts
+from .lat.conflicts import Draw, Instruction, draw_conflicts, translation
 from .lat.files import read_jsonl, write_jsonl
 from .lat.languages import split_direction
-from .lat.prompting import Template, translation_instruction
+from .lat.prompting import Template
 from .lat.runtime import log, run_step
 
 
@@ -26,24 +26,31 @@ def main() -> None:
 
     template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
     rows = read_jsonl(arguments.samples)
-    drawn = draw_conflicts([row["direction"] for row in rows], arguments.languages, arguments.draw, arguments.seed)
+    if arguments.draw == "target":
+        translations = [row for row in rows if "direction" in row]
+        if len(translations) < len(rows):
+            log.info("%d general instructions left out: they have no target", len(rows) - len(translations))
+        rows = translations
+    own = [translation(row["direction"]) if "direction" in row else Instruction(row["instruction"]) for row in rows]
+    drawn = draw_conflicts(own, arguments.languages, arguments.draw, arguments.seed)
     write_jsonl(
         arguments.output,
         (
             row
             | {
-                "conflict_direction": direction,
-                "conflict": template.render(translation_instruction(direction), row["source"]),
+                "conflict_direction": conflict.direction,
+                "conflict": template.render(conflict.text, row["source"]),
             }
-            for row, direction in zip(rows, drawn, strict=True)
+            for row, conflict in zip(rows, drawn, strict=True)
         ),
     )
     same_target = sum(
-        split_direction(row["direction"])[1] == split_direction(direction)[1]
-        for row, direction in zip(rows, drawn, strict=True)
+        split_direction(right.direction)[1] == split_direction(wrong.direction)[1]
+        for right, wrong in zip(own, drawn, strict=True)
+        if right.direction and wrong.direction
     )
     log.info("%d conflicts, %.1f %% still name the right target language", len(rows), 100 * same_target / len(rows))
-    for direction, count in sorted(Counter(drawn).items()):
+    for direction, count in sorted(Counter(conflict.direction or "general" for conflict in drawn).items()):
         log.info("  %s %d", direction, count)
 
 

@@ -1,5 +1,7 @@
 """Decode one system: its model is loaded once for all directions, one text file a direction comes out.
 
+Answers to general instructions are decoded alike, as one more "direction", but keep their line breaks.
+
 A killed run resumes at the last finished batch: finished lines wait in a folder named by what determines them.
 """
 
@@ -24,7 +26,16 @@ from .lat.decoding import (
     context_window,
     decode_in_batches,
 )
-from .lat.files import read_jsonl, read_table, replaced_folder, sha256, write_lines, write_table
+from .lat.files import (
+    Journal,
+    read_jsonl,
+    read_table,
+    replaced_folder,
+    sha256,
+    write_jsonl,
+    write_lines,
+    write_table,
+)
 from .lat.modelling import DTYPES, load_model, load_tokenizer
 from .lat.runtime import Progress, log, run_step
 
@@ -36,6 +47,7 @@ def main() -> None:
     parser.add_argument("--converted", type=Path, help="its CTranslate2 conversion, for that engine")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of <direction>.jsonl")
     parser.add_argument("--directions", nargs="+", required=True)
+    parser.add_argument("--line-breaks", action="store_true", help="keep them: <direction>.jsonl instead of .txt")
     parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
     parser.add_argument("--unfinished", type=Path, required=True, help="where lines wait until all are done")
     parser.add_argument("--engine", choices=("transformers", "ctranslate2", "vllm"), default="transformers")
@@ -55,7 +67,7 @@ def main() -> None:
     waiting = [name for name in arguments.directions if not (finished / f"{name}.counts.tsv").exists()]
     if waiting:
         decode_directions(arguments, settings, waiting, finished)
-    assemble(finished, arguments.directions, arguments.output)
+    assemble(finished, arguments.directions, ".jsonl" if arguments.line_breaks else ".txt", arguments.output)
     shutil.rmtree(arguments.unfinished)
 
 
@@ -65,7 +77,14 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
     parts = [f"{path.name} {sha256(path)}" for path in inputs]
     weights = sorted(path for path in arguments.model.iterdir() if path.is_file())
     parts += [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in weights]
-    words = [settings.__dict__, arguments.engine, arguments.early_stopping, arguments.dtype, arguments.attention]
+    words = [
+        settings.__dict__,
+        arguments.line_breaks,
+        arguments.engine,
+        arguments.early_stopping,
+        arguments.dtype,
+        arguments.attention,
+    ]
     parts.append(json.dumps(words, sort_keys=True))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -82,15 +101,18 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
             for row in rows[direction]
         ]
         language = rows[direction][0]["prompt_language"] if rows[direction] else "en"
-        journal = Journal(finished / f"{direction}.jsonl")
-        done = journal.read()
+        journal = Journal(finished / f"{direction}.journal")
+        done = {int(index): Hypothesis(**its) for batch in journal.read() for index, its in batch.items()}
         progress.skip(len(done))
-        for batch in decode_in_batches(engine, tokenizer, requests, settings, language, done):
-            journal.add(batch)
+        for batch in decode_in_batches(engine, tokenizer, requests, settings, language, done, arguments.line_breaks):
+            journal.add({index: dataclasses.asdict(hypothesis) for index, hypothesis in batch.items()})
             done |= batch
             progress.update(len(batch))
         hypotheses = [done[index] for index in range(len(requests))]
-        write_lines(finished / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
+        if arguments.line_breaks:
+            write_jsonl(finished / f"{direction}.jsonl", ({"answer": hypothesis.text} for hypothesis in hypotheses))
+        else:
+            write_lines(finished / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
         counts = {
             "direction": direction,
             "lines": len(hypotheses),
@@ -99,32 +121,6 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         }
         write_table(finished / f"{direction}.counts.tsv", [counts], list(counts))
         log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
-
-
-class Journal:
-    """Finished lines of a direction, appended a batch at a time; a kill costs the batch it interrupts."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[int, Hypothesis]:
-        """Hypotheses by line index; what a kill cut short is dropped."""
-        found: dict[int, Hypothesis] = {}
-        if not self.path.exists():
-            return found
-        text = self.path.read_text(encoding="utf-8")
-        complete = text[: text.rfind("\n") + 1]
-        if complete != text:
-            self.path.write_text(complete, encoding="utf-8")
-        for line in complete.splitlines():
-            found |= {int(index): Hypothesis(**its) for index, its in json.loads(line).items()}
-        return found
-
-    def add(self, batch: dict[int, Hypothesis]) -> None:
-        """Append a batch, as one line."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps({index: dataclasses.asdict(its) for index, its in batch.items()}) + "\n")
 
 
 def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
@@ -140,12 +136,12 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
     return TransformersEngine(model, tokenizer, arguments.early_stopping)
 
 
-def assemble(finished: Path, directions: list[str], output: Path) -> None:
+def assemble(finished: Path, directions: list[str], suffix: str, output: Path) -> None:
     """Gather the directions into the output folder, which appears only once it is complete."""
     with replaced_folder(output) as partial:
         counts = []
         for direction in directions:
-            shutil.copy(finished / f"{direction}.txt", partial)
+            shutil.copy(finished / f"{direction}{suffix}", partial)
             counts += read_table(finished / f"{direction}.counts.tsv")
         write_table(partial / "counts.tsv", counts, list(counts[0]))
 

@@ -1,10 +1,11 @@
-"""Fill the template: training samples for a model, test prompts for a system."""
+"""Fill the template: training samples for a model, test prompts and general instructions for a system."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl
+from .lat.instructions import Task, read_instructions
 from .lat.languages import split_direction
 from .lat.prompting import Template, translation_instruction
 from .lat.runtime import log, run_step
@@ -17,6 +18,13 @@ def main() -> None:
 
     train = commands.add_parser("train", help="prompt and response of every training sample")
     train.add_argument("--samples", type=Path, required=True, help="JSON lines with direction, source, target")
+
+    train.add_argument(
+        "--mix", type=Path, nargs="*", default=[], help="sets of general instructions to train on as well"
+    )
+
+    general = commands.add_parser("instructions", help="prompts of general instructions")
+    general.add_argument("--instructions", type=Path, required=True, help="a set of them")
 
     test = commands.add_parser("test", help="prompts of one system, a file a direction")
     test.add_argument("--test", type=Path, required=True, help="folder of <direction>.src.txt")
@@ -32,7 +40,7 @@ def main() -> None:
         help="contrastive instructions: a language code or `source`, and its weight",
     )
 
-    for command in (train, test):
+    for command in (train, general, test):
         command.add_argument("--output", type=Path, required=True)
         command.add_argument("--instruction-position", choices=("before", "after"), default="before")
         command.add_argument("--no-preamble", action="store_true")
@@ -40,9 +48,17 @@ def main() -> None:
     arguments = parser.parse_args()
     template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
     if arguments.command == "train":
-        rows = read_jsonl(arguments.samples)
-        write_jsonl(arguments.output, [training_prompt(row, template) for row in rows])
-        log.info("%d training prompts", len(rows))
+        rows = [training_prompt(row, template) for row in read_jsonl(arguments.samples)]
+        tasks = [task for path in arguments.mix for task in read_instructions(path, with_outputs=True)]
+        write_jsonl(arguments.output, [*rows, *(instruction_prompt(task, template) for task in tasks)])
+        log.info("%d training prompts, %d of them general instructions", len(rows) + len(tasks), len(tasks))
+    elif arguments.command == "instructions":
+        tasks = read_instructions(arguments.instructions)
+        prompts = [template.render(task.instruction, task.input) for task in tasks]
+        write_jsonl(
+            arguments.output, ({"prompt": prompt, "contrasts": [], "prompt_language": "en"} for prompt in prompts)
+        )
+        log.info("prompts of %d instructions", len(tasks))
     else:
         write_test_prompts(arguments, template)
 
@@ -54,6 +70,16 @@ def training_prompt(row: dict[str, Any], template: Template) -> dict[str, Any]:
         "source": row["source"],
         "prompt": template.render(translation_instruction(row["direction"]), row["source"]),
         "response": row["target"],
+    }
+
+
+def instruction_prompt(task: Task, template: Template) -> dict[str, Any]:
+    """A general instruction as a training sample: as `training_prompt`, with `instruction` in place of a direction."""
+    return {
+        "instruction": task.instruction,
+        "source": task.input,
+        "prompt": template.render(task.instruction, task.input),
+        "response": task.output,
     }
 
 

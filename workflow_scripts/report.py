@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from .lat.files import atomic_write, read_table
-from .lat.page import Files, examples, inline_svg, render, signatures, table_of
+from .lat.page import Files, examples, inline_svg, plain_table, render, signatures, table_of
 from .lat.runtime import log, run_step
-from .lat.tables import REFERENCE, TABLES, blocks
+from .lat.tables import GENERAL_TITLE, REFERENCE, TABLES, blocks
 
 METRICS = ("BLEU", "OTR", "chrF++")
 
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--captions", nargs="*", default=[], help="a text for each drawing")
     parser.add_argument("--baseline", required=True, help="system that p-values compare with")
     parser.add_argument("--config", required=True, help="all values of the run, as text")
+    parser.add_argument("--general", type=Path, help="table of general tasks")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
@@ -40,6 +41,9 @@ def main() -> None:
                 == (block.base_model, block.benchmark, supervision, block.metric)
             }
             shown.append(table_of(block, heading, intervals))
+
+    if arguments.general:
+        shown.append(plain_table(read_table(arguments.general), GENERAL_TITLE))
 
     data = []
     for (base_model, benchmark), its in scores.groupby(["base_model", "benchmark"], sort=False):

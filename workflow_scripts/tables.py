@@ -9,7 +9,7 @@ from .lat import paper
 from .lat.files import atomic_write, read_table, write_table
 from .lat.runtime import log, run_step, versions
 from .lat.significance import COLUMNS as SIGNIFICANCE_COLUMNS
-from .lat.tables import REFERENCE, TABLES, blocks, to_frame, to_html, to_latex, to_markdown
+from .lat.tables import REFERENCE, TABLES, blocks, general_tables, to_frame, to_html, to_latex, to_markdown
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
 
@@ -56,6 +56,7 @@ def main() -> None:
         metavar=("BASE_MODEL", "NAME"),
         help="what the paper calls one of our base models",
     )
+    parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of judged comparisons")
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     arguments = parser.parse_args()
 
@@ -99,6 +100,13 @@ def main() -> None:
             with atomic_write(arguments.output / f"{name}.{suffix}") as handle:
                 handle.write(text)
         log.info("%s\n\n%s", title, texts["md"])
+
+    if arguments.general:
+        texts = general_tables([row for path in arguments.general for row in read_table(path)])
+        for suffix, text in texts.items():
+            with atomic_write(arguments.output / f"general.{suffix}") as handle:
+                handle.write(text)
+        log.info("%s", texts["md"])
 
     compared = paper.comparison(intervals, dict(arguments.paper_benchmark), dict(arguments.paper_base_model))
     write_table(arguments.output / "paper.tsv", compared, paper.COLUMNS)

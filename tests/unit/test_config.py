@@ -43,6 +43,13 @@ def put(key, value):
     return change
 
 
+def compare(system, baseline, **settings):
+    def change(config):
+        config["judge"] |= {"comparisons": [{"system": system, "baseline": baseline}]} | settings
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -57,6 +64,14 @@ def put(key, value):
         (put("benchmarks.demo.zero_shot", ["en-it"]), "both supervised and zero-shot"),
         (put("benchmarks.demo.supervised", []), "supervised is empty"),
         (put("benchmarks.demo.catalogues", ["djangoo"]), r"did you mean `django`\?"),
+        (put("models.mt.mix", ["alpacca"]), r"models.mt.mix: `alpacca` is not among .*did you mean `alpaca`\?"),
+        (compare("Ours", "Nobody"), "judge.comparisons.0.baseline: `Nobody` is not among the systems"),
+        (compare("Ours", "Ours"), "compares `Ours` with itself"),
+        (compare("Ours", "5-shot"), "`5-shot` has `shots`, which is for translations"),
+        (compare("Ours", "PTL"), "`PTL` has `prompt_language`"),
+        (compare("Ours", "MT", instructions="nothing"), "judge.instructions: `nothing` is not among the sets"),
+        (compare("Ours", "MT", max_cost=5), "judge.max_cost needs judge.prices"),
+        (compare("Ours", "MT", base_url="api.openai.com"), "judge.base_url: 'api.openai.com' does not match"),
         (put("benchmarks.demo.demonstrations", 1), "demonstrations is 1, but a system shows 5"),
         (
             put("systems.Ours.model", "latt"),

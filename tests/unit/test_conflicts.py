@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from workflow_scripts.lat.conflicts import draw_conflicts
+from workflow_scripts.lat.conflicts import Instruction, draw_conflicts, translation
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.languages import split_direction
 
@@ -12,15 +12,19 @@ LANGUAGES = ["en", "it", "nl", "ro"]
 DIRECTIONS = ["en-it", "it-en", "en-nl", "nl-en", "en-ro", "ro-en"] * 500
 
 
+def draw_directions(directions, languages, draw, seed):
+    return [its.direction for its in draw_conflicts(list(map(translation, directions)), languages, draw, seed)]
+
+
 @pytest.mark.parametrize("draw", ["instruction", "target"])
 def test_every_conflict_differs_from_its_sample(draw):
-    drawn = draw_conflicts(DIRECTIONS, LANGUAGES, draw, seed=1)
+    drawn = draw_directions(DIRECTIONS, LANGUAGES, draw, seed=1)
     assert len(drawn) == len(DIRECTIONS)
     assert all(conflict != direction for conflict, direction in zip(drawn, DIRECTIONS, strict=True))
 
 
 def test_instruction_conflicts_come_from_the_samples_and_keep_some_targets():
-    drawn = draw_conflicts(DIRECTIONS, LANGUAGES, "instruction", seed=1)
+    drawn = draw_directions(DIRECTIONS, LANGUAGES, "instruction", seed=1)
     assert set(drawn) <= set(DIRECTIONS)
     into_english = [conflict for conflict, direction in zip(drawn, DIRECTIONS, strict=True) if direction == "it-en"]
     share = sum(split_direction(conflict)[1] == "en" for conflict in into_english) / len(into_english)
@@ -28,7 +32,7 @@ def test_instruction_conflicts_come_from_the_samples_and_keep_some_targets():
 
 
 def test_target_conflicts_keep_the_source_and_miss_the_target():
-    drawn = draw_conflicts(DIRECTIONS, LANGUAGES, "target", seed=1)
+    drawn = draw_directions(DIRECTIONS, LANGUAGES, "target", seed=1)
     for conflict, direction in zip(drawn, DIRECTIONS, strict=True):
         assert split_direction(conflict)[0] == split_direction(direction)[0]
         assert split_direction(conflict)[1] not in split_direction(direction)
@@ -38,12 +42,20 @@ def test_target_conflicts_keep_the_source_and_miss_the_target():
 
 
 def test_the_seed_decides():
-    once, again, other = (draw_conflicts(DIRECTIONS, LANGUAGES, "target", seed) for seed in (1, 1, 2))
+    once, again, other = (draw_directions(DIRECTIONS, LANGUAGES, "target", seed) for seed in (1, 1, 2))
     assert once == again != other
 
 
 def test_no_wrong_instruction_to_draw_is_one_clear_error():
     with pytest.raises(InputError, match="same instruction"):
-        draw_conflicts(["en-it"] * 3, LANGUAGES, "instruction", seed=1)
+        draw_directions(["en-it"] * 3, LANGUAGES, "instruction", seed=1)
     with pytest.raises(InputError, match="no wrong target for en-it"):
-        draw_conflicts(["en-it"], ["en", "it"], "target", seed=1)
+        draw_directions(["en-it"], ["en", "it"], "target", seed=1)
+
+
+def test_general_instructions_are_drawn_and_get_conflicts_too():
+    own = [*map(translation, DIRECTIONS), *(Instruction(f"Name {number} birds.") for number in range(3000))]
+    drawn = draw_conflicts(own, LANGUAGES, "instruction", seed=1)
+    assert all(right.text != wrong.text for right, wrong in zip(own, drawn, strict=True))
+    for part in (drawn[:3000], drawn[3000:]):
+        assert sum(wrong.direction is None for wrong in part) / 3000 == pytest.approx(1 / 2, abs=0.1)

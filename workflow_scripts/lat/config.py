@@ -13,7 +13,7 @@ from .corpora import LOCAL, SACREBLEU, local_files
 from .files import InputError, read_table
 from .languages import RESOURCES, languages, split_direction
 from .lid import PY3LANGID
-from .sources import CATALOGUES, CORPORA
+from .sources import CATALOGUES, CORPORA, INSTRUCTIONS
 
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 BASE = "base"
@@ -33,9 +33,10 @@ def check_config(config: Mapping[str, Any], root: Path) -> None:
     _check_schema(config)
     _check_benchmarks(config, root)
     _check_base_models(config, root)
-    _check_models(config)
+    _check_models(config, root)
     _check_systems(config)
     _check_experiments(config)
+    _check_judge(config, root)
     _check_studies(config)
     for name in config["detect"]["lid"]:
         if name != PY3LANGID and not (root / name).is_file():
@@ -183,10 +184,12 @@ def _check_gguf(key: str, model: Mapping[str, Any], root: Path) -> None:
             )
 
 
-def _check_models(config: Mapping[str, Any]) -> None:
+def _check_models(config: Mapping[str, Any], root: Path) -> None:
     if BASE in config["models"]:
         raise InputError(f"config: models.{BASE} is reserved for the base model itself; choose another name")
     for name, model in config["models"].items():
+        for instructions in model.get("mix", ()):
+            _check_instructions(f"models.{name}.mix", instructions, root)
         if model["stage"] == "unlikelihood":
             stage1 = [other for other, its in config["models"].items() if its["stage"] == "finetune"]
             _known(f"models.{name}.from", model["from"], stage1, "stage-1 models")
@@ -233,6 +236,34 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
                 f"config: benchmarks.{pair[1]}.demonstrations is {benchmark.get('demonstrations', 0)}, but a system "
                 f"shows {shots}; raise it"
             )
+
+
+def _check_judge(config: Mapping[str, Any], root: Path) -> None:
+    judge = config["judge"]
+    if not judge["comparisons"]:
+        return
+    _check_instructions("judge.instructions", judge["instructions"], root)
+    if judge["max_cost"] is not None and judge["prices"] is None:
+        raise InputError("config: judge.max_cost needs judge.prices to be compared with; set them")
+    for number, comparison in enumerate(judge["comparisons"]):
+        key = f"judge.comparisons.{number}"
+        for role, system in comparison.items():
+            _known(f"{key}.{role}", system, config["systems"], "systems")
+            for setting in ("shots", "contrasts", "prompt_language"):
+                if config["systems"][system].get(setting, "en") not in ("en", 0):
+                    raise InputError(
+                        f"config: {key}.{role}: `{system}` has `{setting}`, which is for translations; take another"
+                    )
+        pair = comparison["system"], comparison["baseline"]
+        if len(set(pair)) < 2:
+            raise InputError(f"config: {key} compares `{pair[0]}` with itself; name two systems")
+        if not any(set(pair) <= set(experiment["systems"]) for experiment in config["experiments"]):
+            raise InputError(f"config: {key}: no experiment has both `{pair[0]}` and `{pair[1]}`; add them to one")
+
+
+def _check_instructions(key: str, name: str, root: Path) -> None:
+    if not (root / name).is_file():
+        _known(key, name, _sources(INSTRUCTIONS), "sets of instructions in resources/sources.tsv, nor a file")
 
 
 def _check_studies(config: Mapping[str, Any]) -> None:

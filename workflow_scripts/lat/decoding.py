@@ -61,7 +61,7 @@ EncodedRequest = Sequence[tuple[Sequence[int], float]]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Decoded text on one line, and whether the length limit cut it."""
+    """Decoded text, and whether the length limit cut it."""
 
     text: str
     truncated: bool
@@ -269,11 +269,12 @@ def decode_in_batches(
     settings: Settings,
     prompt_language: str,
     done: Collection[int] = (),
+    line_breaks: bool = False,
 ) -> Iterator[dict[int, Hypothesis]]:
     """As `decode`, a batch at a time: hypotheses by the index of their request.
 
     Batches in which every request is among `done` are skipped; the others are what they would be without `done`, so
-    that an interrupted run ends with the same text.
+    that an interrupted run ends with the same text. Without `line_breaks`, each text is folded into one line.
     """
     encoded = [
         [(encode_prompt(tokenizer, prompt), weight) for prompt, weight in ((request.prompt, 1.0), *request.contrasts)]
@@ -284,7 +285,7 @@ def decode_in_batches(
     for number, length in enumerate(lengths, 1):
         if window and length >= window:
             raise InputError(f"line {number}: a prompt of {length} tokens leaves no room in the window of {window}")
-    marks = response_end_marks(prompt_language)
+    marks = response_end_marks(prompt_language, one_line=not line_breaks)
     end = tokenizer.eos_token_id
     shared = shared_prefix([rows[0][0] for rows in encoded]) if all(len(rows) == 1 for rows in encoded) else 0
     copies = [len(rows) if len(rows) > 1 else settings.beam for rows in encoded]
@@ -300,7 +301,7 @@ def decode_in_batches(
             finished = end in output
             output = output[: output.index(end)] if finished else output
             text, cut = until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
-            results[index] = Hypothesis(fold(text), truncated=not finished and not cut)
+            results[index] = Hypothesis(text.strip() if line_breaks else fold(text), truncated=not finished and not cut)
         yield results
 
 

@@ -134,6 +134,29 @@ def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Se
             writer.writerow(fold(str(row[column])) for column in columns)
 
 
+class Journal:
+    """Objects appended to a file, a JSON line each, as they come about: a kill costs what it interrupts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """The objects; a line that a kill cut short is removed."""
+        if not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8")
+        complete = text[: text.rfind("\n") + 1]
+        if complete != text:
+            self.path.write_text(complete, encoding="utf-8")
+        return [json.loads(line) for line in complete.splitlines()]
+
+    def add(self, row: Mapping[Any, Any]) -> None:
+        """Append an object."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row) + "\n")
+
+
 def sha256(path: Path | str) -> str:
     """Hex digest of a file."""
     with open(path, "rb") as handle:

@@ -103,6 +103,21 @@ def table_of(block: Block, heading: str, intervals: Mapping[tuple[str, str], tup
     return {"title": f"{heading}, {block.title}", "header": ["System", *block.values.columns], "rows": rows}
 
 
+def plain_table(rows: Sequence[Mapping[str, str]], title: str) -> dict[str, Any]:
+    """Rows of text as the page's template wants them, nothing marked."""
+    return {
+        "title": title,
+        "header": list(rows[0]),
+        "rows": [
+            {
+                "system": system,
+                "cells": [{"value": cell, "text": cell, "best": False, "mark": "", "hint": ""} for cell in cells],
+            }
+            for system, *cells in (row.values() for row in rows)
+        ],
+    }
+
+
 def signatures(scores: pd.DataFrame) -> list[tuple[str, str]]:
     """How each kind of figure was made, named with its metric and, where that decides, its target languages."""
     made: dict[tuple[str, str], list[str]] = {}

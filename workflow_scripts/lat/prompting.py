@@ -55,7 +55,7 @@ class Template:
     def render(
         self,
         instruction: str,
-        source: str,
+        source: str | None,
         demonstrations: Sequence[tuple[str, str]] = (),
         prompt_language: str = "en",
     ) -> str:
@@ -63,15 +63,15 @@ class Template:
 
         Args:
             instruction: what is asked for.
-            source: the sentence to translate.
+            source: the sentence to translate or another input; None where an (English) instruction comes without one.
             demonstrations: (source, target) pairs shown, in this order, before the sentence (k-shot).
             prompt_language: language of preamble and headers (PTL: the target language).
         """
         wording = wordings()[prompt_language]
         instruction_part = f"### {wording['instruction_header']}\n{instruction}\n\n"
 
-        def block(text: str) -> str:
-            input_part = f"### {wording['input_header']}\n{text}\n\n"
+        def block(text: str | None) -> str:
+            input_part = "" if text is None else f"### {wording['input_header']}\n{text}\n\n"
             parts = (
                 (instruction_part, input_part)
                 if self.instruction_position == "before"
@@ -80,7 +80,8 @@ class Template:
             return "".join(parts) + f"### {wording['response_header']}\n"
 
         shown = "".join(f"{block(shown_source)}{target}\n\n" for shown_source, target in demonstrations)
-        return (f"{wording['preamble']}\n\n" if self.preamble else "") + shown + block(source)
+        preamble = "preamble" if source is not None else "preamble_without_input"
+        return (f"{wording[preamble]}\n\n" if self.preamble else "") + shown + block(source)
 
 
 def template_pieces() -> list[str]:
@@ -95,6 +96,10 @@ def template_pieces() -> list[str]:
     return sorted(piece for piece in pieces if "###" in piece)
 
 
-def response_end_marks(prompt_language: str = "en") -> list[str]:
-    """What begins a further block of the template: text from here on is no longer the response."""
-    return ["\n\n###", f"### {wordings()[prompt_language]['instruction_header']}"]
+def response_end_marks(prompt_language: str = "en", one_line: bool = True) -> list[str]:
+    """What begins a further block of the template: text from here on is no longer the response.
+
+    Responses of several lines may have headings of their own, those of `one_line` not.
+    """
+    instruction = f"### {wordings()[prompt_language]['instruction_header']}"
+    return ["\n\n###", instruction] if one_line else [instruction]

@@ -58,6 +58,22 @@ def run_step(main: Callable[[], None]) -> None:
         sys.exit(1)
 
 
+def secret(variable: str | None) -> str | None:
+    """The key of a server that an environment variable holds; None without a variable.
+
+    Raises:
+        InputError: the variable is not set.
+    """
+    if variable is None:
+        return None
+    if not os.environ.get(variable):
+        raise InputError(
+            f"judge: the environment variable {variable} is not set; export it with the server's key, or set"
+            " `judge.key: null` for a server that wants none"
+        )
+    return os.environ[variable]
+
+
 class Progress:
     """Says how far a long loop is, at most once in `every` seconds: count, rate and time left."""
 

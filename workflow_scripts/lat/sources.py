@@ -22,7 +22,7 @@ python
     version told to pip as `--python-version`, for packages that need a newer Python than the workflow's.
 format
     `gettext` or `json`: catalogues, read by `catalogues.py`; `iwslt` or `flores`: corpora, read by `corpora.py`;
-    `model`: used as it is.
+    `instructions`: general instructions, read by `instructions.py`; `model`: used as it is.
 members
     which members of the archive are read: for catalogues a regular expression for the whole member path, in which
     `{language}` stands for the language tag and a group named `catalogue`, if there is one, for what tells the
@@ -52,7 +52,8 @@ TABLE = RESOURCES / "sources.tsv"
 KINDS = ("pypi", "url")
 CATALOGUES = ("gettext", "json")
 CORPORA = ("iwslt", "flores")
-FORMATS = (*CATALOGUES, *CORPORA, "model")
+INSTRUCTIONS = "instructions"
+FORMATS = (*CATALOGUES, *CORPORA, INSTRUCTIONS, "model")
 TAG = "{language}"
 CHUNK_BYTES = 1 << 20
 MEGABYTE = 1e6

@@ -1,6 +1,6 @@
 """Result tables laid out like the paper's: systems as rows, directions and average as columns, a block a metric."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -111,6 +111,11 @@ def to_latex(made: Sequence[Block]) -> str:
 
 def to_html(made: Sequence[Block], title: str) -> str:
     """A self-contained page for the report, best figures in bold."""
+    tables = [*(_rows(block, _html_table, _bold_html) for block in made), *(f"<p>{note}</p>" for note in _notes(made))]
+    return _html_page(title, "\n".join(tables) or "<p>None in this run.</p>")
+
+
+def _html_page(title: str, content: str) -> str:
     style = (
         "body{font:15px system-ui,sans-serif;margin:2em;color:#222;background:#fff}"
         "table{border-collapse:collapse;margin:0 0 2em}caption{text-align:left;font-weight:600;padding:.4em 0}"
@@ -118,19 +123,41 @@ def to_html(made: Sequence[Block], title: str) -> str:
         "td:first-child,th:first-child{text-align:left}thead{border-bottom:1.5px solid #222}"
         "tbody tr:nth-child(even){background:#f4f4f4}"
     )
-    tables = (
-        "\n".join(
-            [
-                *(_rows(block, _html_table, _bold_html) for block in made),
-                *(f"<p>{note}</p>" for note in _notes(made)),
-            ]
-        )
-        or "<p>None in this run.</p>"
-    )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-        f"</head><body>\n<h1>{title}</h1>\n{tables}\n</body></html>\n"
+        f"</head><body>\n<h1>{title}</h1>\n{content}\n</body></html>\n"
     )
+
+
+GENERAL = "General tasks"
+GENERAL_TITLE = f"{GENERAL}: how often (%) a judge, asked in both orders, prefers the system's answer; p of a sign test"
+
+
+def general_rows(compared: Sequence[Mapping[str, str]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of general tasks, from the tables of the comparisons.
+
+    Shares are of the comparisons whose replies were both clear, which `n` counts.
+    """
+    named = ("base_model", "benchmark", "system", "baseline", "instructions", "judge")
+    shares = ("win", "tie", "lose")
+    rows = []
+    for its in compared:
+        clear = int(its["n"]) - int(its["unclear"])
+        figures = [f"{100 * int(its[name]) / clear:.1f}" if clear else "-" for name in shares]
+        rows.append([*(its[name] for name in named), *figures, str(clear), f"{float(its['p']):.3f}"])
+    return ["Base model", "Benchmark", "System", "Against", "Instructions", "Judge", *shares, "n", "p"], rows
+
+
+def general_tables(compared: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The table of general tasks by the suffix of its format."""
+    header, rows = general_rows(compared)
+    latex = [[_escape_latex(cell) for cell in row] for row in rows]
+    return {
+        "md": f"**{GENERAL_TITLE}**\n\n{_markdown_table(GENERAL_TITLE, header, rows)}\n",
+        "tex": _latex_table(GENERAL_TITLE, header, latex) + "\n",
+        "html": _html_page(GENERAL, _html_table(GENERAL_TITLE, header, rows)),
+        "tsv": "".join("\t".join(cells) + "\n" for cells in [header, *rows]),
+    }
 
 
 def to_frame(made: Sequence[Block]) -> pd.DataFrame:
@@ -147,7 +174,7 @@ def to_frame(made: Sequence[Block]) -> pd.DataFrame:
 
 def _rows(
     block: Block,
-    layout: Callable[[Block, list[str], list[list[str]]], str],
+    layout: Callable[[str, list[str], list[list[str]]], str],
     bold: Callable[[str], str],
     escape: Callable[[str], str] = str,
 ) -> str:
@@ -163,7 +190,7 @@ def _rows(
             interval = "" if block.intervals is None else block.intervals.loc[system, direction]
             cells.append(f"{text} {interval}".strip())
         body.append([escape(str(system)), *cells])
-    return layout(block, header, body)
+    return layout(block.title, header, body)
 
 
 def _notes(made: Sequence[Block]) -> list[str]:
@@ -176,7 +203,7 @@ def _notes(made: Sequence[Block]) -> list[str]:
     return notes
 
 
-def _markdown_table(block: Block, header: list[str], body: list[list[str]]) -> str:
+def _markdown_table(_: str, header: list[str], body: list[list[str]]) -> str:
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *body])
 
@@ -185,11 +212,11 @@ def _bold_markdown(text: str) -> str:
     return f"**{text}**"
 
 
-def _latex_table(block: Block, header: list[str], body: list[list[str]]) -> str:
+def _latex_table(title: str, header: list[str], body: list[list[str]]) -> str:
     lines = [
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
-        rf"\multicolumn{{{len(header)}}}{{l}}{{{_escape_latex(block.title)}}} \\",
+        rf"\multicolumn{{{len(header)}}}{{l}}{{{_escape_latex(title)}}} \\",
         r"\midrule",
         " & ".join(header) + r" \\",
         r"\midrule",
@@ -210,10 +237,10 @@ def _escape_latex(text: str) -> str:
     )
 
 
-def _html_table(block: Block, header: list[str], body: list[list[str]]) -> str:
+def _html_table(title: str, header: list[str], body: list[list[str]]) -> str:
     head = "".join(f"<th>{name}</th>" for name in header)
     rows = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
-    return f"<table><caption>{block.title}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
+    return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
 
 
 def _bold_html(text: str) -> str:

@@ -1,0 +1,42 @@
+# Answers to general instructions, compared by a language model behind a network.
+
+
+localrules:
+    judge,
+
+
+rule judge:
+    input:
+        instructions=instructions_file(config["judge"]["instructions"]),
+        answers="results/decode/{base_model}/{benchmark}/answers/{system}",
+        others="results/decode/{base_model}/{benchmark}/answers/{baseline}",
+    output:
+        table="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv",
+        verdicts="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.jsonl",
+    log:
+        "results/judge/logs/{base_model}-{benchmark}-{system}-against-{baseline}.log",
+    wildcard_constraints:
+        baseline=any_of(config["systems"]),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    params:
+        names=lambda wildcards: flags(dict(wildcards) | {"name": Path(config["judge"]["instructions"]).stem}),
+        settings=judge_flags,
+        # Not an output: what was asked once is never paid for again.
+        journal="results/judge/.journal/{base_model}/{benchmark}/{system}-against-{baseline}",
+    message:
+        "Judge: {wildcards.system} against {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark})"
+    shell:
+        "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers}/answers.jsonl"
+        " --others {input.others}/answers.jsonl {params.names} {params.settings} --journal {params.journal}"
+        " --verdicts {output.verdicts} --output {output.table} 2>&1 | tee {log:q}"
+
+
+onstart:
+    # Now, not after days of training.
+    if any(job.rule.name == "judge" for job in workflow.dag.needrun_jobs()):
+        try:
+            secret(config["judge"]["key"])
+        except InputError as error:
+            raise WorkflowError(str(error)) from None

@@ -1,0 +1,107 @@
+"""Sets of general instructions, and what becomes of them in prompts."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from workflow_scripts.lat.files import InputError, read_jsonl
+from workflow_scripts.lat.instructions import Task, read_instructions
+from workflow_scripts.lat.prompting import Template, response_end_marks
+from workflow_scripts.prompts import instruction_prompt
+
+ALPACA = [
+    {"instruction": "Name a bird.", "input": "", "output": "The wren."},
+    {"instruction": "Add them.", "input": "2 and 3", "output": "5"},
+    {"instruction": "Say nothing.", "input": "", "output": ""},
+]
+
+
+@pytest.fixture
+def alpaca(tmp_path):
+    path = tmp_path / "alpaca.json"
+    path.write_text(json.dumps(ALPACA))
+    return path
+
+
+def test_alpaca_and_alpacaeval_layouts(alpaca, tmp_path):
+    assert read_instructions(alpaca) == [
+        Task("Name a bird.", None, "The wren."), Task("Add them.", "2 and 3", "5"), Task("Say nothing.", None, "")
+    ]  # fmt: skip
+    assert len(read_instructions(alpaca, with_outputs=True)) == 2
+    prompts = tmp_path / "eval.jsonl"
+    prompts.write_text(
+        json.dumps({"instruction": "Sing.", "dataset": "vicuna", "generator": "x", "output": "La"}) + "\n"
+    )
+    assert read_instructions(prompts) == [Task("Sing.", None, "La")]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[{", "line 1 is not JSON"),
+        ('{"instruction": "x"}', "not a list of objects"),
+        ("[]", "no instruction; take another set"),
+        ('[{"instruction": " "}]', "object 1 needs a text `instruction`"),
+        ('[{"instruction": "x"}, {"prompt": "y"}]', "object 2 needs"),
+        ('[{"instruction": "x", "input": 3}]', "object 1 needs"),
+    ],
+)
+def test_what_is_no_set_is_one_clear_error(tmp_path, content, told):
+    path = tmp_path / "set.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=told) as error:
+        read_instructions(path)
+    assert str(path) in str(error.value)
+
+
+def test_an_instruction_without_input_has_no_input_part_and_its_own_preamble():
+    prompt = Template().render("Name a bird.", None)
+    assert prompt == (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nName a bird.\n\n### Response:\n"
+    )
+    assert Template("after", preamble=False).render("Name a bird.", None) == prompt.split("\n\n", 1)[1]
+    assert "### Input:\n2 and 3\n" in instruction_prompt(read_instructions_of(ALPACA)[1], Template())["prompt"]
+
+
+def read_instructions_of(rows):
+    return [Task(row["instruction"], row["input"] or None, row["output"]) for row in rows]
+
+
+def test_answers_may_have_headings():
+    answer = "Two birds:\n\n### Wren\nSmall.\n\n### Instruction:\nmore"
+    (mark,) = response_end_marks(one_line=False)
+    assert answer[: answer.index(mark)].rstrip().endswith("Small.")
+
+
+def test_training_prompts_are_translations_then_instructions_with_an_output(alpaca, tmp_path):
+    samples, output = tmp_path / "train.jsonl", tmp_path / "prompts.jsonl"
+    samples.write_text(json.dumps({"direction": "en-it", "source": "Hello", "target": "Ciao"}) + "\n")
+    command = [sys.executable, "-m", "workflow_scripts.prompts", "train", "--samples", samples, "--mix", alpaca]
+    subprocess.run([*command, "--output", output], check=True, cwd=ROOT)
+    first, second, third = read_jsonl(output)
+    assert first["direction"] == "en-it" and first["response"] == "Ciao"
+    assert "direction" not in second and second["instruction"] == "Name a bird." and second["response"] == "The wren."
+    assert third["source"] == "2 and 3"
+    for draw, count in (("instruction", 3), ("target", 1)):
+        command = [
+            sys.executable,
+            "-m",
+            "workflow_scripts.conflicts",
+            "--samples",
+            output,
+            "--draw",
+            draw,
+            "--seed",
+            "1",
+        ]
+        conflicts = tmp_path / f"{draw}.jsonl"
+        subprocess.run([*command, "--languages", "en", "it", "nl", "--output", conflicts], check=True, cwd=ROOT)
+        rows = read_jsonl(conflicts)
+        assert len(rows) == count
+        for row in rows:
+            assert row["conflict"] != row["prompt"]
+            assert ("### Input:" in row["conflict"]) == ("### Input:" in row["prompt"])
