@@ -43,7 +43,7 @@ def test_the_tables_have_the_systems_and_directions_of_the_paper(name, table):
     assert config["decode"] | {"beam": 4, "max_new_tokens": 512, "early_stopping": False} == config["decode"]
 
 
-@pytest.mark.parametrize("name", ["paper-iwslt4", "paper-wmt", "paper-sweeps"])
+@pytest.mark.parametrize("name", ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"])
 def test_hyperparameters_are_the_published_ones(name):
     config = load(name)
     for entry in config["experiments"]:
@@ -56,13 +56,22 @@ def test_hyperparameters_are_the_published_ones(name):
             elif its["stage"] == "unlikelihood":
                 found = step_settings(config, "unlikelihood", base_model, benchmark, model)
                 assert found | UNLIKELIHOOD == found
-                assert found["alpha"] == (0.05 if model == "lat" else float(model.removeprefix("lat-")))
+                assert found["alpha"] == (0.05 if model in ("lat", "lat-alpaca") else float(model.removeprefix("lat-")))
         assert config["base_models"][base_model]["dtype"] == "bf16"
 
 
 def test_every_supervised_direction_of_iwslt4_trains_on_two_thousand_samples():
     benchmark = load("paper-iwslt4")["benchmarks"]["iwslt4"]
     assert benchmark["train_rows"] * len(benchmark["supervised"]) == 12_000
+
+
+def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
+    config = load("paper-general")
+    (comparison,) = config["judge"]["comparisons"]
+    with_stage_two, without = (config["systems"][comparison[role]]["model"] for role in ("system", "baseline"))
+    assert config["models"][with_stage_two] == {"stage": "unlikelihood", "from": without}
+    assert config["models"][without]["mix"] == ["alpaca"]
+    assert config["judge"]["instructions"] == "alpacaeval"
 
 
 def test_the_studies_have_the_points_of_the_paper():

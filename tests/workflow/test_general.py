@@ -1,0 +1,71 @@
+"""General tasks from instructions to the table of wins, ties and losses, with a judge on the loopback interface."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.unit.test_judging import KEY, Server, server  # noqa: F401, the fixture
+from tests.workflow.conftest import Run
+
+AFTER_THE_ANSWERS = {"judge": 1, "tables": 1, "figures": 1, "page": 1}
+
+
+@pytest.fixture
+def general(finished, tmp_path, server):  # noqa: F811
+    """A run that has its base model and data, and the overlay that adds general tasks."""
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished.folder, run.folder, symlinks=True)
+    alpaca = [{"instruction": f"Count to {number}.", "input": "", "output": f"1 to {number}"} for number in range(40)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(alpaca))
+    asked = [{"instruction": "Name a bird."}, {"instruction": "Translate into Dutch.", "input": "a bird"}]
+    (tmp_path / "birds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    return run, {
+        "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": ["MT+Alpaca", "Ours+Alpaca"]}],
+        "models": {
+            "mt-alpaca": {"stage": "finetune", "instruction": "before", "mix": [str(tmp_path / "alpaca.json")]},
+            "lat-alpaca": {"stage": "unlikelihood", "from": "mt-alpaca", "conflicts": "instruction"},
+        },
+        "systems": {"MT+Alpaca": {"model": "mt-alpaca"}, "Ours+Alpaca": {"model": "lat-alpaca"}},
+        "significance": {"baseline": "MT+Alpaca"},
+        "judge": {
+            "comparisons": [{"system": "Ours+Alpaca", "baseline": "MT+Alpaca"}],
+            "instructions": str(tmp_path / "birds.jsonl"),
+            "model": "j",
+            "base_url": server.url,
+            "key": "THE_KEY",
+        },
+    }
+
+
+def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
+    run, overlay = general
+    done = run.snakemake("--cores", "2", overlay=overlay, check=False)
+    assert done.returncode
+    assert "the environment variable THE_KEY is not set" in done.stdout + done.stderr
+    assert not (run.folder / "results/finetune/tiny/demo/mt-alpaca").exists()  # nothing ran that would be in vain
+
+    run.snakemake("--cores", "2", "--until", "answer", overlay=overlay)
+    assert not Server.requests
+    monkeypatch.setenv("THE_KEY", KEY)
+    # Two briefly tuned models may answer alike; a judge that likes the first place says nothing then, and is not asked.
+    Server.reply = staticmethod(lambda text: "A")
+    run.snakemake("--cores", "2", overlay=overlay)
+    samples = [json.loads(line) for line in run.text("prompts/tiny/demo/train/mt-alpaca.jsonl").splitlines()]
+    assert sum("instruction" in sample for sample in samples) == 40 < len(samples)
+    conflicts = [json.loads(line) for line in run.text("conflicts/tiny/demo/lat-alpaca.jsonl").splitlines()]
+    assert len(conflicts) == len(samples)
+    answers = run.text("decode/tiny/demo/answers/Ours+Alpaca/answers.jsonl").splitlines()
+    assert [list(json.loads(line)) for line in answers] == [["answer"], ["answer"]]
+    header, row = run.text("tables/general.tsv").splitlines()
+    its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+    assert its["System"] == "Ours+Alpaca" and its["Against"] == "MT+Alpaca" and its["Instructions"] == "birds"
+    assert (its["win"], its["tie"], its["lose"], its["n"]) == ("0.0", "100.0", "0.0", "2")
+    assert "| Ours+Alpaca | MT+Alpaca |" in run.text("tables/general.md")
+    assert "General tasks" in run.text("report/index.html")
+    for path in run.folder.rglob("*"):
+        if path.is_file() and path.stat().st_size < 1 << 20:
+            assert KEY.encode() not in path.read_bytes(), path
+
+    assert run.planned(overlay) == {}
+    assert run.planned(overlay | {"judge": overlay["judge"] | {"model": "another"}}) == AFTER_THE_ANSWERS
