@@ -434,6 +434,12 @@ def learned_metric(wildcards):
     return config["score"]["learned"][wildcards.learned]
 
 
+def learned_checkpoint(wildcards):
+    """The downloaded checkpoint of a learned metric, where it is a row of the source table."""
+    name = learned_metric(wildcards)["model"]
+    return source_file(name) if name in SOURCES else []
+
+
 def learned_environment(wildcards):
     """The environment of a learned metric's library."""
     return f"../envs/{learned_metric(wildcards)['kind']}.yaml"

@@ -3,6 +3,7 @@
 
 localrules:
     fetch_source,
+    fetch_snapshot,
     fetch_test_sets,
 
 
@@ -12,6 +13,7 @@ rule fetch_source:
     log:
         "results/download/logs/fetch-{source}-{file}.log",
     wildcard_constraints:
+        source=any_of(name for name, source in SOURCES.items() if source.kind != "hub"),
         file="[^/]+",
     retries: 1
     conda:
@@ -24,6 +26,28 @@ rule fetch_source:
         "Download: fetching {wildcards.source}"
     shell:
         "python -m workflow_scripts.download fetch --source {wildcards.source} --output {output.file}"
+        " 2>&1 | tee {log:q}"
+
+
+rule fetch_snapshot:
+    output:
+        folder=directory("results/download/sources/{source}/{file}"),
+    log:
+        "results/download/logs/fetch-{source}-{file}.log",
+    wildcard_constraints:
+        source=any_of(name for name, source in SOURCES.items() if source.kind == "hub"),
+        file="[^/]+",
+    retries: 2
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    params:
+        # The script reads it in the table; it stands here so that a row with another one is fetched again.
+        version=lambda wildcards: SOURCES[wildcards.source].version,
+    message:
+        "Download: fetching {wildcards.source}"
+    shell:
+        "python -m workflow_scripts.download fetch --source {wildcards.source} --output {output.folder}"
         " 2>&1 | tee {log:q}"
 
 

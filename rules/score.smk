@@ -28,6 +28,7 @@ rule score_learned:
     input:
         hypotheses="results/decode/{base_model}/{benchmark}/{system}",
         test="results/download/{benchmark}/test",
+        checkpoint=learned_checkpoint,
     output:
         figures="results/score/{base_model}/{benchmark}/{system}.{learned}.tsv",
         lines="results/score/{base_model}/{benchmark}/{system}.{learned}.lines.tsv",
@@ -48,8 +49,9 @@ rule score_learned:
         python=lambda wildcards: (
             from_repository(learned_metric(wildcards)["python"]) if "python" in learned_metric(wildcards) else "python"
         ),
-        settings=lambda wildcards: flags(
+        settings=lambda wildcards, input: flags(
             {key: value for key, value in learned_metric(wildcards).items() if key not in ("python", "gpus")}
+            | ({"model": input.checkpoint} if input.checkpoint else {})
         ),
         directions=lambda wildcards: directions(wildcards.benchmark),
         # Not an output: the same lines are never scored twice, whatever made them anew.

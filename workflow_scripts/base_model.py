@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .lat.files import InputError, read_jsonl, replaced_folder, write_table
+from .lat.hub import fetch_snapshot
 from .lat.runtime import log, run_step
 
 GGUF_MAGIC = b"GGUF"
@@ -145,42 +146,9 @@ def run_fetch(arguments: argparse.Namespace) -> None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.symlink_to(arguments.path.resolve(), target_is_directory=True)
         return
-    # Beside the output, which Snakemake deletes before another try: finished files are not downloaded again.
-    unfinished = arguments.output.with_name("unfinished")
-    download(arguments.hub, arguments.revision, unfinished)
-    unfinished.rename(arguments.output)
+    fetch_snapshot(arguments.hub, arguments.revision, arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
     log.info("%s: %s", arguments.hub, " ".join(architecture))
-
-
-def download(hub: str, revision: str | None, folder: Path) -> None:
-    """Get a model's files from the hub; those that are there already are left alone.
-
-    Raises:
-        InputError: the model is gated, private or does not exist, or the hub cannot be reached.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        snapshot_download(
-            hub, revision=revision, local_dir=folder, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"]
-        )
-    except GatedRepoError:
-        raise InputError(f"{hub}: gated; accept its licence at https://huggingface.co/{hub} and set HF_TOKEN") from None
-    except RepositoryNotFoundError:
-        raise InputError(
-            f"{hub}: the hub has no such model, or it is private; correct `hub`, or set HF_TOKEN"
-        ) from None
-    except RevisionNotFoundError:
-        raise InputError(f"{hub}: has no revision `{revision}`; correct `revision`") from None
-    # Network errors of all kinds, and the library's own, which say in their first line what happened.
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{hub}: could not be downloaded ({reason}); check the network and rerun, finished files are kept, or point"
-            " `path` at a copy"
-        ) from None
 
 
 def run_gguf(arguments: argparse.Namespace) -> None:

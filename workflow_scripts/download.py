@@ -14,6 +14,7 @@ from .lat.catalogues import ENGLISH, read_archive
 from .lat.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
 from .lat.filters import Limits, Sample, run_filters
+from .lat.hub import OLDER_FILES, fetch_snapshot
 from .lat.languages import languages as known_languages
 from .lat.lid import LanguageIdentifier
 from .lat.runtime import log, run_step
@@ -90,7 +91,12 @@ def add_benchmark_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_fetch(options: argparse.Namespace) -> None:
     """Download one source."""
-    fetch(find_source(options.source), options.output)
+    source = find_source(options.source)
+    if source.kind == "hub":
+        fetch_snapshot(source.package, source.version or None, options.output, OLDER_FILES)
+        log.info("%s: %s", options.output, source.package)
+    else:
+        fetch(source, options.output)
 
 
 def run_extract(options: argparse.Namespace) -> None:

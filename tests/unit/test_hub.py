@@ -15,6 +15,7 @@ COMMIT = "0123456789012345678901234567890123456789"
 FILES = {
     "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
     "model.safetensors": b"weights" * 1000,
+    "pytorch_model.bin": b"the same in another format" * 1000,
     "flax_model.msgpack": b"not wanted",
 }
 
@@ -32,11 +33,12 @@ class Hub(BaseHTTPRequestHandler):
         if self.error:
             status, code = self.error
             return self.answer(status, b"", {"X-Error-Code": code})
-        if path.startswith("/api/models/some/model/tree/"):
+        self.model = "/".join(path.removeprefix("/api/models").split("/")[1:3])
+        if path.startswith(f"/api/models/{self.model}/tree/"):
             listing = [{"type": "file", "path": name, "size": len(its), "oid": "0"} for name, its in FILES.items()]
             return self.answer(200, json.dumps(listing).encode())
-        if path.startswith("/api/models/some/model"):
-            info = {"id": "some/model", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
+        if path.startswith("/api/models/"):
+            info = {"id": self.model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
             return self.answer(200, json.dumps(info).encode())
         content = FILES[path.rsplit("/", 1)[-1]]
         return self.answer(200, content, {"ETag": f'"{len(content)}"', "X-Repo-Commit": COMMIT})
@@ -61,9 +63,9 @@ def fetch(tmp_path):
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
 
-        def run(error=None, port=server.server_port):
+        def run(error=None, port=server.server_port, words=("base_model", "fetch", "--hub", "some/model")):
             Hub.error = error
-            words = ["base_model", "fetch", "--hub", "some/model", "--revision", "main", "--output", tmp_path / "model"]
+            words = [*words, *(["--revision", "main"] if "--hub" in words else []), "--output", tmp_path / "model"]
             environment = os.environ | {
                 "HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)
             }  # fmt: skip
@@ -81,7 +83,15 @@ def test_the_files_of_a_model_arrive_and_no_others(fetch, tmp_path):
     done = fetch()
     assert done.returncode == 0, done.stderr[-3000:]
     found = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir() if path.is_file()}
-    assert found == {name: content for name, content in FILES.items() if "flax" not in name}
+    assert found == {name: FILES[name] for name in ("config.json", "model.safetensors")}
+    assert {path.name for path in tmp_path.iterdir()} <= {"model", "home"}
+
+
+def test_a_checkpoint_of_the_source_table_arrives_with_older_weights(fetch, tmp_path):
+    done = fetch(words=("download", "fetch", "--source", "BLEURT-20"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = {path.name for path in (tmp_path / "model").iterdir() if path.is_file()}
+    assert found == set(FILES) - {"flax_model.msgpack"}
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class TestTable:
         for source in read_sources():
             assert source.licence, source.name
             assert source.bytes.isdigit() or not source.sha256, source.name
-            assert source.kind == "url" or source.version, source.name
+            assert source.kind != "pypi" or source.version, source.name
 
     def test_a_dash_is_an_empty_value(self, tmp_path):
         table = write_sources(tmp_path / "sources.tsv", SOURCE)
@@ -60,7 +60,7 @@ class TestTable:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"kind": "git"}, "line 3: kind 'git' is none of pypi, url"),
+            ({"kind": "git"}, "line 3: kind 'git' is none of pypi, url, hub"),
             ({"format": "csv"}, "line 3: format 'csv' is none of"),
             ({"sha256": "ABC"}, "line 3: sha256 must be 64"),
             ({"archive_sha256": "abc"}, "line 3: archive_sha256 must be 64"),

