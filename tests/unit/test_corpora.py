@@ -196,6 +196,10 @@ class TestLocal:
         assert read_local(f"{tmp_path}/train", "nl-it") == [Pair("Een.", "Uno.")]
         assert read_local(f"{tmp_path}/test", "nl-it") == [Pair("Twee.", "Due.")]
         assert [path.name for path in local_files(f"{tmp_path}/train")] == ["train.it-nl.it", "train.it-nl.nl"]
+        # names with points, as in MMCR4NLP
+        (tmp_path / "train.5lingual.v1.it-nl.it").write_text("Tre.\n", encoding="utf-8")
+        (tmp_path / "train.5lingual.v1.it-nl.nl").write_text("Drie.\n", encoding="utf-8")
+        assert read_local(f"{tmp_path}/train.5lingual.v1", "nl-it") == [Pair("Drie.", "Tre.")]
 
     def test_what_is_wrong_is_told_with_the_names_that_would_do(self, tmp_path):
         with pytest.raises(InputError, match=r"train\.en-it\.en and .*train\.en-it\.it"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
@@ -120,7 +121,7 @@ def _html_page(title: str, content: str) -> str:
         "body{font:15px system-ui,sans-serif;margin:2em;color:#222;background:#fff}"
         "table{border-collapse:collapse;margin:0 0 2em}caption{text-align:left;font-weight:600;padding:.4em 0}"
         "td,th{padding:.25em .7em;text-align:right;font-variant-numeric:tabular-nums}"
-        "td:first-child,th:first-child{text-align:left}thead{border-bottom:1.5px solid #222}"
+        "td.text,th.text{text-align:left}thead{border-bottom:1.5px solid #222}"
         "tbody tr:nth-child(even){background:#f4f4f4}"
     )
     return (
@@ -133,29 +134,41 @@ GENERAL = "General tasks"
 GENERAL_TITLE = f"{GENERAL}: how often (%) a judge, asked in both orders, prefers the system's answer; p of a sign test"
 
 
+# What a comparison is of, and the heads of these columns.
+COMPARED = {
+    "base_model": "Base model",
+    "benchmark": "Benchmark",
+    "system": "System",
+    "baseline": "Against",
+    "instructions": "Instructions",
+    "judge": "Judge",
+}
+
+
 def general_rows(compared: Sequence[Mapping[str, str]]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table of general tasks, from the tables of the comparisons.
 
     Shares are of the comparisons whose replies were both clear, which `n` counts.
     """
-    named = ("base_model", "benchmark", "system", "baseline", "instructions", "judge")
     shares = ("win", "tie", "lose")
     rows = []
     for its in compared:
         clear = int(its["n"]) - int(its["unclear"])
         figures = [f"{100 * int(its[name]) / clear:.1f}" if clear else "-" for name in shares]
-        rows.append([*(its[name] for name in named), *figures, str(clear), f"{float(its['p']):.3f}"])
-    return ["Base model", "Benchmark", "System", "Against", "Instructions", "Judge", *shares, "n", "p"], rows
+        p = float(its["p"])
+        rows.append([*(its[name] for name in COMPARED), *figures, str(clear), f"{p:.3f}" if p >= 0.001 else "< 0.001"])
+    return [*COMPARED.values(), *shares, "n", "p"], rows
 
 
 def general_tables(compared: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The table of general tasks by the suffix of its format."""
     header, rows = general_rows(compared)
     latex = [[_escape_latex(cell) for cell in row] for row in rows]
+    html = [[escape(cell) for cell in row] for row in rows]
     return {
-        "md": f"**{GENERAL_TITLE}**\n\n{_markdown_table(GENERAL_TITLE, header, rows)}\n",
-        "tex": _latex_table(GENERAL_TITLE, header, latex) + "\n",
-        "html": _html_page(GENERAL, _html_table(GENERAL_TITLE, header, rows)),
+        "md": f"**{GENERAL_TITLE}**\n\n{_markdown_table(GENERAL_TITLE, header, rows, len(COMPARED))}\n",
+        "tex": _latex_table(GENERAL_TITLE, header, latex, len(COMPARED)) + "\n",
+        "html": _html_page(GENERAL, _html_table(GENERAL_TITLE, header, html, len(COMPARED))),
         "tsv": "".join("\t".join(cells) + "\n" for cells in [header, *rows]),
     }
 
@@ -203,8 +216,8 @@ def _notes(made: Sequence[Block]) -> list[str]:
     return notes
 
 
-def _markdown_table(_: str, header: list[str], body: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def _markdown_table(_: str, header: list[str], body: list[list[str]], texts: int = 1) -> str:
+    rule = [*["---"] * texts, *["---:"] * (len(header) - texts)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *body])
 
 
@@ -212,9 +225,9 @@ def _bold_markdown(text: str) -> str:
     return f"**{text}**"
 
 
-def _latex_table(title: str, header: list[str], body: list[list[str]]) -> str:
+def _latex_table(title: str, header: list[str], body: list[list[str]], texts: int = 1) -> str:
     lines = [
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        rf"\begin{{tabular}}{{{'l' * texts}{'r' * (len(header) - texts)}}}",
         r"\toprule",
         rf"\multicolumn{{{len(header)}}}{{l}}{{{_escape_latex(title)}}} \\",
         r"\midrule",
@@ -233,13 +246,19 @@ def _bold_latex(text: str) -> str:
 
 def _escape_latex(text: str) -> str:
     return (
-        text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace(MARK, r"\textsuperscript{\textdagger}")
+        text.replace("_", r"\_")
+        .replace("<", r"\textless{}")
+        .replace("%", r"\%")
+        .replace("&", r"\&")
+        .replace(MARK, r"\textsuperscript{\textdagger}")
     )
 
 
-def _html_table(title: str, header: list[str], body: list[list[str]]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in header)
-    rows = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)
+def _html_table(title: str, header: list[str], body: list[list[str]], texts: int = 1) -> str:
+    classes = [' class="text"'] * texts + [""] * (len(header) - texts)
+    head = "".join(f"<th{its}>{name}</th>" for its, name in zip(classes, header, strict=True))
+    cells = ("".join(f"<td{its}>{cell}</td>" for its, cell in zip(classes, row, strict=True)) for row in body)
+    rows = "\n".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
 
 
