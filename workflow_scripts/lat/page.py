@@ -94,6 +94,7 @@ def table_of(block: Block, heading: str, intervals: Mapping[tuple[str, str], tup
                 {
                     "value": figure,
                     "text": f"{figure:.1f}",
+                    "words": False,
                     "best": bool(best.loc[system, direction]),
                     "mark": MARK if block.differs.loc[system, direction] else "",
                     "hint": f"95 % interval {float(bounds[0]):.1f} to {float(bounds[1]):.1f}" if bounds else "",
@@ -104,16 +105,20 @@ def table_of(block: Block, heading: str, intervals: Mapping[tuple[str, str], tup
 
 
 def plain_table(rows: Sequence[Mapping[str, str]], title: str) -> dict[str, Any]:
-    """Rows of text as the page's template wants them, nothing marked."""
+    """Rows of words and figures, such as `12.5` or `< 0.001`, as the page's template wants them, nothing marked."""
+
+    def cell_of(text: str) -> dict[str, Any]:
+        figure = re.fullmatch(r"(< )?([\d.]+)", text)
+        # What is below a bound comes before the bound itself.
+        value = text if figure is None else 0.0 if figure[1] else float(figure[2])
+        return {"value": value, "text": text, "words": figure is None, "best": False, "mark": "", "hint": ""}
+
     return {
         "title": title,
         "header": list(rows[0]),
         "rows": [
-            {
-                "system": system,
-                "cells": [{"value": cell, "text": cell, "best": False, "mark": "", "hint": ""} for cell in cells],
-            }
-            for system, *cells in (row.values() for row in rows)
+            {"system": system, "cells": [cell_of(text) for text in texts]}
+            for system, *texts in (row.values() for row in rows)
         ],
     }
 
