@@ -10,6 +10,8 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -50,10 +52,12 @@ def random_model(name: str) -> PreTrainedModel:
     if name == "gemma3":
         config = Gemma3TextConfig(**SHAPE, tie_word_embeddings=True, final_logit_softcapping=5.0, sliding_window=16)
         return Gemma3ForCausalLM(config).eval()
+    if name == "mistral":
+        return MistralForCausalLM(MistralConfig(**SHAPE, tie_word_embeddings=False, sliding_window=16)).eval()
     raise ValueError(name)
 
 
-@pytest.fixture(params=["llama", "llama-tied", "qwen3", "gemma3"])
+@pytest.fixture(params=["llama", "llama-tied", "qwen3", "gemma3", "mistral"])
 def model(request) -> PreTrainedModel:
     return random_model(request.param)
 

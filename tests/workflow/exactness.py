@@ -20,7 +20,7 @@ from workflow_scripts.lat.modelling import ResponseLoss
 from workflow_scripts.lat.training import accumulate_gradients, engine_config, start_processes
 
 ALPHA = 0.3
-ARCHITECTURES = ("llama", "llama-tied", "qwen3", "gemma3")
+ARCHITECTURES = ("llama", "llama-tied", "qwen3", "gemma3", "mistral")
 
 
 def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple[float, float]:
