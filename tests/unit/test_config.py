@@ -8,6 +8,7 @@ import yaml
 from snakemake.utils import update_config
 
 from tests.conftest import ROOT
+from workflow_scripts.lat import prompting
 from workflow_scripts.lat.config import SCHEMA, check_config, step_settings
 from workflow_scripts.lat.files import InputError
 
@@ -128,6 +129,16 @@ def test_mistakes_name_the_key_and_the_remedy(config, change, message):
         check_config(config, ROOT)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("config: ")
+
+
+def test_a_language_without_a_name_is_told_before_any_job(config, monkeypatch):
+    wordings = copy.deepcopy(prompting.wordings())
+    del wordings["nl"]["names"]["ro"]
+    monkeypatch.setattr(prompting, "wordings", lambda: wordings)
+    with pytest.raises(InputError, match=r"resources/prompts.yaml: no entry 'ro' for the instruction ro-nl in nl"):
+        check_config(config, ROOT)
+    config["experiments"][0]["systems"].remove("PTL")  # the only one that prompts in Dutch
+    check_config(config, ROOT)
 
 
 def test_settings_come_from_the_step_then_benchmark_base_model_and_model(config):

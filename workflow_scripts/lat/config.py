@@ -13,6 +13,7 @@ from .corpora import LOCAL, SACREBLEU, local_files
 from .files import InputError, read_table
 from .languages import RESOURCES, languages, split_direction
 from .lid import PY3LANGID
+from .prompting import translation_instruction
 from .sources import CATALOGUES, CORPORA, INSTRUCTIONS
 
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
@@ -223,6 +224,13 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
         seen.add(pair)
         benchmark = config["benchmarks"][experiment["benchmark"]]
         _check_training(config, key, experiment)
+        in_target = any(
+            config["systems"][system].get("prompt_language") == "target" for system in experiment["systems"]
+        )
+        for direction in (*benchmark["supervised"], *benchmark["zero_shot"]):
+            # Raises, naming the file, what its wordings lack.
+            for prompt_language in ("en", *([split_direction(direction)[1]] if in_target else [])):
+                translation_instruction(direction, prompt_language)
         decode = step_settings(config, "decode", *pair, BASE)
         only = {"ctranslate2": True, "vllm": False}.get(decode["engine"], decode["early_stopping"])
         if decode["early_stopping"] != only:
