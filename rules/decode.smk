@@ -14,7 +14,7 @@ rule decode:
         "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
     conda:
         decode_environment
-    threads: lambda wildcards: decode_settings(wildcards)["threads"]
+    threads: lambda wildcards: system_settings(wildcards)["threads"]
     resources:
         mem_mb=memory,
         runtime=8 * 60,
@@ -23,7 +23,7 @@ rule decode:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions=lambda wildcards: directions(wildcards.benchmark),
         settings=lambda wildcards: flags(
-            {key: value for key, value in decode_settings(wildcards).items() if key != "threads"}
+            {key: value for key, value in system_settings(wildcards).items() if key != "threads"}
             | {
                 "dtype": base_model_config(wildcards.base_model).get("dtype", "bf16"),
                 "attention": base_model_config(wildcards.base_model).get("attention", "sdpa"),
