@@ -26,6 +26,7 @@ check: $(VENV)/.installed
 	for config in config.yaml configs/*.yaml; do \
 		echo "dry-run of $$config"; snakemake --dry-run --quiet all --configfile $$config || exit 1; \
 	done
+	snakemake --dry-run --quiet all --configfile configs/paper-*.yaml configs/grids/paper.yaml
 	snakemake --lint
 
 report: $(VENV)/.installed

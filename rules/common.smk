@@ -1,5 +1,6 @@
 # Config access, wildcard constraints and input functions: the only place with Python logic in the rules.
 
+import atexit
 import json
 import re
 import shlex
@@ -7,14 +8,16 @@ import sys
 from pathlib import Path, PurePosixPath
 
 import yaml
+from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, workflow.basedir)
 
-from workflow_scripts.lat.config import BASE, check_config, step_settings
+from workflow_scripts.lat.config import BASE, check_config, decode_settings, step_settings
 from workflow_scripts.lat.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.launch import training_command
 from workflow_scripts.lat.lid import PY3LANGID
+from workflow_scripts.lat.plan import PlannedJob, make_plan
 from workflow_scripts.lat.runtime import secret
 from workflow_scripts.lat.sources import CORPORA, read_sources
 
@@ -280,21 +283,15 @@ def system_model(wildcards):
     return model_folder(wildcards.base_model, wildcards.benchmark, config["systems"][wildcards.system]["model"])
 
 
-def decode_settings(wildcards):
-    """How a system decodes: the step's settings, and the system's own beam."""
-    settings = step_settings(config, "decode", wildcards.base_model, wildcards.benchmark, BASE)
-    system = config["systems"][wildcards.system]
-    own = {"beam": system["beam"]} if "beam" in system else {}
-    if "contrasts" in system:
-        # no other engine exposes the probabilities contrasts are taken on; greedy search knows no early stopping
-        own |= {"engine": "transformers", "early_stopping": False}
-    return settings | own
+def system_settings(wildcards):
+    """How a system decodes."""
+    return decode_settings(config, wildcards.base_model, wildcards.benchmark, wildcards.system)
 
 
 def decode_flags(wildcards):
     """How a system decodes, as flags of the script."""
     entry = base_model_config(wildcards.base_model)
-    settings = decode_settings(wildcards) | {
+    settings = system_settings(wildcards) | {
         "dtype": entry.get("dtype", "bf16"),
         "attention": entry.get("attention", "sdpa"),
     }
@@ -303,12 +300,12 @@ def decode_flags(wildcards):
 
 def decode_environment(wildcards):
     """The environment of the engine a system decodes with."""
-    return "../envs/vllm.yaml" if decode_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
+    return "../envs/vllm.yaml" if system_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
 
 
 def system_conversion(wildcards):
     """The converted model of a system, where its engine needs one."""
-    if decode_settings(wildcards)["engine"] != "ctranslate2":
+    if system_settings(wildcards)["engine"] != "ctranslate2":
         return []
     return f"results/convert/{{base_model}}/{{benchmark}}/{config['systems'][wildcards.system]['model']}"
 
@@ -425,8 +422,12 @@ def figure_captions():
 
 
 def config_text():
-    """All values of this run, to be shown."""
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    """All values of this run, to be shown; without those of the plan, which change no result."""
+    base_models = {
+        name: {key: value for key, value in entry.items() if key != "parameters"}
+        for name, entry in config["base_models"].items()
+    }
+    return yaml.safe_dump(config | {"base_models": base_models}, sort_keys=False, allow_unicode=True)
 
 
 def learned_metric(wildcards):
@@ -455,3 +456,31 @@ def learned_scores(suffix, wildcards=None):
         for pattern in patterns
         for path in (every_system(pattern) if wildcards is None else systems_of(pattern, wildcards))
     ]
+
+
+def print_plan():
+    """Ends a dry-run with what its jobs will need, where Snakemake tells their number too."""
+    # Without a scheduler there is no complete graph of jobs: something was wrong, or another question was asked.
+    if not workflow.dryrun or workflow.scheduler is None:
+        return
+    if {Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
+        return
+    steps = {rule.name: Path(rule.snakefile).stem for rule in workflow.rules if rule.name != "all"}
+    jobs = [
+        PlannedJob(
+            steps[job.rule.name],
+            job.rule.name,
+            job.wildcards_dict,
+            bool(job.resources.get("gpu") or job.resources.get("gres")),
+        )
+        # The scheduler of a dry-run has finished them all.
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        if job.rule.name in steps
+    ]
+    if jobs:
+        results = Path(workflow.workdir_init, "results")
+        print(*make_plan(config, jobs, steps.values(), results), sep="\n")
+
+
+# Snakemake has no hook for the end of a dry-run.
+atexit.register(print_plan)

@@ -14,10 +14,10 @@ rule decode:
         "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
     conda:
         decode_environment
-    threads: lambda wildcards: decode_settings(wildcards)["threads"]
+    threads: lambda wildcards: system_settings(wildcards)["threads"]
     resources:
         mem_mb=memory,
-        runtime=8 * 60,
+        runtime=24 * 60,
         gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),

@@ -5,7 +5,7 @@ import yaml
 from snakemake.utils import update_config
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.config import step_settings
+from workflow_scripts.lat.config import check_config, step_settings
 from workflow_scripts.lat.files import read_table
 
 SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
@@ -22,9 +22,10 @@ EPOCHS = {"iwslt4": 3, "wmt": 1}
 ALPHAS = [0, *(number / 100 for number in range(1, 11)), 0.3, 0.5, 0.7, 0.9, 1]
 
 
-def load(name):
+def load(*names):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    update_config(config, yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
+    for name in names:
+        update_config(config, yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
     return config
 
 
@@ -58,6 +59,17 @@ def test_hyperparameters_are_the_published_ones(name):
                 assert found | UNLIKELIHOOD == found
                 assert found["alpha"] == (0.05 if model in ("lat", "lat-alpaca") else float(model.removeprefix("lat-")))
         assert config["base_models"][base_model]["dtype"] == "bf16"
+
+
+def test_the_grid_is_all_four_together():
+    parts = ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"]
+    wanted = {}
+    for entry in (entry for name in parts for entry in load(name)["experiments"]):
+        wanted.setdefault((entry["base_model"], entry["benchmark"]), set()).update(entry["systems"])
+    grid = load(*parts, "grids/paper")
+    found = {(entry["base_model"], entry["benchmark"]): set(entry["systems"]) for entry in grid["experiments"]}
+    assert found == wanted
+    check_config(grid, ROOT)
 
 
 def test_every_supervised_direction_of_iwslt4_trains_on_two_thousand_samples():

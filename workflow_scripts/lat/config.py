@@ -66,7 +66,7 @@ def _check_schema(config: Mapping[str, Any]) -> None:
         and isinstance(error.instance, str)
         and re.fullmatch(r"[\d.]+e[-+]?\d+", error.instance)
     ):
-        remedy = "; YAML reads it as text, write it with a point, such as 2.0e-5"
+        remedy = "; YAML reads it as text, write it with a point, such as 2.0e-5 or 7.0e+9"
     if error.validator == "pattern":
         remedy = "; a direction is two codes such as `it-nl`, a name has no spaces or slashes"
     raise InputError(f"config: {key}: {error.message.splitlines()[0]}{remedy}")
@@ -334,6 +334,17 @@ def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchma
         **config["base_models"][base_model].get(step, {}),
         **(own if step != "decode" else {}),
     }
+
+
+def decode_settings(config: Mapping[str, Any], base_model: str, benchmark: str, system: str) -> dict[str, Any]:
+    """How a system decodes: the step's settings, and the system's own beam."""
+    settings = step_settings(config, "decode", base_model, benchmark, BASE)
+    entry = config["systems"][system]
+    own = {"beam": entry["beam"]} if "beam" in entry else {}
+    if "contrasts" in entry:
+        # no other engine exposes the probabilities contrasts are taken on; greedy search knows no early stopping
+        own |= {"engine": "transformers", "early_stopping": False}
+    return settings | own
 
 
 def _sources(*formats: str) -> list[str]:

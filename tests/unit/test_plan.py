@@ -1,0 +1,201 @@
+"""The plan of a dry-run: formulas by hand, what is not known, and the lines a user sees."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from tests.conftest import ROOT
+from workflow_scripts.lat import plan
+from workflow_scripts.lat.plan import Estimate, PlannedJob, UnknownSize, estimate, make_plan
+
+NOWHERE = Path("no such folder")
+
+
+def load(*overlays):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for name in overlays:
+        update_config(config, yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
+    return config
+
+
+def wildcards(**others):
+    return {"base_model": "llama2-7b", "benchmark": "iwslt4", **others}
+
+
+def test_a_training_multiplies_parameters_tokens_and_six():
+    # 6 x 1e9 x 1,248 x 140 operations at 0.4 x 312e12 a second are 8.4 s; 8 GPUs wait for 60 s and 4e9 bytes
+    hours = plan.training_gpu_hours(1e9, 1248, gpus=8, moved=4e9)
+    assert hours == pytest.approx((8.4 + 8 * 64) / 3600)
+    assert plan.training_gpu_hours(1e9, 1248, gpus=0, moved=4e9) == 0
+
+
+@pytest.mark.parametrize(
+    ("its", "steps"),
+    [
+        # 16,384 // (4 x 612) = 6 lines a batch, 20 and 1 batches of 80 steps
+        ({}, 21 * 80),
+        ({"ends": False}, 21 * 512),
+        # 16,384 // (4 x 1,112) = 3
+        ({"shots": 5}, 42 * 80),
+        # 16,384 // (3 x 612) = 8
+        ({"rows": 3}, 16 * 80),
+    ],
+)
+def test_decoding_reads_the_weights_at_every_step_of_every_batch(its, steps):
+    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "transformers"}
+    facts = {"lines": [120, 5], "rows": 4, "shots": 0, "ends": True, "settings": settings} | its
+    assert plan.decoding_gpu_hours(2e9, **facts) == pytest.approx((60 + 2 + steps * 0.001 * 5) / 3600)
+
+
+def test_vllm_searches_to_the_longest_output():
+    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "vllm"}
+    hours = plan.decoding_gpu_hours(2e9, [6], rows=4, shots=0, ends=True, settings=settings)
+    assert hours == pytest.approx((60 + 2 + 512 * 0.001 * 2) / 3600)
+
+
+def test_a_model_is_kept_with_its_snapshots_and_two_checkpoints_while_it_trains():
+    config = load("paper-sweeps")
+    weights = 2 * 6.74e9
+    stage1 = estimate(config, "finetune", wildcards(model="mt"), NOWHERE)
+    assert (stage1.disk, stage1.checkpoints) == (weights, 2 * 14 * 6.74e9)
+    stage2 = estimate(config, "unlikelihood", wildcards(model="lat"), NOWHERE)
+    # 20, 40, 60, 80 steps; a checkpoint only when asked to stop
+    assert (stage2.disk, stage2.checkpoints) == (5 * weights, 14 * 6.74e9)
+    # 281 steps of 128, and 100 of 8 samples that are read twice
+    for found, sequences, files in ((stage1, 281 * 128, 2), (stage2, 100 * 8 * 2, 6)):
+        expected = plan.training_gpu_hours(6.74e9, sequences, 8, files * weights)
+        assert found.gpu_hours == pytest.approx(expected)
+    config["base_models"]["llama2-7b"]["nodes"] = 2
+    assert estimate(config, "finetune", wildcards(model="mt"), NOWHERE).gpu_hours > stage1.gpu_hours
+    config["finetune"]["lora_rank"] = 8
+    assert estimate(config, "finetune", wildcards(model="mt"), NOWHERE).checkpoints == 0
+
+
+def test_models_and_sources_are_downloaded():
+    config = load("paper-iwslt4")
+    size = 2 * 8.03e9
+    found = estimate(config, "fetch_base_model", {"base_model": "llama3-8b"}, NOWHERE)
+    assert found == Estimate(disk=size, download=size)
+    found = estimate(config, "fetch_source", {"source": "lid.176.bin"}, NOWHERE)
+    assert found == Estimate(disk=131266198, download=131266198)
+    config["base_models"]["mine"] = {"path": "models/mine"}
+    assert estimate(config, "fetch_base_model", {"base_model": "mine"}, NOWHERE) == Estimate()
+
+
+def test_a_built_model_is_counted_by_its_shape_and_needs_no_gpu():
+    config = load()
+    # embeddings 6,000 x 128; 3 layers of 4 x 128^2 + 3 x 128 x 352 and two norms; a last norm
+    parameters = 768_000 + 3 * (65_536 + 135_168 + 256) + 128
+    assert plan.count_parameters("tiny", config["base_models"]["tiny"]) == parameters
+    its = {"base_model": "tiny", "benchmark": "demo"}
+    assert estimate(config, "build_base_model", {"base_model": "tiny"}, NOWHERE) == Estimate(disk=4 * parameters)
+    assert estimate(config, "convert", its | {"model": "mt"}, NOWHERE) == Estimate(disk=4 * parameters)
+    assert estimate(config, "finetune", its | {"model": "mt"}, NOWHERE).gpu_hours == 0
+    assert estimate(config, "decode", its | {"system": "MT"}, NOWHERE) == Estimate()
+    assert estimate(config, "detect", its | {"system": "MT"}, NOWHERE) == Estimate()
+
+
+def test_text_is_counted_where_it_is_there(tmp_path):
+    benchmark = load()["benchmarks"]["wmt"]
+    assert plan.count_samples("wmt", benchmark, tmp_path) == plan.ALL_SAMPLES
+    assert plan.count_test_lines("wmt", benchmark, tmp_path) == [2000] * 14
+    folder = tmp_path / "download" / "wmt"
+    (folder / "test").mkdir(parents=True)
+    (folder / "train.jsonl").write_text("{}\n" * 7)
+    (folder / "test" / "de-en.ref.txt").write_text("a\nb\n")
+    assert plan.count_samples("wmt", benchmark, tmp_path) == 7
+    assert plan.count_test_lines("wmt", benchmark, tmp_path)[:2] == [2000, 2]
+    iwslt = load()["benchmarks"]["iwslt4"]
+    assert plan.count_samples("iwslt4", iwslt, tmp_path) == 12_000
+    assert plan.count_test_lines("iwslt4", iwslt, tmp_path) == [1150] * 12
+    assert plan.count_test_lines("demo", load()["benchmarks"]["demo"], tmp_path) == [240] * 12
+
+
+def test_what_is_not_known_is_said_with_the_remedy():
+    config = load("paper-iwslt4")
+    del config["base_models"]["llama2-7b"]["parameters"]
+    with pytest.raises(UnknownSize, match=r"set base_models\.llama2-7b\.parameters"):
+        estimate(config, "finetune", wildcards(model="mt"), NOWHERE)
+    jobs = [
+        PlannedJob("finetune", "finetune", wildcards(model="mt"), on_gpu=True),
+        PlannedJob("download", "fetch_source", {"source": "iwslt17-train"}, on_gpu=False),
+        PlannedJob("score", "score_learned", wildcards(system="MT", learned="BLEURT-20"), on_gpu=False),
+    ]
+    lines = make_plan(config, jobs, ["download", "finetune", "decode", "score"], NOWHERE)
+    assert lines[2:] == [
+        "download     1",
+        "finetune     1",
+        "score        1",
+        "total        3",
+        "GPU-hours are those of an A100 with 80 GB.",
+        "Of unknown size, not counted: BLEURT-20; iwslt17-train; llama2-7b: set base_models.llama2-7b.parameters.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, ""), (0.01, "<0.1"), (0.14, "0.1"), (9.94, "9.9"), (9.96, "10"), (236, "240"), (1234, "1,200")],
+)
+def test_figures_have_two_digits(value, text):
+    assert plan._rounded(value) == text
+
+
+def dry_run(folder, names, *arguments):
+    """Rows of the plan by step, and its lines, as a user gets them on the standard output."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += [
+        "--dry-run",
+        *arguments,
+        "--configfile",
+        *(str(ROOT / "configs" / f"{name}.yaml") for name in names.split()),
+    ]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "Traceback" not in done.stderr
+    lines = done.stdout.partition("\nPlan: ")[2].splitlines()
+    return {cells[0]: cells[1:] for cells in map(str.split, lines)}, lines
+
+
+def test_a_dry_run_of_the_paper_ends_with_its_plan(tmp_path):
+    source = tmp_path / "results" / "download" / "sources" / "lid.176.bin" / "lid.176.bin"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    steps, lines = dry_run(tmp_path, "paper-iwslt4")
+    # one of five sources is there already
+    counts = {
+        "download": 8, "prompts": 20, "base_model": 2, "finetune": 4, "conflicts": 2, "unlikelihood": 2, "decode": 16,
+        "detect": 17, "score": 32, "significance": 2, "tables": 1, "figures": 1, "report": 1, "total": 108,
+    }  # fmt: skip
+    assert {step: int(steps[step][0]) for step in counts} == counts
+    # the two models as published
+    assert steps["base_model"] == ["2", "30", "30"]
+    assert float(steps["total"][1]) > float(steps["decode"][1]) > float(steps["finetune"][1]) > 0
+    assert "GPU-hours are those of an A100 with 80 GB." in lines
+    assert lines[-1] == "Of unknown size, not counted: BLEURT-20; iwslt17-test; iwslt17-train."
+
+
+def test_the_whole_grid_makes_once_what_its_experiments_share(tmp_path):
+    names = "paper-iwslt4 paper-wmt paper-sweeps paper-general grids/paper"
+    steps, lines = dry_run(tmp_path, names, "--quiet", "rules")
+    # MT and Post-ins of two models on two benchmarks, MT of three more benchmarks and of a larger model, with Alpaca
+    assert steps["finetune"][0] == str(2 * 2 * 2 + 3 + 1 + 1)
+    # 14 more values of alpha and, from one of these trainings, 4 snapshots; Ours of all others
+    assert steps["unlikelihood"][0] == str(14 + 4 + 2 * 2 + 3 + 1 + 1)
+    assert steps["decode"][0] == str(28 + 3 * 8 + 4 * 2 + 2)
+    assert "alpaca; alpacaeval" in lines[-1]
+
+
+def test_a_dry_run_of_the_demo_says_that_it_needs_no_gpu(tmp_path):
+    steps, lines = dry_run(tmp_path, "smoke")
+    assert lines[-1] == "No GPU is needed."
+    assert steps["decode"] == ["8"]
+
+
+@pytest.mark.parametrize("arguments", [["--quiet"], ["--quiet", "all"], ["--dag"]])
+def test_there_is_no_plan_where_none_was_asked_for(tmp_path, arguments):
+    assert dry_run(tmp_path, "smoke", *arguments) == ({}, [])
