@@ -30,6 +30,11 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    # Now, not after days of training.
+    check_surroundings()
+
+
 rule all:
     default_target: True
     input:

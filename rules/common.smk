@@ -8,7 +8,9 @@ import sys
 from pathlib import Path, PurePosixPath
 
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
 
@@ -439,6 +441,40 @@ def learned_checkpoint(wildcards):
     """The downloaded checkpoint of a learned metric, where it is a row of the source table."""
     name = learned_metric(wildcards)["model"]
     return source_file(name) if name in SOURCES else []
+
+
+def check_surroundings():
+    """Look for what jobs of this run will need besides their input files.
+
+    Raises:
+        WorkflowError: it is not there.
+    """
+    try:
+        for job in workflow.dag.needrun_jobs():
+            if job.rule.name == "judge":
+                secret(config["judge"]["key"])
+            if job.rule.name == "score_learned":
+                check_learned_environment(job.wildcards)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def check_learned_environment(wildcards):
+    """Look for the environment of a learned metric.
+
+    Raises:
+        InputError: there is none.
+    """
+    metric = learned_metric(wildcards)
+    key = f"score.learned.{wildcards.learned}"
+    if "python" not in metric:
+        if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+            raise InputError(
+                f"config: {key} needs an environment of its own: run `make {metric['kind']}` and set its"
+                f" `python: .venv-{metric['kind']}/bin/python`, or add --software-deployment-method conda"
+            )
+    elif not Path(from_repository(metric["python"])).exists():
+        raise InputError(f"config: {key}.python: no file {metric['python']}; run `make {metric['kind']}`")
 
 
 def learned_environment(wildcards):

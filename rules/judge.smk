@@ -31,12 +31,3 @@ rule judge:
         "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers}/answers.jsonl"
         " --others {input.others}/answers.jsonl {params.names} {params.settings} --journal {params.journal}"
         " --verdicts {output.verdicts} --output {output.table} 2>&1 | tee {log:q}"
-
-
-onstart:
-    # Now, not after days of training.
-    if any(job.rule.name == "judge" for job in workflow.dag.needrun_jobs()):
-        try:
-            secret(config["judge"]["key"])
-        except InputError as error:
-            raise WorkflowError(str(error)) from None

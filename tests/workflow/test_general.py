@@ -43,6 +43,7 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     done = run.snakemake("--cores", "2", overlay=overlay, check=False)
     assert done.returncode
     assert "the environment variable THE_KEY is not set" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert not (run.folder / "results/finetune/tiny/demo/mt-alpaca").exists()  # nothing ran that would be in vain
 
     run.snakemake("--cores", "2", "--until", "answer", overlay=overlay)

@@ -187,6 +187,22 @@ def test_a_mistake_in_the_config_stops_before_any_job(finished, overlay, message
     assert "Job stats" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({}, "score.learned.B needs an environment of its own: run `make bleurt`"),
+        ({"python": "no/python"}, "score.learned.B.python: no file no/python; run `make bleurt`"),
+    ],
+)
+def test_a_metric_without_its_environment_stops_before_any_job(finished, metric, message):
+    overlay = {"score": {"learned": {"B": {"kind": "bleurt", "model": "models/b", **metric}}}}
+    done = finished.snakemake("--cores", "2", overlay=overlay, check=False)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Score: B" not in done.stdout + done.stderr
+
+
 def test_the_page_holds_every_line_of_every_system(finished):
     text = finished.text("report/index.html")
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
