@@ -38,7 +38,7 @@ class Server(BaseHTTPRequestHandler):
                 return trouble(self)
             status, message = trouble
             return self.answer(status, {"error": {"message": message}}, {"Retry-After": "0.01"})
-        text = type(self).reply(body["messages"][1]["content"])
+        text = type(self).reply(body["messages"][0]["content"])
         usage = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
         message = {"role": "assistant", "content": text}
         choices = [{"index": 0, "finish_reason": "stop", "message": message}]
@@ -96,9 +96,9 @@ def test_the_preferred_answer_wins_wherever_it_stands(server, tmp_path):
     path, headers, body = Server.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {KEY}"
     assert body["model"] == "j" and body["temperature"] == 0
-    asked = sorted(body["messages"][1]["content"] for _, _, body in Server.requests)
+    asked = sorted(body["messages"][0]["content"] for _, _, body in Server.requests)
     wanted = [(task, *places) for task, *two in zip(TASKS, LONG, SHORT, strict=True) for places in (two, two[::-1])]
-    assert asked == sorted(question(*its)[1]["content"] for its in wanted if its[1] != its[2])
+    assert asked == sorted(question(*its)[0]["content"] for its in wanted if its[1] != its[2])
 
 
 def test_a_judge_that_always_prefers_the_first_place_sees_only_ties(server, tmp_path):
@@ -108,7 +108,7 @@ def test_a_judge_that_always_prefers_the_first_place_sees_only_ties(server, tmp_
 
 
 def test_an_instruction_is_asked_with_its_input():
-    (_, message) = question(Task("Translate.", "Ciao", ""), "Hello", "Hi")
+    (message,) = question(Task("Translate.", "Ciao", ""), "Hello", "Hi")
     assert "Translate.\n\nCiao\n" in message["content"]
     assert message["content"].index("Hello") < message["content"].index("Hi\n")
 
@@ -196,7 +196,7 @@ def test_the_cost_is_estimated_told_and_limited(server, tmp_path, caplog):
     assert not Server.requests
     compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], 1, prices, max_cost=estimate)
     assert f"{estimate:.2f} at the config's prices" in caplog.text
-    assert "200 + 2 tokens, 0.20 at the config's prices" in caplog.text
+    assert "200 + 2 tokens, earlier runs included, 0.20 at the config's prices" in caplog.text
     caplog.clear()  # a second time there is nothing to pay
     compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], 1, prices, max_cost=0)
     assert "2 questions for j, 0 still to ask: about 0 thousand tokens, 0.00" in caplog.text

@@ -29,10 +29,10 @@ from .runtime import Progress, log
 Outcome = Literal["win", "tie", "lose", "unclear"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
-SYSTEM = "You compare answers of two assistants to the same instruction, fairly and whatever their order and length."
 QUESTION = """\
-Below are an instruction and two answers to it. Decide which answer a person who gave this instruction would prefer: \
-the one that does what was asked, is correct, helpful and in the language it should be in. There is no tie.
+Below are an instruction and two answers to it. Decide, whatever their order and length, which answer a person who \
+gave this instruction would prefer: the one that does what was asked, is correct, helpful and in the language it \
+should be in. There is no tie.
 
 === Instruction ===
 {instruction}
@@ -79,7 +79,7 @@ class Prices:
 
 
 class Verdict(NamedTuple):
-    """How the first answer of a pair fared: in the first place, in the second, and together."""
+    """How an answer fared against another, and the judge's replies with it in the first place and in the second."""
 
     outcome: Outcome
     replies: tuple[str, str]
@@ -88,8 +88,8 @@ class Verdict(NamedTuple):
 def question(task: Task, first: str, second: str) -> list[dict[str, str]]:
     """The messages that ask which of two answers is better."""
     instruction = task.instruction if task.input is None else f"{task.instruction}\n\n{task.input}"
-    text = QUESTION.format(instruction=instruction, first=first, second=second)
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
+    # A single message: the templates of some models have no place for a system's.
+    return [{"role": "user", "content": QUESTION.format(instruction=instruction, first=first, second=second)}]
 
 
 def choice(reply: str) -> str:
@@ -142,9 +142,7 @@ class Judge:
         retries: int = 6,
     ) -> None:
         self.base_url, self.model, self._request, self._journal, self._key = base_url, model, request, journal, key
-        self._client = openai.OpenAI(
-            base_url=base_url, api_key=key or "none", timeout=timeout, max_retries=retries, organization="", project=""
-        )
+        self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", timeout=timeout, max_retries=retries)
         self._known = {row["request"]: Reply(*row["reply"]) for row in journal.read()}
         self._lock, self._failed = Lock(), Event()
 
@@ -168,6 +166,7 @@ class Judge:
                     future.result()
                     progress.update()
             except BaseException:
+                self._failed.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [self._known[self._name(its)] for its in questions]
@@ -273,7 +272,11 @@ def compare(
             f" {unclear[0][:60]!r}; take another judge, or give it room in judge.request"
         )
     used = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
-    log.info("%d + %d tokens%s", *used, f", {prices.of(*used):.2f} at the config's prices" if prices else "")
+    log.info(
+        "%d + %d tokens, earlier runs included%s",
+        *used,
+        f", {prices.of(*used):.2f} at the config's prices" if prices else "",
+    )
 
     found = iter(zip(replies[::2], replies[1::2], strict=True))
     verdicts = []
