@@ -8,7 +8,7 @@ import pandas as pd
 from .lat.files import atomic_write, read_table
 from .lat.page import Files, examples, inline_svg, plain_table, render, signatures, table_of
 from .lat.runtime import log, run_step
-from .lat.tables import GENERAL_TITLE, REFERENCE, TABLES, blocks
+from .lat.tables import REFERENCE, TABLES, blocks, general_table
 
 METRICS = ("BLEU", "OTR", "chrF++")
 
@@ -43,7 +43,7 @@ def main() -> None:
             shown.append(table_of(block, heading, intervals))
 
     if arguments.general:
-        shown.append(plain_table(read_table(arguments.general), GENERAL_TITLE))
+        shown.append(plain_table(*general_table(read_table(arguments.general))))
 
     data = []
     for (base_model, benchmark), its in scores.groupby(["base_model", "benchmark"], sort=False):

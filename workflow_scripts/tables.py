@@ -9,7 +9,7 @@ from .lat import paper
 from .lat.files import atomic_write, read_table, write_table
 from .lat.runtime import log, run_step, versions
 from .lat.significance import COLUMNS as SIGNIFICANCE_COLUMNS
-from .lat.tables import REFERENCE, TABLES, blocks, general_tables, to_frame, to_html, to_latex, to_markdown
+from .lat.tables import REFERENCE, TABLES, blocks, general_texts, to_frame, to_html, to_latex, to_markdown
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
 
@@ -102,16 +102,18 @@ def main() -> None:
         log.info("%s\n\n%s", title, texts["md"])
 
     if arguments.general:
-        texts = general_tables([row for path in arguments.general for row in read_table(path)])
+        compared = [row for path in arguments.general for row in read_table(path)]
+        write_table(arguments.output / "general.tsv", compared, list(compared[0]))
+        texts = general_texts(compared)
         for suffix, text in texts.items():
             with atomic_write(arguments.output / f"general.{suffix}") as handle:
                 handle.write(text)
         log.info("%s", texts["md"])
 
-    compared = paper.comparison(intervals, dict(arguments.paper_benchmark), dict(arguments.paper_base_model))
-    write_table(arguments.output / "paper.tsv", compared, paper.COLUMNS)
+    differences = paper.comparison(intervals, dict(arguments.paper_benchmark), dict(arguments.paper_base_model))
+    write_table(arguments.output / "paper.tsv", differences, paper.COLUMNS)
     with atomic_write(arguments.output / "paper.md") as handle:
-        handle.write(paper.comparison_markdown(compared))
+        handle.write(paper.comparison_markdown(differences))
 
     write_table(
         arguments.output / "versions.tsv",

@@ -9,7 +9,7 @@ import sacrebleu
 
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.scores import translation_scores
-from workflow_scripts.lat.tables import blocks, to_frame, to_html, to_latex, to_markdown
+from workflow_scripts.lat.tables import blocks, general_texts, to_frame, to_html, to_latex, to_markdown
 
 
 @pytest.fixture
@@ -102,6 +102,23 @@ def test_intervals_are_shown_where_they_are_asked_for(scores, significance):
     assert "| C_src+lang | **12.0** [11.0, 13.1] |" in text
     assert "95 % intervals" in text
     assert "[" not in to_markdown(blocks(scores, "zero-shot", ("BLEU",), significance), "Zero-shot")
+
+
+def test_general_tasks_are_shares_of_the_clear_comparisons():
+    its = {
+        "base_model": "m",
+        "benchmark": "b",
+        "system": "Ours",
+        "baseline": "MT",
+        "instructions": "set",
+        "judge": "j_1",
+    }
+    row = its | {"n": "12", "win": "5", "tie": "4", "lose": "1", "unclear": "2", "p": "0.21875"}
+    texts = general_texts([row, row | {"p": "1e-9"}])
+    assert "| m | b | Ours | MT | 50.0 | 40.0 | 10.0 | 10 | 0.219 |\n" in texts["md"]
+    assert texts["md"].startswith("**General tasks: set, judged by j_1 in both orders (%)**")
+    assert "& 10 & \\textless{} 0.001" in texts["tex"] and r"judged by j\_1 in both orders (\%)" in texts["tex"]
+    assert "<td>&lt; 0.001</td>" in texts["html"]
 
 
 def test_scores_are_sacrebleus_with_the_target_tokeniser():

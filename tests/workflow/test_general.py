@@ -60,9 +60,10 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     assert [list(json.loads(line)) for line in answers] == [["answer"], ["answer"]]
     header, row = run.text("tables/general.tsv").splitlines()
     its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-    assert its["System"] == "Ours+Alpaca" and its["Against"] == "MT+Alpaca" and its["Instructions"] == "birds"
-    assert (its["win"], its["tie"], its["lose"], its["n"]) == ("0.0", "100.0", "0.0", "2")
-    assert "| Ours+Alpaca | MT+Alpaca |" in run.text("tables/general.md")
+    assert its["system"] == "Ours+Alpaca" and its["baseline"] == "MT+Alpaca" and its["instructions"] == "birds"
+    assert (its["win"], its["tie"], its["lose"], its["n"]) == ("0", "2", "0", "2")
+    assert "birds, judged by j in both orders" in run.text("tables/general.md")
+    assert "| Ours+Alpaca | MT+Alpaca | 0.0 | 100.0 | 0.0 | 2 | 1.000 |" in run.text("tables/general.md")
     assert "General tasks" in run.text("report/index.html")
     for path in run.folder.rglob("*"):
         if path.is_file() and path.stat().st_size < 1 << 20:

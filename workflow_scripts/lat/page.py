@@ -104,7 +104,7 @@ def table_of(block: Block, heading: str, intervals: Mapping[tuple[str, str], tup
     return {"title": f"{heading}, {block.title}", "header": ["System", *block.values.columns], "rows": rows}
 
 
-def plain_table(rows: Sequence[Mapping[str, str]], title: str) -> dict[str, Any]:
+def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Rows of words and figures, such as `12.5` or `< 0.001`, as the page's template wants them, nothing marked."""
 
     def cell_of(text: str) -> dict[str, Any]:
@@ -115,11 +115,8 @@ def plain_table(rows: Sequence[Mapping[str, str]], title: str) -> dict[str, Any]
 
     return {
         "title": title,
-        "header": list(rows[0]),
-        "rows": [
-            {"system": system, "cells": [cell_of(text) for text in texts]}
-            for system, *texts in (row.values() for row in rows)
-        ],
+        "header": list(header),
+        "rows": [{"system": system, "cells": [cell_of(text) for text in texts]} for system, *texts in rows],
     }
 
 

@@ -131,24 +131,14 @@ def _html_page(title: str, content: str) -> str:
 
 
 GENERAL = "General tasks"
-GENERAL_TITLE = f"{GENERAL}: how often (%) a judge, asked in both orders, prefers the system's answer; p of a sign test"
-
-
 # What a comparison is of, and the heads of these columns.
-COMPARED = {
-    "base_model": "Base model",
-    "benchmark": "Benchmark",
-    "system": "System",
-    "baseline": "Against",
-    "instructions": "Instructions",
-    "judge": "Judge",
-}
+COMPARED = {"base_model": "Base model", "benchmark": "Benchmark", "system": "System", "baseline": "Against"}
 
 
-def general_rows(compared: Sequence[Mapping[str, str]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table of general tasks, from the tables of the comparisons.
+def general_table(compared: Sequence[Mapping[str, str]]) -> tuple[str, list[str], list[list[str]]]:
+    """Title, header and rows of the table of general tasks, from the tables of the comparisons, which share a judge.
 
-    Shares are of the comparisons whose replies were both clear, which `n` counts.
+    Shares are of the comparisons whose replies were both clear, which `n` counts; `p` is of a sign test.
     """
     shares = ("win", "tie", "lose")
     rows = []
@@ -157,19 +147,19 @@ def general_rows(compared: Sequence[Mapping[str, str]]) -> tuple[list[str], list
         figures = [f"{100 * int(its[name]) / clear:.1f}" if clear else "-" for name in shares]
         p = float(its["p"])
         rows.append([*(its[name] for name in COMPARED), *figures, str(clear), f"{p:.3f}" if p >= 0.001 else "< 0.001"])
-    return [*COMPARED.values(), *shares, "n", "p"], rows
+    title = f"{GENERAL}: {compared[0]['instructions']}, judged by {compared[0]['judge']} in both orders (%)"
+    return title, [*COMPARED.values(), *shares, "n", "p"], rows
 
 
-def general_tables(compared: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def general_texts(compared: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The table of general tasks by the suffix of its format."""
-    header, rows = general_rows(compared)
+    title, header, rows = general_table(compared)
     latex = [[_escape_latex(cell) for cell in row] for row in rows]
     html = [[escape(cell) for cell in row] for row in rows]
     return {
-        "md": f"**{GENERAL_TITLE}**\n\n{_markdown_table(GENERAL_TITLE, header, rows, len(COMPARED))}\n",
-        "tex": _latex_table(GENERAL_TITLE, header, latex, len(COMPARED)) + "\n",
-        "html": _html_page(GENERAL, _html_table(GENERAL_TITLE, header, html, len(COMPARED))),
-        "tsv": "".join("\t".join(cells) + "\n" for cells in [header, *rows]),
+        "md": f"**{title}**\n\n{_markdown_table(title, header, rows, len(COMPARED))}\n",
+        "tex": _latex_table(title, header, latex, len(COMPARED)) + "\n",
+        "html": _html_page(GENERAL, _html_table(escape(title), header, html, len(COMPARED))),
     }
 
 
