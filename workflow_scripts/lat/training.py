@@ -9,9 +9,11 @@ command continues from the last state there; asked to stop (SIGTERM, SIGINT), it
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import math
+import os
 import resource
 import shutil
 import signal
@@ -20,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import deepspeed
 import numpy as np
@@ -249,10 +251,17 @@ def start_processes() -> None:
     deepspeed.init_distributed()
 
 
-def end_processes() -> None:
-    """Let every process finish before any leaves."""
+def end_processes(status: int = 0) -> NoReturn:
+    """Let every process finish before any leaves, then leave with a status.
+
+    At once, once what is registered for the end of a program is done (trackers, logs): native threads that the
+    interpreter takes down in its own order now and then abort a process whose work is complete.
+    """
     deepspeed.comm.barrier()
-    torch.distributed.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def gradient_norm(engine: Any) -> float | None:
@@ -529,8 +538,7 @@ def run_training(arguments: argparse.Namespace, alpha: float = 0.0) -> None:
         model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
     except Interrupted as interruption:
         log.info("%s", interruption)
-        end_processes()
-        sys.exit(INTERRUPTED)
+        end_processes(INTERRUPTED)
     save_model(model, tokenizer, arguments.output)
     if deepspeed.comm.get_rank() == 0:
         record = {
