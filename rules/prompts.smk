@@ -16,13 +16,20 @@ rule train_prompts:
         mem_mb=1000,
         runtime=20,
     params:
-        template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
-        mix=lambda wildcards, input: flags({"mix": list(input.mix)}) if input.mix else "",
+        template=lambda wildcards: " ".join(
+            filter(
+                None,
+                [
+                    template_flags(wildcards.base_model, wildcards.model),
+                    flags({"mix": mixed_instructions(wildcards) or None}),
+                ],
+            )
+        ),
     message:
         "Prompts: training samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
         "python -m workflow_scripts.prompts train --samples {input.samples} --output {output} {params.template}"
-        " {params.mix} 2>&1 | tee {log:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule test_prompts:

@@ -29,7 +29,8 @@ rule page:
     params:
         captions=list(figure_captions().values()),
         baseline=config["significance"]["baseline"],
-        config=config_text(),
+        # As a function: braces of a value are no wildcards.
+        config=lambda wildcards: config_text(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
     message:
         "Report: {output}"

@@ -49,9 +49,9 @@ rule score_learned:
         python=lambda wildcards: (
             from_repository(learned_metric(wildcards)["python"]) if "python" in learned_metric(wildcards) else "python"
         ),
-        settings=lambda wildcards, input: flags(
+        settings=lambda wildcards: flags(
             {key: value for key, value in learned_metric(wildcards).items() if key not in ("python", "gpus")}
-            | ({"model": input.checkpoint} if input.checkpoint else {})
+            | {"model": learned_checkpoint(wildcards) or learned_metric(wildcards)["model"]}
         ),
         directions=lambda wildcards: directions(wildcards.benchmark),
         # Not an output: the same lines are never scored twice, whatever made them anew.

@@ -44,9 +44,13 @@ def main() -> None:
             " instructions; decode them again"
         )
     judge = Judge(
-        arguments.base_url, secret(arguments.key), arguments.model, arguments.request, Journal(arguments.journal),
-        arguments.timeout,
-    )  # fmt: skip
+        base_url=arguments.base_url,
+        key=secret(arguments.key),
+        model=arguments.model,
+        request={name: value for name, value in arguments.request.items() if value is not None},
+        journal=Journal(arguments.journal),
+        timeout=arguments.timeout,
+    )
     prices = Prices(*arguments.prices) if arguments.prices else None
     verdicts = compare(judge, tasks, answers, others, arguments.parallel, prices, arguments.max_cost)
 

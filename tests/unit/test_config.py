@@ -72,7 +72,8 @@ def compare(system, baseline, **settings):
         (compare("Ours", "PTL"), "`PTL` has `prompt_language`"),
         (compare("Ours", "MT", instructions="nothing"), "judge.instructions: `nothing` is not among the sets"),
         (compare("Ours", "MT", max_cost=5), "judge.max_cost needs judge.prices"),
-        (compare("Ours", "MT", base_url="api.openai.com"), "judge.base_url: 'api.openai.com' does not match"),
+        (compare("Ours", "MT", base_url="api.openai.com"), "judge.base_url: 'api.openai.com' does not .*http://"),
+        (compare("Ours", "MT", key="sk-proj-123"), "judge.key names the environment variable .* not the key itself$"),
         (put("benchmarks.demo.demonstrations", 1), "demonstrations is 1, but a system shows 5"),
         (
             put("systems.Ours.model", "latt"),

@@ -42,6 +42,7 @@ def test_alpaca_and_alpacaeval_layouts(alpaca, tmp_path):
     ("content", "told"),
     [
         ("[{", "line 1 is not JSON"),
+        ('{"instruction": "x"}\n{"instruction": "y"}', "line 2 is not JSON .*call it .jsonl"),
         ('{"instruction": "x"}', "not a list of objects"),
         ("[]", "no instruction; take another set"),
         ('[{"instruction": " "}]', "object 1 needs a text `instruction`"),

@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from workflow_scripts.lat.files import InputError, Journal
 from workflow_scripts.lat.instructions import Task
 from workflow_scripts.lat.judging import Judge, Prices, choice, compare, count, outcome, question, sign_test
+from workflow_scripts.lat.runtime import secret
 
 KEY = "sk-very-secret-0123456789"
 
@@ -96,6 +97,7 @@ def test_the_preferred_answer_wins_wherever_it_stands(server, tmp_path):
     path, headers, body = Server.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {KEY}"
     assert body["model"] == "j" and body["temperature"] == 0
+    assert "OpenAI-Organization" not in headers  # an empty one would be refused
     asked = sorted(body["messages"][0]["content"] for _, _, body in Server.requests)
     wanted = [(task, *places) for task, *two in zip(TASKS, LONG, SHORT, strict=True) for places in (two, two[::-1])]
     assert asked == sorted(question(*its)[0]["content"] for its in wanted if its[1] != its[2])
@@ -164,6 +166,10 @@ def test_failures_that_pass_are_repeated(server, tmp_path):
         (lambda its: its.answer(200, b"<html>hello</html>", kind="text/html"), "no chat completion|cannot be read"),
         (lambda its: its.answer(200, b"{", kind="application/json"), "no chat completion|cannot be read"),
         (lambda its: its.answer(200, {"choices": []}), "no chat completion"),
+        (lambda its: its.answer(200, {"choices": [{}]}), "no chat completion"),
+        (lambda its: its.answer(200, {"choices": [{"message": {"content": ["A"]}}]}), "no chat completion"),
+        (lambda its: its.answer(200, {"error": {"message": "no credits"}}), "answers with an error .*no credits"),
+        ((400, "line one\nline two"), r"answers 400 \(line one line two\)"),
     ],
 )
 def test_failures_that_stay_are_one_line_without_the_key(server, tmp_path, caplog, trouble, told):
@@ -212,6 +218,38 @@ def test_a_judge_that_does_not_choose_is_an_error_and_a_slip_is_not(server, tmp_
     assert [verdict.outcome for verdict in verdicts] == ["unclear", "win", "lose", "lose", "tie", "win"]
 
 
+def test_a_judge_that_does_not_choose_is_noticed_early(server, tmp_path):
+    Server.reply = staticmethod(lambda text: "")
+    tasks = [Task(f"Say {number}.", None, "") for number in range(40)]
+    with pytest.raises(InputError, match="10 of 10 replies"):
+        compare(judge(server, tmp_path), tasks, ["yes"] * 40, ["no"] * 40, parallel=2)
+    assert len(Server.requests) == 10
+
+
+def test_a_server_that_counts_no_tokens_serves_as_well(server, tmp_path):
+    message = {"role": "assistant", "content": "A"}
+    answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "j", "usage": {}}
+    answer["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
+    Server.troubles = [lambda its: its.answer(200, answer)] * 2
+    verdicts = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
+    assert verdicts[0].outcome == "tie"
+
+
+def test_a_damaged_journal_is_named(tmp_path):
+    (tmp_path / "journal").write_text('{"request": "x"\n')
+    with pytest.raises(InputError, match="journal: line 1 is not JSON; delete it"):
+        Journal(tmp_path / "journal").read()
+
+
+def test_a_key_may_end_in_a_line_break_and_is_ascii(monkeypatch):
+    monkeypatch.setenv("THE_KEY", KEY + "\r\n")
+    assert secret("THE_KEY") == KEY
+    monkeypatch.setenv("THE_KEY", "schlüssel")
+    with pytest.raises(InputError, match="THE_KEY holds characters that no key has"):
+        secret("THE_KEY")
+    assert secret(None) is None
+
+
 def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -230,8 +268,8 @@ def command(tmp_path):
         flags = {
             "instructions": tasks, "name": "tasks", "answers": answers, "others": others, "base-model": "tiny",
             "benchmark": "demo", "system": "Ours", "baseline": "MT", "base-url": url, "model": "j", "key": "THE_KEY",
-            "request": '{"max_tokens": 3}', "journal": tmp_path / "journal", "verdicts": tmp_path / "verdicts.jsonl",
-            "output": tmp_path / "table.tsv",
+            "request": '{"max_tokens": null, "seed": 3}', "journal": tmp_path / "journal",
+            "verdicts": tmp_path / "verdicts.jsonl", "output": tmp_path / "table.tsv",
         }  # fmt: skip
         return [sys.executable, "-m", "workflow_scripts.judge", *(f"--{name}={value}" for name, value in flags.items())]
 
@@ -252,6 +290,7 @@ def test_the_step_tells_what_it_found_and_never_the_key(server, command, tmp_pat
     assert (its["system"], its["baseline"], its["win"], its["n"]) == ("Ours", "MT", "3", "6")
     verdicts = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
     assert verdicts[0]["answer"] == LONG[0] and verdicts[0]["outcome"] == "win" and verdicts[0]["replies"] == ["A", "B"]
+    assert all(body["seed"] == 3 and "max_tokens" not in body for _, _, body in Server.requests)
     for path in tmp_path.iterdir():
         assert KEY not in path.read_text()
     assert KEY not in run.stdout + run.stderr

@@ -67,7 +67,13 @@ def _check_schema(config: Mapping[str, Any]) -> None:
         and re.fullmatch(r"[\d.]+e[-+]?\d+", error.instance)
     ):
         remedy = "; YAML reads it as text, write it with a point, such as 2.0e-5 or 7.0e+9"
-    if error.validator == "pattern":
+    if key == "judge.key":
+        raise InputError(
+            "config: judge.key names the environment variable that holds the key, it is not the key itself"
+        )
+    if key == "judge.base_url":
+        remedy = "; an address begins with http:// or https://"
+    elif error.validator == "pattern":
         remedy = "; a direction is two codes such as `it-nl`, a name has no spaces or slashes"
     raise InputError(f"config: {key}: {error.message.splitlines()[0]}{remedy}")
 
@@ -201,6 +207,8 @@ def _check_models(config: Mapping[str, Any], root: Path) -> None:
 
 def _check_systems(config: Mapping[str, Any]) -> None:
     for name, system in config["systems"].items():
+        if name == "answers":
+            raise InputError("config: systems.answers is reserved for answers to general instructions; rename it")
         if name == REFERENCE:
             raise InputError(f"config: systems.{REFERENCE} is reserved for the reference translations; rename it")
         if "contrasts" in system and system.get("beam") != 1:

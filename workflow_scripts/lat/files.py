@@ -141,14 +141,24 @@ class Journal:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """The objects; a line that a kill cut short is removed."""
+        """The objects; a line that a kill cut short is removed.
+
+        Raises:
+            InputError: another line is damaged.
+        """
         if not self.path.exists():
             return []
         text = self.path.read_text(encoding="utf-8")
         complete = text[: text.rfind("\n") + 1]
         if complete != text:
             self.path.write_text(complete, encoding="utf-8")
-        return [json.loads(line) for line in complete.splitlines()]
+        rows = []
+        for number, line in enumerate(complete.split("\n")[:-1], 1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                raise InputError(f"{self.path}: line {number} is not JSON; delete it, then rerun") from None
+        return rows
 
     def add(self, row: Mapping[Any, Any]) -> None:
         """Append an object."""

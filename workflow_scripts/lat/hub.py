@@ -7,8 +7,8 @@ from .files import InputError
 
 # Weights in one format, and what describes them.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
-# Checkpoints of learned metrics are older.
-OLDER_FILES = (*FILES, "*.bin", "*.ckpt")
+# BLEURT's checkpoints are older.
+OLDER_FILES = (*FILES, "*.bin")
 
 
 def fetch_snapshot(hub: str, revision: str | None, folder: Path, patterns: Sequence[str] = FILES) -> None:

@@ -48,7 +48,11 @@ def _objects(path: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg}); download it again") from None
+        raise InputError(
+            f"{path}: line {error.lineno} is not JSON ({error.msg}); if it holds an object a line, call it .jsonl"
+        ) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: not a list of objects; see workflow_scripts/lat/instructions.py for what is")
+        raise InputError(
+            f"{path}: not a list of objects, nor called .jsonl; see workflow_scripts/lat/instructions.py for what is"
+        )
     return rows

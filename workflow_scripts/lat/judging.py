@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import openai
 from openai.types.chat import ChatCompletion
 
-from .files import InputError, Journal
+from .files import InputError, Journal, fold
 from .instructions import Task
 from .runtime import Progress, log
 
@@ -54,8 +54,9 @@ LETTER = re.compile(r"\W*(?:answer\W+)?([AB])\W*", re.IGNORECASE)
 # Of English text in the tokenisers of today's models; good enough to tell one dollar from ten.
 CHARACTERS_PER_TOKEN = 4
 REPLY_TOKENS = 2
-# More replies than this without a choice mean that the judge does not understand its task.
+# More replies than this without a choice mean that the judge does not understand its task; of a few asked first, half.
 UNCLEAR = 0.1
+FIRST = 10
 
 
 class Reply(NamedTuple):
@@ -207,11 +208,18 @@ class Judge:
             raise self._failure(f"does not answer ({error.__cause__ or error}); check judge.base_url; {kept}") from None
         except (openai.OpenAIError, ValueError) as error:
             raise self._failure(f"answers what cannot be read ({error}); check judge.base_url") from None
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
+        said = (completion.model_extra or {}).get("error") if isinstance(completion, ChatCompletion) else None
+        if said:
+            raise self._failure(f"answers with an error ({said}); {kept}")
+        try:
+            text = completion.choices[0].message.content or ""
+            usage = completion.usage
+            tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        except (AttributeError, IndexError, TypeError):
+            text = None
+        if not isinstance(text, str):
             raise self._failure("answers no chat completion; check judge.base_url, which mostly ends in /v1")
-        usage = completion.usage
-        text = completion.choices[0].message.content or ""
-        return Reply(text, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+        return Reply(text, *tokens)
 
     @staticmethod
     def _said(error: openai.APIStatusError) -> str:
@@ -220,7 +228,7 @@ class Judge:
 
     def _failure(self, what: str) -> InputError:
         text = f"judge: {self.base_url} {what}"
-        return InputError(text.replace(self._key, "***") if self._key else text)
+        return InputError(fold(text.replace(self._key, "***") if self._key else text)[:500])
 
 
 def compare(
@@ -264,13 +272,14 @@ def compare(
             f"judge: {len(left)} questions would cost about {prices.of(*estimate):.2f}, judge.max_cost is {max_cost:g};"
             " raise it, or take a cheaper judge"
         )
-    replies = judge.ask(questions, parallel)
-    unclear = [reply.text for reply in replies if not choice(reply.text)]
-    if len(unclear) > UNCLEAR * len(replies):
-        raise InputError(
-            f"judge: {len(unclear)} of {len(replies)} replies of {judge.model} are neither A nor B, such as"
-            f" {unclear[0][:60]!r}; take another judge, or give it room in judge.request"
-        )
+    for part, share in ((questions[:FIRST], 0.5), (questions, UNCLEAR)):
+        replies = judge.ask(part, parallel)
+        unclear = [reply.text for reply in replies if not choice(reply.text)]
+        if len(unclear) > share * len(replies):
+            raise InputError(
+                f"judge: {len(unclear)} of {len(replies)} replies of {judge.model} are neither A nor B, such as"
+                f" {unclear[0][:60]!r}; take another judge, or give it room in judge.request"
+            )
     used = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
     log.info(
         "%d + %d tokens, earlier runs included%s",

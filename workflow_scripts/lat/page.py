@@ -108,7 +108,7 @@ def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     """Rows of words and figures, such as `12.5` or `< 0.001`, as the page's template wants them, nothing marked."""
 
     def cell_of(text: str) -> dict[str, Any]:
-        figure = re.fullmatch(r"(< )?([\d.]+)", text)
+        figure = re.fullmatch(r"(< )?(\d+(?:\.\d+)?)", text)
         # What is below a bound comes before the bound itself.
         value = text if figure is None else 0.0 if figure[1] else float(figure[2])
         return {"value": value, "text": text, "words": figure is None, "best": False, "mark": "", "hint": ""}

@@ -62,16 +62,19 @@ def secret(variable: str | None) -> str | None:
     """The key of a server that an environment variable holds; None without a variable.
 
     Raises:
-        InputError: the variable is not set.
+        InputError: the variable is not set, or to what cannot be a key.
     """
     if variable is None:
         return None
-    if not os.environ.get(variable):
+    value = os.environ.get(variable, "").strip()  # files of variables end lines in many ways
+    if not value:
         raise InputError(
             f"judge: the environment variable {variable} is not set; export it with the server's key, or set"
             " `judge.key: null` for a server that wants none"
         )
-    return os.environ[variable]
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"judge: the environment variable {variable} holds characters that no key has; set it again")
+    return value
 
 
 class Progress:
