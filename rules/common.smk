@@ -246,7 +246,7 @@ def mixed_instructions(wildcards):
     return [instructions_file(name) for name in config["models"][wildcards.model].get("mix", ())]
 
 
-def comparisons(wildcards=None):
+def comparisons():
     """The tables of all comparisons of answers to general instructions."""
     return [
         "results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv".format(**experiment, **pair)

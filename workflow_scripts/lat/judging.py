@@ -20,7 +20,7 @@ from threading import Event, Lock
 from typing import Any, Literal, NamedTuple, get_args
 
 import openai
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionUserMessageParam
 
 from .files import InputError, Journal, fold
 from .instructions import Task
@@ -86,7 +86,7 @@ class Verdict(NamedTuple):
     replies: tuple[str, str]
 
 
-def question(task: Task, first: str, second: str) -> list[dict[str, str]]:
+def question(task: Task, first: str, second: str) -> list[ChatCompletionUserMessageParam]:
     """The messages that ask which of two answers is better."""
     instruction = task.instruction if task.input is None else f"{task.instruction}\n\n{task.input}"
     # A single message: the templates of some models have no place for a system's.
@@ -109,7 +109,9 @@ def outcome(first: str, second: str) -> Outcome:
     choices = choice(first), choice(second)
     if "" in choices:
         return "unclear"
-    return {("A", "B"): "win", ("B", "A"): "lose"}.get(choices, "tie")  # type: ignore[return-value]
+    if choices == ("A", "B"):
+        return "win"
+    return "lose" if choices == ("B", "A") else "tie"
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -147,11 +149,11 @@ class Judge:
         self._known = {row["request"]: Reply(*row["reply"]) for row in journal.read()}
         self._lock, self._failed = Lock(), Event()
 
-    def is_known(self, messages: list[dict[str, str]]) -> bool:
+    def is_known(self, messages: list[ChatCompletionUserMessageParam]) -> bool:
         """Whether a reply to these messages is kept."""
         return self._name(messages) in self._known
 
-    def ask(self, questions: Sequence[list[dict[str, str]]], parallel: int) -> list[Reply]:
+    def ask(self, questions: Sequence[list[ChatCompletionUserMessageParam]], parallel: int) -> list[Reply]:
         """A reply to each of the questions, `parallel` of them asked at a time.
 
         Raises:
@@ -172,11 +174,11 @@ class Judge:
                 raise
         return [self._known[self._name(its)] for its in questions]
 
-    def _name(self, messages: list[dict[str, str]]) -> str:
+    def _name(self, messages: list[ChatCompletionUserMessageParam]) -> str:
         whole = [self.base_url, self.model, self._request, messages]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
-    def _answer(self, name: str, messages: list[dict[str, str]]) -> None:
+    def _answer(self, name: str, messages: list[ChatCompletionUserMessageParam]) -> None:
         if self._failed.is_set():
             return
         try:
@@ -188,12 +190,12 @@ class Judge:
             self._journal.add({"request": name, "reply": reply})
             self._known[name] = reply
 
-    def _complete(self, messages: list[dict[str, str]]) -> Reply:
+    def _complete(self, messages: list[ChatCompletionUserMessageParam]) -> Reply:
         kept = "replies so far are kept, rerun to go on"
         try:
             completion = self._client.chat.completions.create(
                 model=self.model,
-                messages=messages,  # type: ignore[arg-type]
+                messages=messages,
                 extra_body=self._request,
             )
         except openai.APIStatusError as error:
@@ -259,7 +261,7 @@ def compare(
     questions = [question(task, *places) for task, *two in asked for places in (two, two[::-1])]
     left = [messages for messages in questions if not judge.is_known(messages)]
     estimate = (
-        sum(len(message["content"]) for messages in left for message in messages) / CHARACTERS_PER_TOKEN,
+        sum(len(str(message["content"])) for messages in left for message in messages) / CHARACTERS_PER_TOKEN,
         len(left) * REPLY_TOKENS,
     )
     log.info(
@@ -293,8 +295,8 @@ def compare(
         if answer == other:
             verdicts.append(Verdict("tie", ("", "")))
         else:
-            texts = tuple(reply.text for reply in next(found))
-            verdicts.append(Verdict(outcome(*texts), texts))  # type: ignore[arg-type]
+            first, second = next(found)
+            verdicts.append(Verdict(outcome(first.text, second.text), (first.text, second.text)))
     return verdicts
 
 
