@@ -17,7 +17,7 @@ def scores() -> pd.DataFrame:
     rows = [
         (base_model, "demo", system, supervision, direction, metric, value)
         for base_model in ("tiny", "other")
-        for system, value in (("MT", 60.0), ("Ours", 10.0))
+        for system, value in (("MT", 60.0), ("LAT", 10.0))
         for supervision, direction in (("zero-shot", "it-nl"), ("zero-shot", "nl-it"), ("supervised", "en-it"))
         for metric in ("BLEU", "OTR")
     ]
@@ -34,7 +34,7 @@ def test_a_row_of_panels_an_experiment_with_the_means_as_bars(scores):
     figure = off_target_figure(scores)
     assert len(figure.axes) == 4
     for axis in figure.axes:
-        assert [label.get_text() for label in axis.get_yticklabels()] == ["MT", "Ours"]
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["MT", "LAT"]
         assert sorted(bar.get_width() for bar in axis.patches) == [10.0, 10.0, 60.0, 60.0]
         assert axis.get_xlabel()
     assert "other on demo" in figure.axes[2].get_title(loc="left")
@@ -58,7 +58,7 @@ def test_losses_show_unlikelihood_only_where_it_was_trained():
 def test_heat_maps_hold_every_direction_and_leave_the_diagonal_empty(scores):
     figure = heat_map_figure(scores)
     panels = [axis for axis in figure.axes if axis.get_visible() and axis.texts]
-    assert [axis.get_title(loc="left") for axis in panels[:2]] == ["MT (tiny, demo)", "Ours (tiny, demo)"]
+    assert [axis.get_title(loc="left") for axis in panels[:2]] == ["MT (tiny, demo)", "LAT (tiny, demo)"]
     assert sorted(text.get_text() for text in panels[0].texts) == ["60", "60", "60"]
     assert sorted(text.get_text() for text in panels[1].texts) == ["10", "10", "10"]
 
@@ -79,13 +79,13 @@ def test_what_lines_were_instead_adds_up_to_the_ratio(scores):
 def test_a_study_is_drawn_in_the_order_of_its_values_with_its_intervals():
     rows = [
         ("tiny", "demo", system, supervision, "AVG", metric, value, value - 1, value + 1)
-        for system, value in (("MT", 50.0), ("Ours-50", 20.0), ("Ours", 5.0))
+        for system, value in (("MT", 50.0), ("LAT-50", 20.0), ("LAT", 5.0))
         for supervision in ("zero-shot", "supervised")
         for metric in ("BLEU", "OTR")
     ]
     columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "low", "high"]
-    points = [(100.0, ("tiny", "demo", "Ours")), (0.0, ("tiny", "demo", "MT")), (50.0, ("tiny", "demo", "Ours-50"))]
-    figure = study_figure("steps", {"Ours": points}, pd.DataFrame(rows, columns=columns))
+    points = [(100.0, ("tiny", "demo", "LAT")), (0.0, ("tiny", "demo", "MT")), (50.0, ("tiny", "demo", "LAT-50"))]
+    figure = study_figure("steps", {"LAT": points}, pd.DataFrame(rows, columns=columns))
     line = figure.axes[0].lines[0]
     assert list(line.get_xdata()) == [0, 50, 100]
     assert list(line.get_ydata()) == [50, 20, 5]

@@ -267,7 +267,7 @@ def command(tmp_path):
     def words(url):
         flags = {
             "instructions": tasks, "name": "tasks", "answers": answers, "others": others, "base-model": "tiny",
-            "benchmark": "demo", "system": "Ours", "baseline": "MT", "base-url": url, "model": "j", "key": "THE_KEY",
+            "benchmark": "demo", "system": "LAT", "baseline": "MT", "base-url": url, "model": "j", "key": "THE_KEY",
             "request": '{"max_tokens": null, "seed": 3}', "journal": tmp_path / "journal",
             "verdicts": tmp_path / "verdicts.jsonl", "output": tmp_path / "table.tsv",
         }  # fmt: skip
@@ -287,7 +287,7 @@ def test_the_step_tells_what_it_found_and_never_the_key(server, command, tmp_pat
     assert "HTTP Request" not in run.stderr  # a line each would bury the progress
     header, row = (tmp_path / "table.tsv").read_text().splitlines()
     its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-    assert (its["system"], its["baseline"], its["win"], its["n"]) == ("Ours", "MT", "3", "6")
+    assert (its["system"], its["baseline"], its["win"], its["n"]) == ("LAT", "MT", "3", "6")
     verdicts = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
     assert verdicts[0]["answer"] == LONG[0] and verdicts[0]["outcome"] == "win" and verdicts[0]["replies"] == ["A", "B"]
     assert all(body["seed"] == 3 and "max_tokens" not in body for _, _, body in Server.requests)

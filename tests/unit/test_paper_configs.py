@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 from workflow_scripts.lat.config import check_config, step_settings
 from workflow_scripts.lat.files import read_table
 
-SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
+SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 
 FINETUNE = {
     "learning_rate": 2e-5, "warmup_ratio": 0.03, "weight_decay": 0, "batch_size": 128, "max_length": 512,
@@ -89,18 +89,18 @@ def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
 def test_the_studies_have_the_points_of_the_paper():
     config = load("paper-sweeps")
     studies = {name: study["series"] for name, study in config["studies"].items()}
-    assert sorted(studies["alpha"]["Ours"]) == ALPHAS
-    assert sorted(studies["steps"]["Ours"]) == [0, 20, 40, 60, 80, 100]
-    assert list(studies["data"]["MT"]) == list(studies["data"]["Ours"]) == [12, 24, 48, 96]
-    assert list(studies["model"]["Ours"]) == [7, 13]
-    for alpha, system in studies["alpha"]["Ours"].items():
+    assert sorted(studies["alpha"]["LAT"]) == ALPHAS
+    assert sorted(studies["steps"]["LAT"]) == [0, 20, 40, 60, 80, 100]
+    assert list(studies["data"]["MT"]) == list(studies["data"]["LAT"]) == [12, 24, 48, 96]
+    assert list(studies["model"]["LAT"]) == [7, 13]
+    for alpha, system in studies["alpha"]["LAT"].items():
         model = config["models"][config["systems"][system]["model"]]
         assert alpha == 0 or step_settings(
             config, "unlikelihood", "llama2-7b", "iwslt4", config["systems"][system]["model"]
         )["alpha"] == alpha, model  # fmt: skip
-    for step, system in studies["steps"]["Ours"].items():
+    for step, system in studies["steps"]["LAT"].items():
         model = config["models"][config["systems"][system]["model"]]
         assert model.get("step", {"finetune": 0}.get(model["stage"], 100)) == step
-    for thousands, system in studies["data"]["Ours"].items():
+    for thousands, system in studies["data"]["LAT"].items():
         benchmark = config["benchmarks"][system.split("/")[1] if "/" in system else "iwslt4"]
         assert benchmark["train_rows"] * 6 == thousands * 1000

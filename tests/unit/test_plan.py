@@ -184,7 +184,7 @@ def test_the_whole_grid_makes_once_what_its_experiments_share(tmp_path):
     steps, lines = dry_run(tmp_path, names, "--quiet", "rules")
     # MT and Post-ins of two models on two benchmarks, MT of three more benchmarks and of a larger model, with Alpaca
     assert steps["finetune"][0] == str(2 * 2 * 2 + 3 + 1 + 1)
-    # 14 more values of alpha and, from one of these trainings, 4 snapshots; Ours of all others
+    # 14 more values of alpha and, from one of these trainings, 4 snapshots; LAT of all others
     assert steps["unlikelihood"][0] == str(14 + 4 + 2 * 2 + 3 + 1 + 1)
     assert steps["decode"][0] == str(28 + 3 * 8 + 4 * 2 + 2)
     assert "alpaca; alpacaeval" in lines[-1]

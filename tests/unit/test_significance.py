@@ -53,5 +53,5 @@ def test_directions_of_as_many_lines_are_resampled_alike():
 
 
 def test_without_the_baseline_there_are_intervals_only():
-    rows = significance_rows({"Ours": resampled(outputs(GOOD, "target"), GROUPS, 50, 1)}, "MT")
+    rows = significance_rows({"LAT": resampled(outputs(GOOD, "target"), GROUPS, 50, 1)}, "MT")
     assert all(row["p"] == "" and row["low"] for row in rows)

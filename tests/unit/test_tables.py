@@ -108,14 +108,14 @@ def test_general_tasks_are_shares_of_the_clear_comparisons():
     its = {
         "base_model": "m",
         "benchmark": "b",
-        "system": "Ours",
+        "system": "LAT",
         "baseline": "MT",
         "instructions": "set",
         "judge": "j_1",
     }
     row = its | {"n": "12", "win": "5", "tie": "4", "lose": "1", "unclear": "2", "p": "0.21875"}
     texts = general_texts([row, row | {"p": "1e-9"}])
-    assert "| m | b | Ours | MT | 50.0 | 40.0 | 10.0 | 10 | 0.219 |\n" in texts["md"]
+    assert "| m | b | LAT | MT | 50.0 | 40.0 | 10.0 | 10 | 0.219 |\n" in texts["md"]
     assert texts["md"].startswith("**General tasks: set, judged by j_1 in both orders (%)**")
     assert "& 10 & \\textless{} 0.001" in texts["tex"] and r"judged by j\_1 in both orders (\%)" in texts["tex"]
     assert "<td>&lt; 0.001</td>" in texts["html"]

@@ -21,15 +21,15 @@ def general(finished, tmp_path, server):  # noqa: F811
     asked = [{"instruction": "Name a bird."}, {"instruction": "Translate into Dutch.", "input": "a bird"}]
     (tmp_path / "birds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
     return run, {
-        "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": ["MT+Alpaca", "Ours+Alpaca"]}],
+        "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": ["MT+Alpaca", "LAT+Alpaca"]}],
         "models": {
             "mt-alpaca": {"stage": "finetune", "instruction": "before", "mix": [str(tmp_path / "alpaca.json")]},
             "lat-alpaca": {"stage": "unlikelihood", "from": "mt-alpaca", "conflicts": "instruction"},
         },
-        "systems": {"MT+Alpaca": {"model": "mt-alpaca"}, "Ours+Alpaca": {"model": "lat-alpaca"}},
+        "systems": {"MT+Alpaca": {"model": "mt-alpaca"}, "LAT+Alpaca": {"model": "lat-alpaca"}},
         "significance": {"baseline": "MT+Alpaca"},
         "judge": {
-            "comparisons": [{"system": "Ours+Alpaca", "baseline": "MT+Alpaca"}],
+            "comparisons": [{"system": "LAT+Alpaca", "baseline": "MT+Alpaca"}],
             "instructions": str(tmp_path / "birds.jsonl"),
             "model": "j",
             "base_url": server.url,
@@ -56,14 +56,14 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     assert sum("instruction" in sample for sample in samples) == 40 < len(samples)
     conflicts = [json.loads(line) for line in run.text("conflicts/tiny/demo/lat-alpaca.jsonl").splitlines()]
     assert len(conflicts) == len(samples)
-    answers = run.text("decode/tiny/demo/answers/Ours+Alpaca/answers.jsonl").splitlines()
+    answers = run.text("decode/tiny/demo/answers/LAT+Alpaca/answers.jsonl").splitlines()
     assert [list(json.loads(line)) for line in answers] == [["answer"], ["answer"]]
     header, row = run.text("tables/general.tsv").splitlines()
     its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-    assert its["system"] == "Ours+Alpaca" and its["baseline"] == "MT+Alpaca" and its["instructions"] == "birds"
+    assert its["system"] == "LAT+Alpaca" and its["baseline"] == "MT+Alpaca" and its["instructions"] == "birds"
     assert (its["win"], its["tie"], its["lose"], its["n"]) == ("0", "2", "0", "2")
     assert "birds, judged by j in both orders" in run.text("tables/general.md")
-    assert "| Ours+Alpaca | MT+Alpaca | 0.0 | 100.0 | 0.0 | 2 | 1.000 |" in run.text("tables/general.md")
+    assert "| LAT+Alpaca | MT+Alpaca | 0.0 | 100.0 | 0.0 | 2 | 1.000 |" in run.text("tables/general.md")
     assert "General tasks" in run.text("report/index.html")
     for path in run.folder.rglob("*"):
         if path.is_file() and path.stat().st_size < 1 << 20:

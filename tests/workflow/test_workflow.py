@@ -14,7 +14,7 @@ import pytest
 
 from workflow_scripts.lat.filters import normalise
 
-SYSTEMS = ["LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours"]
+SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 LANGUAGES = ["en", "it", "nl", "ro"]
 SHOWN = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # once a run, after every figure
 OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "copies", "OTR-confusion"]
@@ -67,11 +67,11 @@ def test_tables_in_every_format(finished):
 def test_sacrebleu_on_the_files_gives_the_figure_of_the_table(finished):
     folder = finished.folder / "results"
     command = [sys.executable, "-m", "sacrebleu", f"{folder}/download/demo/test/en-it.ref.txt"]
-    command += ["-i", f"{folder}/decode/tiny/demo/LLaMA/en-it.txt", "--width", "4", "--score-only"]
+    command += ["-i", f"{folder}/decode/tiny/demo/Base/en-it.txt", "--width", "4", "--score-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     row = next(
         row for row in scores(finished)
-        if (row["system"], row["direction"], row["metric"]) == ("LLaMA", "en-it", "BLEU")
+        if (row["system"], row["direction"], row["metric"]) == ("Base", "en-it", "BLEU")
     )  # fmt: skip
     assert float(done.stdout) == pytest.approx(float(row["value"]), abs=1e-4)
 
@@ -151,7 +151,7 @@ def test_nothing_to_do_the_second_time(finished):
             {"score_learned": 8} | SHOWN,
         ),
         (
-            {"studies": {"alpha": {"label": "weight", "series": {"Ours": {0: "MT", 0.5: "Ours"}}}}},
+            {"studies": {"alpha": {"label": "weight", "series": {"LAT": {0: "MT", 0.5: "LAT"}}}}},
             {"figures": 1, "page": 1},
         ),
     ],
@@ -176,7 +176,7 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path_factory):
     [
         ({"decode": {"beams": 4}}, "config: unknown key `beams` in decode; did you mean `beam`?"),
         ({"benchmarks": {"demo": {"zero_shot": ["it-dutch"]}}}, "benchmarks.demo.zero_shot"),
-        ({"systems": {"Ours": {"model": "latt"}}}, "systems.Ours.model: `latt` is not among the models"),
+        ({"systems": {"LAT": {"model": "latt"}}}, "systems.LAT.model: `latt` is not among the models"),
     ],
 )
 def test_a_mistake_in_the_config_stops_before_any_job(finished, overlay, message):
@@ -210,9 +210,9 @@ def test_the_page_holds_every_line_of_every_system(finished):
     (experiment,) = json.loads(gzip.decompress(base64.b64decode(packed)))
     assert experiment["systems"] == SYSTEMS
     assert sorted(direction["name"] for direction in experiment["directions"]) == sorted(DIRECTIONS)
-    ours = finished.text("decode/tiny/demo/Ours/it-nl.txt").splitlines()
+    ours = finished.text("decode/tiny/demo/LAT/it-nl.txt").splitlines()
     found = next(direction for direction in experiment["directions"] if direction["name"] == "it-nl")
-    assert found["outputs"][SYSTEMS.index("Ours")] == ours
+    assert found["outputs"][SYSTEMS.index("LAT")] == ours
     for figure in ("off-target ratio (%)", "the source language", "loss (nats a token)"):
         assert figure in text
     assert "multilingual: 0.1" in text  # the configuration

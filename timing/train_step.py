@@ -3,7 +3,7 @@
 Plain, as the published trainer does it: two forwards over padded batches, logits of every position, softmax, log.
 Ours: `ResponseLoss` over packed sequences. Both end in the same gradients, which this script checks before it measures.
 
-    python -m benchmarks.train_step --json train_step.json
+    python -m timing.train_step --json train_step.json
 
 Every measurement is a process of its own, so that no version profits from memory the other one warmed; the two
 versions take turns, and ratios are medians over the turns.
@@ -237,7 +237,7 @@ def check_equal(shape: str) -> float:
 
 def in_fresh_process(*words: object) -> dict[str, float]:
     """Run this script's `measure` part on its own."""
-    command = [sys.executable, "-m", "benchmarks.train_step", *map(str, words)]
+    command = [sys.executable, "-m", "timing.train_step", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr[-2000:]}")

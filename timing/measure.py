@@ -1,6 +1,6 @@
 """How fast figures are made: lines a second of off-target measurement, seconds of a whole paired bootstrap.
 
-    make demo && python -m benchmarks.measure --json measure.json
+    make demo && python -m timing.measure --json measure.json
 
 Language identification and the off-target figures run on one core over 10,000 lines of outputs of the demo. The
 bootstrap takes 1,000 resamples of twelve directions and eight systems; SacreBLEU's own does one system and direction.
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from sacrebleu.significance import PairedTest
 
-from benchmarks.train_step import machine
+from timing.train_step import machine
 from workflow_scripts.lat.files import read_lines
 from workflow_scripts.lat.lid import load_identifier
 from workflow_scripts.lat.offtarget import judge, off_target_figures
 from workflow_scripts.lat.scores import metrics
 
-SYSTEMS = ("LLaMA", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "Ours")
+SYSTEMS = ("Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT")
 LANGUAGES = ("en", "it", "nl", "ro")
 DIRECTIONS = [f"{source}-{target}" for source in LANGUAGES for target in LANGUAGES if source != target]
 LINES = 10_000
@@ -65,7 +65,7 @@ def bootstrap_seconds(results: Path) -> float:
 def sacrebleu_seconds(results: Path) -> float:
     """Wall time of SacreBLEU's own paired bootstrap of one system and direction, BLEU and chrF++."""
     references = read_lines(results / "download/demo/test/it-nl.ref.txt")
-    named = [(system, read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")) for system in ("MT", "Ours")]
+    named = [(system, read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")) for system in ("MT", "LAT")]
     started = time.perf_counter()
     PairedTest(named, metrics("it-nl"), [references], test_type="bs", n_samples=RESAMPLES)()
     return time.perf_counter() - started

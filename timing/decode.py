@@ -5,7 +5,7 @@ Ours: `workflow_scripts.decode` as the workflow runs it, all directions in one p
 Python and loading the model; both stop a search early, which is the only rule of CTranslate2.
 Contrastive decoding is compared with itself in batches of one line, in one process and without loading the model.
 
-    make demo && python -m benchmarks.decode --json decode.json
+    make demo && python -m timing.decode --json decode.json
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.train_step import machine
+from timing.train_step import machine
 from workflow_scripts.lat.decoding import Request, Settings, TransformersEngine, beam_search, decode, until_mark
 from workflow_scripts.lat.files import fold, read_jsonl, read_lines, write_jsonl, write_lines
 from workflow_scripts.lat.modelling import encode_prompt, load_model, load_tokenizer
@@ -74,7 +74,7 @@ class Workbench:
     def plain(self, system: str) -> float:
         """Seconds of all directions, a process each."""
         return sum(
-            run("benchmarks.decode", "--plain", self.model, self.prompts / system / f"{direction}.jsonl",
+            run("timing.decode", "--plain", self.model, self.prompts / system / f"{direction}.jsonl",
                 self.scratch / "plain" / system / f"{direction}.txt", self.threads)
             for direction in DIRECTIONS
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """The versions a benchmark compares give the same result; their times are no matter of tests."""
 
-from benchmarks import train_step
+from timing import train_step
 
 
 def test_the_plain_training_step_has_the_gradients_of_ours():
