@@ -14,14 +14,15 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
 
-from workflow_scripts.lat.config import BASE, check_config, decode_settings, step_settings
-from workflow_scripts.lat.corpora import LOCAL, SACREBLEU, local_files
+from workflow_scripts.lat.config import check_config, decode_settings, step_settings
+from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.launch import training_command
-from workflow_scripts.lat.lid import PY3LANGID
+from workflow_scripts.lat.training.launch import training_command
+from workflow_scripts.lat.data.lid import PY3LANGID
+from workflow_scripts.lat.names import BASE
 from workflow_scripts.lat.plan import PlannedJob, make_plan
 from workflow_scripts.lat.runtime import secret
-from workflow_scripts.lat.sources import CORPORA, read_sources
+from workflow_scripts.lat.data.sources import CORPORA, read_sources
 
 # Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
 # The allocator keeps what it got and asks for huge pages: small tensors come and go by the thousand, and a training step

@@ -24,8 +24,8 @@ import torch
 from timing.train_step import machine
 from workflow_scripts.lat.decoding import Request, Settings, TransformersEngine, beam_search, decode, until_mark
 from workflow_scripts.lat.files import fold, read_jsonl, read_lines, write_jsonl, write_lines
-from workflow_scripts.lat.modelling import encode_prompt, load_model, load_tokenizer
-from workflow_scripts.lat.prompting import response_end_marks
+from workflow_scripts.lat.models import encode_prompt, load_model, load_tokenizer
+from workflow_scripts.lat.prompts.prompting import response_end_marks
 
 BATCH = 8
 MAX_NEW_TOKENS = 80

@@ -18,10 +18,10 @@ from pathlib import Path
 from sacrebleu.significance import PairedTest
 
 from timing.train_step import machine
+from workflow_scripts.lat.data.lid import load_identifier
+from workflow_scripts.lat.evaluation.offtarget import judge, off_target_figures
+from workflow_scripts.lat.evaluation.scores import metrics
 from workflow_scripts.lat.files import read_lines
-from workflow_scripts.lat.lid import load_identifier
-from workflow_scripts.lat.offtarget import judge, off_target_figures
-from workflow_scripts.lat.scores import metrics
 
 SYSTEMS = ("Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT")
 LANGUAGES = ("en", "it", "nl", "ro")

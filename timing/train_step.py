@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from workflow_scripts.lat import head
-from workflow_scripts.lat.modelling import IGNORED, ResponseLoss, TokenSequence, pack
-from workflow_scripts.lat.training import Sample, to_tensors
+from workflow_scripts.lat.training import head
+from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
+from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 
 ALPHA = 0.05
 SHAPES = {
@@ -59,7 +59,7 @@ def build(name: str, vocabulary: int | None = None) -> PreTrainedModel:
     )
 
 
-def draw_batch(name: str, vocabulary: int, seed: int) -> list[Sample]:
+def draw_batch(name: str, vocabulary: int, seed: int) -> list[EncodedSample]:
     """Samples with log-normal lengths: conflicts are as long as prompts, give or take a word."""
     count, prompt, response = BATCHES[name]
     generator = torch.Generator().manual_seed(seed)
@@ -71,7 +71,7 @@ def draw_batch(name: str, vocabulary: int, seed: int) -> list[Sample]:
         return torch.randint(1, vocabulary, (length,), generator=generator).tolist()
 
     return [
-        Sample(tokens(longer), tokens(shorter), tokens(longer + number % 3 - 1))
+        EncodedSample(tokens(longer), tokens(shorter), tokens(longer + number % 3 - 1))
         for number, (longer, shorter) in enumerate(zip(lengths(prompt, 0.2), lengths(response, 0.5), strict=True))
     ]
 
@@ -88,7 +88,7 @@ def padded(prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> dict
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def plain_loss(model: PreTrainedModel, samples: Sequence[Sample]) -> Tensor:
+def plain_loss(model: PreTrainedModel, samples: Sequence[EncodedSample]) -> Tensor:
     """Two forwards, full logits, log of softmax and log of one minus softmax."""
     responses = [sample.response for sample in samples]
     count = sum(map(len, responses))
@@ -111,7 +111,7 @@ def plain_loss(model: PreTrainedModel, samples: Sequence[Sample]) -> Tensor:
     return loss
 
 
-def our_loss(module: ResponseLoss, samples: Sequence[Sample], layout: str = "ours") -> Tensor:
+def our_loss(module: ResponseLoss, samples: Sequence[EncodedSample], layout: str = "ours") -> Tensor:
     """One forward, head and losses in slices; packed unless the layout says otherwise."""
     if layout == "padded":
         sequences = [TokenSequence(sample.prompt, sample.response) for sample in samples]
@@ -130,7 +130,7 @@ def our_loss(module: ResponseLoss, samples: Sequence[Sample], layout: str = "our
     return total / sum(len(sample.response) for sample in samples)
 
 
-def loss_of(version: str, model: PreTrainedModel) -> Callable[[Sequence[Sample]], Tensor]:
+def loss_of(version: str, model: PreTrainedModel) -> Callable[[Sequence[EncodedSample]], Tensor]:
     """The loss function of a version."""
     if version == "plain":
         return lambda samples: plain_loss(model, samples)

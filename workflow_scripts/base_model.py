@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .lat.data.hub import fetch_snapshot
 from .lat.files import InputError, read_jsonl, replaced_folder, write_table
-from .lat.hub import fetch_snapshot
 from .lat.runtime import log, run_step
 
 GGUF_MAGIC = b"GGUF"
@@ -72,19 +72,15 @@ def run_build(arguments: argparse.Namespace) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
-    from .lat.modelling import encode_prompt, encode_response
-    from .lat.pretraining import pretraining_texts
-    from .lat.prompting import template_pieces
-    from .lat.tokenizing import train_tokenizer
-    from .lat.training import (
-        STEP_COLUMNS,
-        Hyperparameters,
-        Sample,
-        end_processes,
-        save_model,
-        start_processes,
-        train,
-    )
+    from .lat.models import encode_prompt, encode_response
+    from .lat.prompts.prompting import template_pieces
+    from .lat.training.checkpoints import save_model
+    from .lat.training.engine import end_processes, start_processes
+    from .lat.training.hyperparameters import Hyperparameters
+    from .lat.training.loop import STEP_COLUMNS, train
+    from .lat.training.pretraining import pretraining_texts
+    from .lat.training.samples import EncodedSample
+    from .lat.training.tokenizing import train_tokenizer
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -112,7 +108,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     )
     log.info("tokeniser of %d tokens, model of %.2fM parameters", len(tokenizer), model.num_parameters() / 1e6)
     start = encode_prompt(tokenizer, "")
-    samples = [Sample(start, encode_response(tokenizer, text)) for text in texts]
+    samples = [EncodedSample(start, encode_response(tokenizer, text)) for text in texts]
     rows: list[dict[str, Any]] = []
     start_processes()
     if arguments.epochs:

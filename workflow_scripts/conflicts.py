@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import get_args
 
-from .lat.conflicts import Draw, Instruction, draw_conflicts, translation
 from .lat.files import read_jsonl, write_jsonl
 from .lat.languages import split_direction
-from .lat.prompting import Template
+from .lat.prompts.conflicts import Draw, Instruction, draw_conflicts, translation
+from .lat.prompts.prompting import Template
 from .lat.runtime import log, run_step
 
 

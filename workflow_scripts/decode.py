@@ -36,7 +36,7 @@ from .lat.files import (
     write_lines,
     write_table,
 )
-from .lat.modelling import DTYPES, load_model, load_tokenizer
+from .lat.models import DTYPES, load_model, load_tokenizer
 from .lat.runtime import Progress, log, run_step
 
 

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from .lat.data.lid import load_identifier
+from .lat.evaluation.offtarget import EMPTY, Line, agreement, judge, off_target_figures
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, write_table
-from .lat.lid import load_identifier
-from .lat.offtarget import EMPTY, Line, agreement, judge, off_target_figures
 from .lat.runtime import log, run_step
 
 COLUMNS = ("direction", "line", "label", "score", "verdict", "copy")

@@ -9,17 +9,18 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lat.assembling import COLUMNS, assemble
-from .lat.catalogues import ENGLISH, read_archive
-from .lat.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
+from .lat.data.assembling import COLUMNS, assemble
+from .lat.data.catalogues import read_archive
+from .lat.data.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
+from .lat.data.filters import CatalogueRow, Limits, run_filters
+from .lat.data.hub import OLDER_FILES, fetch_snapshot
+from .lat.data.lid import LanguageIdentifier
+from .lat.data.sources import fetch, find_source
+from .lat.data.splits import Sizes, rank, split
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
-from .lat.filters import Limits, Sample, run_filters
-from .lat.hub import OLDER_FILES, fetch_snapshot
 from .lat.languages import languages as known_languages
-from .lat.lid import LanguageIdentifier
+from .lat.names import ENGLISH
 from .lat.runtime import log, run_step
-from .lat.sources import fetch, find_source
-from .lat.splits import Sizes, rank, split
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,7 +117,7 @@ def run_extract(options: argparse.Namespace) -> None:
 def run_split(options: argparse.Namespace) -> None:
     """Filter and divide the rows of all sources."""
     check_languages(options.languages)
-    samples = [Sample(path.stem, row) for path in options.catalogues for row in read_jsonl(path)]
+    samples = [CatalogueRow(path.stem, row) for path in options.catalogues for row in read_jsonl(path)]
     limits = Limits(options.min_words, options.max_words)
     kept, counts = run_filters(samples, options.languages, limits, LanguageIdentifier(options.lid))
     sizes = Sizes(options.test_rows, options.test_min_words, options.demonstrations, options.train_rows)
@@ -231,7 +232,7 @@ def directions_of(languages: Sequence[str]) -> list[tuple[str, str]]:
     return [(source, target) for source in languages for target in languages if source != target]
 
 
-def write_test(folder: Path, test: Sequence[Sample], languages: Sequence[str]) -> None:
+def write_test(folder: Path, test: Sequence[CatalogueRow], languages: Sequence[str]) -> None:
     """Write source and reference texts of every direction, the same rows in the same order in each."""
     with replaced_folder(folder) as partial:
         for source, target in directions_of(languages):
@@ -239,7 +240,7 @@ def write_test(folder: Path, test: Sequence[Sample], languages: Sequence[str]) -
             write_lines(partial / f"{source}-{target}.ref.txt", (sample.row[target] for sample in test))
 
 
-def write_demonstrations(folder: Path, demonstrations: Sequence[Sample], languages: Sequence[str]) -> None:
+def write_demonstrations(folder: Path, demonstrations: Sequence[CatalogueRow], languages: Sequence[str]) -> None:
     """Write the demonstrations of every direction, the same rows in the same order in each."""
     with replaced_folder(folder) as partial:
         for source, target in directions_of(languages):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .lat.charts import heat_map_figure, instead_figure, losses_figure, off_target_figure, study_figure
 from .lat.files import read_table
+from .lat.reporting.charts import heat_map_figure, instead_figure, losses_figure, off_target_figure, study_figure
 from .lat.runtime import run_step
 
 SUFFIXES = ("svg", "png", "pdf")

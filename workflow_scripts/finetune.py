@@ -7,7 +7,8 @@ Start it with a launcher, one process a device:
 import argparse
 
 from .lat.runtime import run_step
-from .lat.training import add_training_arguments, run_training
+from .lat.training.hyperparameters import add_training_arguments
+from .lat.training.run import run_training
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
+from .lat.evaluation.judging import OUTCOMES, Judge, Prices, compare, count
 from .lat.files import InputError, Journal, read_jsonl, write_jsonl, write_table
-from .lat.instructions import read_instructions
-from .lat.judging import OUTCOMES, Judge, Prices, compare, count
+from .lat.prompts.instructions import read_instructions
 from .lat.runtime import log, run_step, secret
 
 COLUMNS = ("base_model", "benchmark", "system", "baseline", "instructions", "judge", "n", *OUTCOMES, "p")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl
-from .lat.instructions import Task, read_instructions
 from .lat.languages import split_direction
-from .lat.prompting import Template, translation_instruction
+from .lat.prompts.instructions import Task, read_instructions
+from .lat.prompts.prompting import Template, translation_instruction
 from .lat.runtime import log, run_step
 
 

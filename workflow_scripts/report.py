@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from .lat.files import atomic_write, read_table
-from .lat.page import Files, examples, inline_svg, plain_table, render, signatures, table_of
+from .lat.names import REFERENCE
+from .lat.reporting.page import Files, examples, inline_svg, plain_table, render, signatures, table_of
+from .lat.reporting.tables import TABLES, blocks, general_table
 from .lat.runtime import log, run_step
-from .lat.tables import REFERENCE, TABLES, blocks, general_table
 
 METRICS = ("BLEU", "OTR", "chrF++")
 

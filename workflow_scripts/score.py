@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from .lat.evaluation.scores import translation_scores
 from .lat.files import SCORE_COLUMNS, read_lines, write_table
 from .lat.runtime import log, run_step
-from .lat.scores import translation_scores
 
 
 def main() -> None:

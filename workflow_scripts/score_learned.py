@@ -4,8 +4,8 @@ import argparse
 from functools import cache
 from pathlib import Path
 
+from .lat.evaluation.learned import Metric, Segment, load_metric, score_cached
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, sha256, write_table
-from .lat.learned import Metric, Segment, load_metric, score_cached
 from .lat.runtime import log, run_step
 
 # Endings of files that hold weights, where a checkpoint is a local path.

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from .lat.evaluation.significance import COLUMNS, Outputs, resampled, significance_rows
 from .lat.files import InputError, read_lines, read_table, write_table
 from .lat.runtime import log, run_step
-from .lat.significance import COLUMNS, Outputs, resampled, significance_rows
 
 
 def main() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from .lat import paper
+from .lat.evaluation.significance import COLUMNS as SIGNIFICANCE_COLUMNS
 from .lat.files import atomic_write, read_table, write_table
+from .lat.names import REFERENCE
+from .lat.reporting import paper
+from .lat.reporting.tables import TABLES, blocks, general_texts, to_frame, to_html, to_latex, to_markdown
 from .lat.runtime import log, run_step, versions
-from .lat.significance import COLUMNS as SIGNIFICANCE_COLUMNS
-from .lat.tables import REFERENCE, TABLES, blocks, general_texts, to_frame, to_html, to_latex, to_markdown
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
 

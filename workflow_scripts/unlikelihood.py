@@ -8,7 +8,8 @@ import argparse
 from pathlib import Path
 
 from .lat.runtime import run_step
-from .lat.training import add_training_arguments, run_training
+from .lat.training.hyperparameters import add_training_arguments
+from .lat.training.run import run_training
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     parser.add_argument("--snapshots", type=Path, required=True, help="folder of the models kept on the way")
     parser.add_argument("--snapshot-steps", type=int, nargs="*", default=[], help="steps after which to keep one")
     arguments = parser.parse_args()
-    run_training(arguments, alpha=arguments.alpha)
+    run_training(arguments, arguments.alpha, arguments.snapshots, arguments.snapshot_steps)
 
 
 if __name__ == "__main__":

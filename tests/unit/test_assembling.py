@@ -5,8 +5,8 @@ import json
 import pytest
 
 from workflow_scripts import download
-from workflow_scripts.lat.assembling import assemble
-from workflow_scripts.lat.corpora import Pair
+from workflow_scripts.lat.data.assembling import assemble
+from workflow_scripts.lat.data.corpora import Pair
 from workflow_scripts.lat.files import InputError, read_jsonl, read_lines, read_table
 
 EN_IT = [Pair(f"Line number {n} of this text.", f"Riga numero {n} di questo testo.") for n in range(6)]

@@ -8,7 +8,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
-from workflow_scripts.lat.bootstrap import bleu_scores, chrf_scores, draw, interval, line_statistics, p_value
+from workflow_scripts.lat.evaluation.bootstrap import bleu_scores, chrf_scores, draw, interval, line_statistics, p_value
 
 WORDS = "the cat sat on a mat near the old door and it was warm there".split()  # noqa: SIM905
 METRICS = [(BLEU(), bleu_scores), (CHRF(word_order=2), chrf_scores)]

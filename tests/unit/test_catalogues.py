@@ -9,9 +9,9 @@ from pathlib import Path
 import polib
 import pytest
 
-from workflow_scripts.lat.catalogues import Translation, choose_tags, join_on_english, maximise, read_archive
+from workflow_scripts.lat.data.catalogues import Translation, choose_tags, join_on_english, maximise, read_archive
+from workflow_scripts.lat.data.sources import Source
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.sources import Source
 
 GETTEXT = Source(
     name="program",

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from workflow_scripts.lat.charts import (
+from workflow_scripts.lat.reporting.charts import (
     heat_map_figure,
     instead_figure,
     losses_figure,

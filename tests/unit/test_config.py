@@ -8,9 +8,9 @@ import yaml
 from snakemake.utils import update_config
 
 from tests.conftest import ROOT
-from workflow_scripts.lat import prompting
 from workflow_scripts.lat.config import SCHEMA, check_config, step_settings
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.prompts import prompting
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def compare(system, baseline, **settings):
         (put("base_models.tiny.deepspeed", "no.json"), "no file `no.json`"),
         (put("base_models.other", {"path": "nowhere", "deepspeed": "configs/deepspeed/cpu.json"}), "`nowhere` is no"),
         (
-            put("studies", {"alpha": {"label": "weight", "series": {"LAT": {0.5: "Our"}}}}),
-            r"studies.alpha.series.LAT.0.5: `Our` is not among .*did you mean `LAT`\?",
+            put("studies", {"alpha": {"label": "weight", "series": {"LAT": {0.5: "LAT_"}}}}),
+            r"studies.alpha.series.LAT.0.5: `LAT_` is not among .*did you mean `LAT`\?",
         ),
         (put("benchmarks.iwslt4.catalogues", ["django"]), "benchmarks.iwslt4 lacks the key `lid`"),
         (drop("benchmarks.iwslt4.corpora"), "iwslt4 needs exactly one of `catalogues`, `corpora`"),
@@ -119,8 +119,8 @@ def compare(system, baseline, **settings):
         (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),
         (put("detect.lid", ["lid.176.fzt"]), r"did you mean `lid.176.ftz`\?"),
         (
-            put("experiments", [{"base_model": "tiny", "benchmark": "demo", "systems": ["Our"]}]),
-            r"experiments.0.systems: `Our` is not among the systems; did you mean `LAT`\?",
+            put("experiments", [{"base_model": "tiny", "benchmark": "demo", "systems": ["LAT_"]}]),
+            r"experiments.0.systems: `LAT_` is not among the systems; did you mean `LAT`\?",
         ),
     ],
 )

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from workflow_scripts.lat.conflicts import Instruction, draw_conflicts, translation
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.languages import split_direction
+from workflow_scripts.lat.prompts.conflicts import Instruction, draw_conflicts, translation
 
 LANGUAGES = ["en", "it", "nl", "ro"]
 DIRECTIONS = ["en-it", "it-en", "en-nl", "nl-en", "en-ro", "ro-en"] * 500

@@ -12,8 +12,8 @@ import pytest
 from sacrebleu.dataset import DATASETS
 from sacrebleu.dataset.wmt_xml import WMTXMLDataset
 
-from workflow_scripts.lat import corpora
-from workflow_scripts.lat.corpora import Pair, local_files, read_flores, read_iwslt, read_local, read_sacrebleu
+from workflow_scripts.lat.data import corpora
+from workflow_scripts.lat.data.corpora import Pair, local_files, read_flores, read_iwslt, read_local, read_sacrebleu
 from workflow_scripts.lat.files import InputError
 
 TAGS = """<url>http://www.ted.com/talks/one</url>

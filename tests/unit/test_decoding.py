@@ -22,8 +22,8 @@ from workflow_scripts.lat.decoding import (
     shared_prefix,
 )
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.modelling import encode_prompt
-from workflow_scripts.lat.tokenizing import train_tokenizer
+from workflow_scripts.lat.models import encode_prompt
+from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
 
 def prompts(count: int, seed: int = 5) -> list[list[int]]:

@@ -10,9 +10,9 @@ import pytest
 from tiny_lid import write_tiny_lid
 
 from workflow_scripts import download
-from workflow_scripts.lat import sources
+from workflow_scripts.lat.data import sources
+from workflow_scripts.lat.data.filters import normalise
 from workflow_scripts.lat.files import InputError, read_jsonl, read_lines, read_table, write_table
-from workflow_scripts.lat.filters import normalise
 
 LANGUAGES = ["en", "it", "nl", "ro"]
 SUPERVISED = ["en-it", "it-en", "en-nl", "nl-en", "en-ro", "ro-en"]

@@ -1,7 +1,7 @@
 import pytest
 
-from workflow_scripts.lat import filters
-from workflow_scripts.lat.filters import Limits, Sample, clean, count_words, normalise, run_filters, width
+from workflow_scripts.lat.data import filters
+from workflow_scripts.lat.data.filters import CatalogueRow, Limits, clean, count_words, normalise, run_filters, width
 
 LANGUAGES = ["en", "it", "nl", "ro"]
 
@@ -153,7 +153,7 @@ def test_numbers():
 class TestRun:
     def run(self, *rows, origins=None, **labels):
         origins = origins or ["program"] * len(rows)
-        samples = [Sample(origin, dict(row)) for origin, row in zip(origins, rows, strict=True)]
+        samples = [CatalogueRow(origin, dict(row)) for origin, row in zip(origins, rows, strict=True)]
         kept, counts = run_filters(samples, LANGUAGES, Limits(3, 12), agreeing(samples, **labels))
         return [sample.row for sample in kept], counts
 

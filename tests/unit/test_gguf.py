@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from workflow_scripts import base_model
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.modelling import load_model, load_tokenizer
-from workflow_scripts.lat.tokenizing import train_tokenizer
+from workflow_scripts.lat.models import load_model, load_tokenizer
+from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
 HEADS = 4
 NAMES = {

@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from workflow_scripts.lat.files import InputError, read_jsonl
-from workflow_scripts.lat.instructions import Task, read_instructions
-from workflow_scripts.lat.prompting import Template, response_end_marks
+from workflow_scripts.lat.prompts.instructions import Task, read_instructions
+from workflow_scripts.lat.prompts.prompting import Template, response_end_marks
 from workflow_scripts.prompts import instruction_prompt
 
 ALPACA = [

@@ -14,9 +14,9 @@ from typing import ClassVar
 import pytest
 
 from tests.conftest import ROOT
+from workflow_scripts.lat.evaluation.judging import Judge, Prices, choice, compare, count, outcome, question, sign_test
 from workflow_scripts.lat.files import InputError, Journal
-from workflow_scripts.lat.instructions import Task
-from workflow_scripts.lat.judging import Judge, Prices, choice, compare, count, outcome, question, sign_test
+from workflow_scripts.lat.prompts.instructions import Task
 from workflow_scripts.lat.runtime import secret
 
 KEY = "sk-very-secret-0123456789"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_scripts.lat.launch import training_command
+from workflow_scripts.lat.training.launch import training_command
 
 
 @pytest.mark.parametrize(("gpus", "processes"), [(0, 1), (1, 1), (8, 8)])

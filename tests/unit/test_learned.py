@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
+from workflow_scripts.lat.evaluation.learned import Segment, batches_by_length, load_metric, score_cached
 from workflow_scripts.lat.files import InputError, read_table
-from workflow_scripts.lat.learned import Segment, batches_by_length, load_metric, score_cached
 
 BLEURT_PYTHON = ROOT / ".venv-bleurt" / "bin" / "python"
 

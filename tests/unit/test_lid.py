@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from tiny_lid import SENTENCES, write_tiny_lid
 
+from workflow_scripts.lat.data.lid import LanguageIdentifier
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.lid import LanguageIdentifier
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.lat.losses import ONE_MINUS_P_FLOOR, unlikelihood
+from workflow_scripts.lat.training.losses import ONE_MINUS_P_FLOOR, unlikelihood
 
 
 @given(st.floats(min_value=-80, max_value=-1e-6))

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from tests.conftest import VOCABULARY
-from workflow_scripts.lat import head
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.head import SLICE_VALUES
-from workflow_scripts.lat.modelling import IGNORED, ResponseLoss, TokenSequence, pack
-from workflow_scripts.lat.training import Sample, to_tensors
+from workflow_scripts.lat.training import head
+from workflow_scripts.lat.training.head import SLICE_VALUES
+from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
+from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 
 
-def samples(seed: int = 3) -> list[Sample]:
+def samples(seed: int = 3) -> list[EncodedSample]:
     generator = torch.Generator().manual_seed(seed)
 
     def tokens(count: int) -> list[int]:
@@ -19,7 +19,7 @@ def samples(seed: int = 3) -> list[Sample]:
 
     # a one-token response, a prompt of the start token alone, a conflict of another length than its prompt
     shapes = [(9, 6, 9), (1, 4, 3), (14, 1, 12), (5, 11, 8)]
-    return [Sample(tokens(prompt), tokens(response), tokens(conflict)) for prompt, response, conflict in shapes]
+    return [EncodedSample(tokens(prompt), tokens(response), tokens(conflict)) for prompt, response, conflict in shapes]
 
 
 def plain_loss(model, samples, alpha):

@@ -8,8 +8,8 @@ import pytest
 from tiny_lid import write_tiny_lid
 
 from tests.conftest import ROOT
+from workflow_scripts.lat.evaluation.offtarget import agreement, judge, off_target_figures
 from workflow_scripts.lat.files import InputError, read_table
-from workflow_scripts.lat.offtarget import agreement, judge, off_target_figures
 
 SOURCES = ["una frase italiana di prova", "due", "tre", "quattro", "cinque", "sei", "sette", "otto"]
 OUTPUTS = [

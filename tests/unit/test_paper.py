@@ -1,6 +1,6 @@
 """Comparison with the published figures."""
 
-from workflow_scripts.lat.paper import COLUMNS, comparison, comparison_markdown, published
+from workflow_scripts.lat.reporting.paper import COLUMNS, comparison, comparison_markdown, published
 
 ROW = {"base_model": "mine", "benchmark": "ted", "supervision": "zero-shot", "metric": "BLEU"}
 

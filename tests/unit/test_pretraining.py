@@ -1,6 +1,6 @@
 """What a built base model learns from."""
 
-from workflow_scripts.lat.pretraining import pretraining_texts
+from workflow_scripts.lat.training.pretraining import pretraining_texts
 
 ROWS = [
     {"language": language, "text": f"{language} {number}"} for number in range(5) for language in ("en", "it", "nl")

@@ -4,7 +4,7 @@ import pytest
 
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.languages import languages
-from workflow_scripts.lat.prompting import (
+from workflow_scripts.lat.prompts.prompting import (
     Template,
     response_end_marks,
     template_pieces,

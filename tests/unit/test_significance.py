@@ -2,8 +2,8 @@
 
 import pytest
 
-from workflow_scripts.lat.scores import translation_scores
-from workflow_scripts.lat.significance import COLUMNS, Key, Outputs, resampled, significance_rows
+from workflow_scripts.lat.evaluation.scores import translation_scores
+from workflow_scripts.lat.evaluation.significance import COLUMNS, Key, Outputs, resampled, significance_rows
 
 REFERENCES = [f"zin nummer {number} over de oude kat en het huis" for number in range(40)]
 GOOD = REFERENCES[:30] + ["iets heel anders dan verwacht werd hier"] * 10

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.lat import sources as sources_module
+from workflow_scripts.lat.data import sources as sources_module
+from workflow_scripts.lat.data.sources import COLUMNS, Source, fetch, find_source, read_sources
 from workflow_scripts.lat.files import InputError, write_table
-from workflow_scripts.lat.sources import COLUMNS, Source, fetch, find_source, read_sources
 
 CONTENT = b"a model of some size " * 100_000
 

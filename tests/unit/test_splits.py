@@ -3,9 +3,9 @@ from collections import Counter
 
 import pytest
 
+from workflow_scripts.lat.data.filters import CatalogueRow, normalise
+from workflow_scripts.lat.data.splits import MAX_SHARE_PER_SOURCE, NEAR, HeldOut, Sizes, apportion, split, words_of
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.filters import Sample, normalise
-from workflow_scripts.lat.splits import MAX_SHARE_PER_SOURCE, NEAR, HeldOut, Sizes, apportion, split, words_of
 
 LANGUAGES = ["en", "it", "nl"]
 SUPERVISED = ["en-it", "it-en", "en-nl", "nl-en"]
@@ -27,7 +27,7 @@ def row(numbers: list[int], languages: list[str] = LANGUAGES) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def samples() -> list[Sample]:
+def samples() -> list[CatalogueRow]:
     """Rows of random words from three sources; every third row lacks a language, every fifth is short."""
     generator = random.Random(0)
     samples = []
@@ -35,7 +35,7 @@ def samples() -> list[Sample]:
         length = 5 if number % 5 == 0 else generator.randint(6, 14)
         languages = ["en", "nl"] if number % 3 == 0 else LANGUAGES
         origin = ["large", "large", "large", "middle", "small"][number % 5]
-        samples.append(Sample(origin, row([generator.randrange(8**4) for _ in range(length)], languages)))
+        samples.append(CatalogueRow(origin, row([generator.randrange(8**4) for _ in range(length)], languages)))
     return samples
 
 
@@ -84,7 +84,7 @@ class TestLeaks:
         traps = [trap | {"it": "no sentence"} if "it" in trap and len(trap) == 3 else trap for trap in traps] + [
             {"en": sentence(numbers(), "en"), "it": held["it"].upper()} for held in held_out
         ]
-        splits = run([*samples, *(Sample("trap", trap) for trap in traps)])
+        splits = run([*samples, *(CatalogueRow("trap", trap) for trap in traps)])
         assert [sample.row for sample in [*splits.test, *splits.demonstrations]] == held_out
         test, demonstrations, training = texts(splits)
         assert not (test | demonstrations) & training
@@ -97,7 +97,7 @@ class TestLeaks:
         for sample in clean.test:
             words = sample.row["en"].split()
             variants.append({"en": " ".join([*words[:-1], "otherword."]), "it": "Qualcosa di diverso."})
-        splits = run([*samples, *(Sample("trap", variant) for variant in variants)])
+        splits = run([*samples, *(CatalogueRow("trap", variant) for variant in variants)])
         trained = [words_of(line["text"]) for line in splits.monolingual if line["language"] == "en"]
         for sample in splits.test:
             words = words_of(sample.row["en"])
@@ -138,7 +138,7 @@ class TestTest:
 
     def test_only_sentences_are_drawn(self, samples):
         broken = [
-            Sample("large", sample.row | {"nl": change(sample.row["nl"])})
+            CatalogueRow("large", sample.row | {"nl": change(sample.row["nl"])})
             for sample in samples
             if "it" in sample.row
             for change in (
@@ -211,7 +211,7 @@ class TestTraining:
             run(samples, supervised=["ro-en"])
 
     def test_monolingual_text_is_distinct_and_has_the_unpaired(self, samples):
-        splits = run([*samples, Sample("small", {"en": "An English text alone."})])
+        splits = run([*samples, CatalogueRow("small", {"en": "An English text alone."})])
         assert {"language": "en", "text": "An English text alone."} in splits.monolingual
         assert len({tuple(line.values()) for line in splits.monolingual}) == len(splits.monolingual)
 

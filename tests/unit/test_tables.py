@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import sacrebleu
 
+from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.scores import translation_scores
-from workflow_scripts.lat.tables import blocks, general_texts, to_frame, to_html, to_latex, to_markdown
+from workflow_scripts.lat.reporting.tables import blocks, general_texts, to_frame, to_html, to_latex, to_markdown
 
 
 @pytest.fixture

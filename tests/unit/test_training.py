@@ -8,18 +8,17 @@ import torch
 
 from tests.conftest import ROOT
 from workflow_scripts.lat.files import InputError, write_jsonl
-from workflow_scripts.lat.tokenizing import train_tokenizer
-from workflow_scripts.lat.training import (
-    Hyperparameters,
-    Sample,
-    add_adapters,
-    engine_config,
+from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
+from workflow_scripts.lat.training.engine import engine_config
+from workflow_scripts.lat.training.hyperparameters import Hyperparameters
+from workflow_scripts.lat.training.samples import (
+    EncodedSample,
     global_batches,
     micro_batches,
-    plain_weights,
     read_samples,
     step_count,
 )
+from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
 HYPERPARAMETERS = Hyperparameters(
     learning_rate=1e-3,
@@ -35,7 +34,7 @@ HYPERPARAMETERS = Hyperparameters(
     gradient_checkpointing=False,
     seed=1,
 )
-SAMPLES = [Sample([3] * (1 + n % 5), [4] * (1 + n % 3)) for n in range(20)]
+SAMPLES = [EncodedSample([3] * (1 + n % 5), [4] * (1 + n % 3)) for n in range(20)]
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from bleurt_pytorch.bleurt.tokenization_bleurt_sp import BleurtSPTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from workflow_scripts.lat.evaluation.learned import Bleurt, Segment, token_ids
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.learned import Bleurt, Segment, token_ids
 
 VOCABULARY = 300
 SHAPE = (2, 32, 2, VOCABULARY)

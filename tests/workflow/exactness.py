@@ -16,8 +16,9 @@ from deepspeed.utils import safe_get_full_grad
 from tests.conftest import random_model
 from tests.unit.test_modelling import gradients, plain_loss, samples
 from tests.unit.test_training import HYPERPARAMETERS
-from workflow_scripts.lat.modelling import ResponseLoss
-from workflow_scripts.lat.training import accumulate_gradients, engine_config, start_processes
+from workflow_scripts.lat.training.engine import engine_config, start_processes
+from workflow_scripts.lat.training.loop import accumulate_gradients
+from workflow_scripts.lat.training.modelling import ResponseLoss
 
 ALPHA = 0.3
 ARCHITECTURES = ("llama", "llama-tied", "qwen3", "gemma3", "mistral")

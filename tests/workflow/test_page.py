@@ -7,8 +7,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from workflow_scripts.lat.page import render, table_of
-from workflow_scripts.lat.tables import blocks
+from workflow_scripts.lat.reporting.page import render, table_of
+from workflow_scripts.lat.reporting.tables import blocks
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from workflow_scripts.lat.filters import normalise
+from workflow_scripts.lat.data.filters import normalise
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 LANGUAGES = ["en", "it", "nl", "ro"]

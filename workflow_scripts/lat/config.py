@@ -9,16 +9,15 @@ from typing import Any
 import jsonschema
 import yaml
 
-from .corpora import LOCAL, SACREBLEU, local_files
+from .data.corpora import LOCAL, SACREBLEU, local_files
+from .data.lid import PY3LANGID
+from .data.sources import CATALOGUES, CORPORA, INSTRUCTIONS
 from .files import InputError, read_table
 from .languages import RESOURCES, languages, split_direction
-from .lid import PY3LANGID
-from .prompting import translation_instruction
-from .sources import CATALOGUES, CORPORA, INSTRUCTIONS
+from .names import BASE, REFERENCE
+from .prompts.prompting import translation_instruction
 
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
-BASE = "base"
-REFERENCE = "reference"
 
 
 def check_config(config: Mapping[str, Any], root: Path) -> None:

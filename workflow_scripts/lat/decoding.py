@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from .files import InputError, fold
-from .modelling import encode_prompt
-from .prompting import response_end_marks
+from .models import encode_prompt
+from .prompts.prompting import response_end_marks
 from .runtime import Progress
 
 # Share of a contrastive batch that is unfinished when the finished lines leave it.

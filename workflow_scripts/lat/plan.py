@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .config import BASE, decode_settings, step_settings
-from .sources import find_source
+from .config import decode_settings, step_settings
+from .data.sources import find_source
+from .names import BASE
 
 # An A100 of 80 GB, from its data sheet: dense bf16 operations and bytes of memory bandwidth, a second.
 OPERATIONS = 312e12

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .catalogues import ENGLISH, Row
-from .files import InputError
-from .filters import Count, Sample, count, count_words, normalise
-from .languages import split_direction
+from ..files import InputError
+from ..languages import split_direction
+from ..names import ENGLISH
+from .catalogues import Row
+from .filters import CatalogueRow, Count, count, count_words, normalise
 
 # A test set is no test if one program's phrases make it up.
 MAX_SHARE_PER_SOURCE = 0.3
@@ -45,8 +46,8 @@ class Sizes:
 class Splits:
     """What becomes of the rows; the samples of `train` are ready to be written."""
 
-    test: list[Sample]
-    demonstrations: list[Sample]
+    test: list[CatalogueRow]
+    demonstrations: list[CatalogueRow]
     train: list[dict[str, str]]
     monolingual: list[dict[str, str]]
     counts: list[Count]
@@ -58,7 +59,7 @@ def rank(seed: int, *texts: str) -> bytes:
 
 
 def split(
-    samples: Sequence[Sample], languages: Sequence[str], supervised: Sequence[str], sizes: Sizes, seed: int
+    samples: Sequence[CatalogueRow], languages: Sequence[str], supervised: Sequence[str], sizes: Sizes, seed: int
 ) -> Splits:
     """Divide filtered rows.
 
@@ -112,7 +113,7 @@ def reads_like_a_sentence(row: Row, languages: Sequence[str]) -> bool:
     )
 
 
-def draw_test(candidates: Sequence[Sample], size: int) -> list[Sample]:
+def draw_test(candidates: Sequence[CatalogueRow], size: int) -> list[CatalogueRow]:
     """The first `size` candidates of which none repeats another in any language, sources in proportion.
 
     No source has more than `MAX_SHARE_PER_SOURCE` of them, unless there is nothing else to take.
@@ -120,7 +121,7 @@ def draw_test(candidates: Sequence[Sample], size: int) -> list[Sample]:
     Raises:
         InputError: there are fewer.
     """
-    distinct: list[Sample] = []
+    distinct: list[CatalogueRow] = []
     seen = HeldOut([])
     for sample in candidates:
         if not seen.touches(sample.row):
@@ -159,13 +160,13 @@ def apportion(available: Counter[str], size: int) -> Counter[str]:
     return seats
 
 
-def draw_demonstrations(candidates: Sequence[Sample], size: int, test: "HeldOut") -> list[Sample]:
+def draw_demonstrations(candidates: Sequence[CatalogueRow], size: int, test: "HeldOut") -> list[CatalogueRow]:
     """The first `size` candidates that touch neither the test set nor each other, from as many sources as possible.
 
     Raises:
         InputError: there are fewer.
     """
-    chosen: list[Sample] = []
+    chosen: list[CatalogueRow] = []
     seen = HeldOut([])
     times: Counter[str] = Counter()
     free = [sample for sample in candidates if not test.touches(sample.row)]
@@ -232,8 +233,8 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def draw_training(
-    samples: Sequence[Sample], supervised: Sequence[str], rows: int, seed: int
-) -> tuple[list[dict[str, str]], list[Sample]]:
+    samples: Sequence[CatalogueRow], supervised: Sequence[str], rows: int, seed: int
+) -> tuple[list[dict[str, str]], list[CatalogueRow]]:
     """The same number of training samples for every direction, as many as the scarcest direction has, at most `rows`.
 
     Rows with more languages come first, so that the directions share their sentences as in a multi-parallel corpus.
@@ -245,7 +246,7 @@ def draw_training(
         InputError: a direction has no pair at all.
     """
     ordered = sorted(samples, key=lambda sample: (-len(sample.row), rank(seed, sample.row[ENGLISH])))
-    pairs: dict[str, list[Sample]] = {}
+    pairs: dict[str, list[CatalogueRow]] = {}
     for direction in supervised:
         source, target = split_direction(direction)
         pairs[direction] = [sample for sample in ordered if source in sample.row and target in sample.row]
@@ -265,14 +266,14 @@ def draw_training(
             train.append({"direction": direction, **texts, "origin": sample.origin})
     train.sort(key=lambda pair: rank(seed, pair["direction"], pair["source"], pair["target"]))
     used_rows = [
-        Sample(sample.origin, {code: text for code, text in sample.row.items() if code in used[id(sample)]})
+        CatalogueRow(sample.origin, {code: text for code, text in sample.row.items() if code in used[id(sample)]})
         for sample in samples
         if id(sample) in used
     ]
     return train, used_rows
 
 
-def monolingual(samples: Sequence[Sample], languages: Sequence[str], seed: int) -> list[dict[str, str]]:
+def monolingual(samples: Sequence[CatalogueRow], languages: Sequence[str], seed: int) -> list[dict[str, str]]:
     """Every distinct text of the rows, languages mixed."""
     texts = dict.fromkeys((code, sample.row[code]) for sample in samples for code in languages if code in sample.row)
     return [

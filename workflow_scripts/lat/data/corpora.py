@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from .files import InputError, fold, read_lines
-from .languages import languages, split_direction
+from ..files import InputError, fold, read_lines
+from ..languages import languages, split_direction
 
 SACREBLEU = "sacrebleu"
 LOCAL = "local"

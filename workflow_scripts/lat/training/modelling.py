@@ -1,56 +1,15 @@
-"""Loading models and tokenisers, and the one forward pass training needs: log p of response tokens."""
+"""Packed sequences, and the forward pass of training: the loss of the response tokens only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel
 
-from .files import InputError
 from .head import HeadLoss
 
-# Loading takes seconds and says so in carriage returns, which make a log unreadable.
-transformers_logging.disable_progress_bar()
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 IGNORED = -100
-
-
-def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
-    """The tokeniser of a model folder, ready to batch.
-
-    Raises:
-        InputError: it has no end token, without which a model never learns to stop.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"{path}: the tokenizer has no eos_token; set one in its tokenizer_config.json")
-    if tokenizer.pad_token_id is None:
-        # Padding is masked everywhere, so which token stands there has no effect.
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_model(path: Path | str, dtype: str, attention: str = "sdpa") -> PreTrainedModel:
-    """The causal language model of a model folder, in `dtype` (fp32, bf16, fp16)."""
-    return AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], attn_implementation=attention)
-
-
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Token ids of a prompt, with the start token where the tokeniser has one and without an end token."""
-    ids: list[int] = tokenizer(prompt)["input_ids"]
-    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
-
-
-def encode_response(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:
-    """Token ids of a response and its end token.
-
-    Prompt and response are encoded apart, so that the prompt's ids are the same in training and in decoding.
-    """
-    return [*tokenizer(response, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
 @dataclass(frozen=True)

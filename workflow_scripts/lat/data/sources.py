@@ -47,9 +47,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from .files import InputError, read_table, sha256
-from .languages import RESOURCES
-from .runtime import Progress, log
+from ..files import InputError, read_table, sha256
+from ..languages import RESOURCES
+from ..runtime import Progress, log
 
 TABLE = RESOURCES / "sources.tsv"
 KINDS = ("pypi", "url", "hub")

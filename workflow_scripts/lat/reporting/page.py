@@ -14,10 +14,10 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from .config import REFERENCE
-from .files import InputError, read_lines, read_table
-from .languages import RESOURCES
-from .offtarget import EMPTY, ENGLISH, OTHER, SOURCE, TARGET
+from ..evaluation.offtarget import EMPTY, ENGLISH, OTHER, SOURCE, TARGET
+from ..files import InputError, read_lines, read_table
+from ..languages import RESOURCES
+from ..names import REFERENCE
 from .tables import MARK, Block
 
 PAGE = RESOURCES / "page"

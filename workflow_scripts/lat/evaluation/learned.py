@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from .files import InputError, atomic_write, read_text
-from .runtime import Progress
+from ..files import InputError, atomic_write, read_text
+from ..runtime import Progress
 
 # What tells the published checkpoints apart from other BERT-like models: layers, hidden size, heads, vocabulary.
 BLEURT_SHAPES = {"BLEURT-20": (32, 1152, 18, 250_300), "BLEURT-20-D12": (12, 1024, 16, 120_300)}

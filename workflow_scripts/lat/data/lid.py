@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .files import InputError, fold, sha256
-from .languages import code_of_label
+from ..files import InputError, fold, sha256
+from ..languages import code_of_label
 
 LABEL = "__label__"
 

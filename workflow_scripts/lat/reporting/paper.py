@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from .files import read_table
-from .languages import RESOURCES
-from .tables import AVERAGE
+from ..files import read_table
+from ..languages import RESOURCES
+from ..names import AVERAGE
 
 PAPER = RESOURCES / "paper"
 ROUNDING = 0.05  # of published figures, which have one decimal

@@ -19,10 +19,9 @@ from typing import Any
 import polib
 from babel.core import get_global
 
-from .files import InputError, fold
+from ..files import InputError, fold
+from ..names import ENGLISH
 from .sources import TAG, Source
-
-ENGLISH = "en"
 
 # Zope and Plone give messages symbolic ids and keep the English text in a comment of the catalogue.
 DEFAULT_COMMENT = re.compile(r'Default:\s*"(.*)"', re.DOTALL)

@@ -9,7 +9,7 @@ stage 2 did not change that; when it had seen nothing else, it was off target in
 
 from collections.abc import Mapping, Sequence
 
-from .languages import languages
+from ..languages import languages
 
 SENTENCES = 3
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
-from .files import InputError
+from ..files import InputError
 from .losses import token_losses
 
 # Logits of a slice, in values: large enough to keep the matrix products busy, small enough not to show in the peak.

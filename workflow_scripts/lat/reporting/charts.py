@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .languages import split_direction
-from .tables import AVERAGE, REFERENCE
+from ..languages import split_direction
+from ..names import AVERAGE, REFERENCE
 
 # Okabe and Ito's.
 SUPERVISION_COLOURS = {"zero-shot": "#D55E00", "supervised": "#0072B2"}

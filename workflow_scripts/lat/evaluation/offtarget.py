@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from sacrebleu.metrics.bleu import BLEU
 
-from .files import InputError, fold
-from .languages import languages, split_direction
+from ..files import InputError, fold
+from ..languages import languages, split_direction
 
 # What a line turned out to be. English and the source are one where English is the source: that is `source`.
 TARGET, SOURCE, ENGLISH, OTHER, EMPTY = VERDICTS = ("target", "source", "english", "other", "empty")

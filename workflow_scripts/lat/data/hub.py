@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .files import InputError
+from ..files import InputError
 
 # Weights in one format, and what describes them.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt")

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..files import InputError
+from ..languages import split_direction
 from .corpora import Pair
-from .files import InputError
 from .filters import count_words, normalise
-from .languages import split_direction
 from .splits import rank
 
 COLUMNS = ("direction", "filter", "dropped", "kept")

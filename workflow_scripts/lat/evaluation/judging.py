@@ -22,9 +22,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionUserMessageParam
 
-from .files import InputError, Journal, fold
-from .instructions import Task
-from .runtime import Progress, log
+from ..files import InputError, Journal, fold
+from ..prompts.instructions import Task
+from ..runtime import Progress, log
 
 Outcome = Literal["win", "tie", "lose", "unclear"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)

@@ -13,8 +13,8 @@ import random
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from .files import InputError
-from .languages import split_direction
+from ..files import InputError
+from ..languages import split_direction
 from .prompting import translation_instruction
 
 Draw = Literal["instruction", "target"]

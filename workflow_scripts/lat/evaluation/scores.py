@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from .files import InputError
-from .languages import languages, split_direction
+from ..files import InputError
+from ..languages import languages, split_direction
 
 
 class Score(NamedTuple):

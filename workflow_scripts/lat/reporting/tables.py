@@ -6,10 +6,9 @@ from html import escape
 
 import pandas as pd
 
-from .config import REFERENCE
+from ..names import AVERAGE, REFERENCE
 
 LOWER_IS_BETTER = frozenset({"OTR"})
-AVERAGE = "AVG"
 
 # Name and title of the table of each kind of direction, in the order they are shown.
 TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}

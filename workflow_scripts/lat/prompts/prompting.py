@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from .files import InputError, read_text
-from .languages import RESOURCES, split_direction
+from ..files import InputError, read_text
+from ..languages import RESOURCES, split_direction
 
 Position = Literal["before", "after"]
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import InputError, read_jsonl, read_text
+from ..files import InputError, read_jsonl, read_text
 
 
 class Task(NamedTuple):

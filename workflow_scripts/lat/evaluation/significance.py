@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..names import AVERAGE
 from .bootstrap import Floats, bleu_scores, chrf_scores, draw, interval, line_statistics, p_value
 from .offtarget import TARGET
 from .scores import metrics
-from .tables import AVERAGE
 
 COLUMNS = ("system", "supervision", "direction", "metric", "value", "low", "high", "p")
 FROM_SUMS = {"BLEU": bleu_scores, "chrF++": chrf_scores}

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .catalogues import ENGLISH, Row
-from .files import fold
+from ..files import fold
+from ..names import ENGLISH
+from .catalogues import Row
 from .lid import LanguageIdentifier
 
 # Romanian is written with a comma below; old programs and keyboards gave the cedilla, which looks nearly the same and
@@ -105,7 +106,7 @@ class Limits:
 
 
 @dataclass
-class Sample:
+class CatalogueRow:
     """A row on its way through the filters, and the source it comes from."""
 
     origin: str
@@ -126,7 +127,7 @@ class Count:
 # A filter of texts judges one text, a filter of pairs a text and the English text it translates. True drops it.
 TextFilter = Callable[[str, str], bool]
 PairFilter = Callable[[str, str, str], bool]
-Stage = Callable[[Sequence[Sample]], list[Sample]]
+Stage = Callable[[Sequence[CatalogueRow]], list[CatalogueRow]]
 
 
 def has_placeholder(text: str, language: str) -> bool:
@@ -172,8 +173,8 @@ def has_extreme_ratio(english: str, text: str, language: str) -> bool:
 
 
 def run_filters(
-    samples: Sequence[Sample], languages: Sequence[str], limits: Limits, identifier: LanguageIdentifier
-) -> tuple[list[Sample], list[Count]]:
+    samples: Sequence[CatalogueRow], languages: Sequence[str], limits: Limits, identifier: LanguageIdentifier
+) -> tuple[list[CatalogueRow], list[Count]]:
     """Run every filter, the cheap ones first.
 
     Args:
@@ -195,7 +196,7 @@ def run_filters(
 
     def texts(drop: TextFilter) -> Stage:
         return lambda samples: [
-            Sample(sample.origin, row)
+            CatalogueRow(sample.origin, row)
             for sample in samples
             if ENGLISH in (row := {code: text for code, text in sample.row.items() if not drop(text, code)})
         ]
@@ -205,7 +206,7 @@ def run_filters(
             return code == ENGLISH or not drop(row[ENGLISH], row[code], code)
 
         return lambda samples: [
-            Sample(sample.origin, {code: text for code, text in sample.row.items() if keeps(sample.row, code)})
+            CatalogueRow(sample.origin, {code: text for code, text in sample.row.items() if keeps(sample.row, code)})
             for sample in samples
         ]
 
@@ -224,7 +225,8 @@ def run_filters(
         ("duplicate", drop_duplicates),
     ]
     current = [
-        Sample(sample.origin, {code: clean(text, code) for code, text in sample.row.items()}) for sample in samples
+        CatalogueRow(sample.origin, {code: clean(text, code) for code, text in sample.row.items()})
+        for sample in samples
     ]
     counts = count(current, current, "extracted", languages)
     for name, stage in stages:
@@ -234,7 +236,7 @@ def run_filters(
     return current, counts
 
 
-def drop_unaccented(samples: Sequence[Sample]) -> list[Sample]:
+def drop_unaccented(samples: Sequence[CatalogueRow]) -> list[CatalogueRow]:
     """Drop the texts that were typed on a keyboard without the language's accents, `fara` for `fără`.
 
     Which words that shows on, the texts themselves tell: those that they spell with accents far more often.
@@ -258,7 +260,7 @@ def drop_unaccented(samples: Sequence[Sample]) -> list[Sample]:
         )
 
     return [
-        Sample(sample.origin, {code: text for code, text in sample.row.items() if not is_unaccented(code, text)})
+        CatalogueRow(sample.origin, {code: text for code, text in sample.row.items() if not is_unaccented(code, text)})
         for sample in samples
     ]
 
@@ -270,8 +272,8 @@ def strip_accents(text: str) -> str:
 
 
 def drop_other_languages(
-    samples: Sequence[Sample], languages: Sequence[str], identifier: LanguageIdentifier
-) -> list[Sample]:
+    samples: Sequence[CatalogueRow], languages: Sequence[str], identifier: LanguageIdentifier
+) -> list[CatalogueRow]:
     """Drop the texts that language identification does not take for their language; see `LID_MIN_WORDS`."""
     places = [(number, code) for number, sample in enumerate(samples) for code in sample.row]
     found = identifier.identify([samples[number].row[code] for number, code in places])
@@ -284,10 +286,10 @@ def drop_other_languages(
             agrees = label == code or label not in languages or score < LID_SHORT_SCORE
         if agrees:
             kept[number][code] = text
-    return [Sample(sample.origin, row) for sample, row in zip(samples, kept, strict=True) if ENGLISH in row]
+    return [CatalogueRow(sample.origin, row) for sample, row in zip(samples, kept, strict=True) if ENGLISH in row]
 
 
-def drop_duplicates(samples: Sequence[Sample]) -> list[Sample]:
+def drop_duplicates(samples: Sequence[CatalogueRow]) -> list[CatalogueRow]:
     """Of the rows with the same English text keep the one with most languages, and of those the first."""
     best: dict[str, int] = {}
     for number, sample in enumerate(samples):
@@ -297,7 +299,9 @@ def drop_duplicates(samples: Sequence[Sample]) -> list[Sample]:
     return [samples[number] for number in sorted(best.values())]
 
 
-def count(before: Sequence[Sample], after: Sequence[Sample], name: str, languages: Sequence[str]) -> list[Count]:
+def count(
+    before: Sequence[CatalogueRow], after: Sequence[CatalogueRow], name: str, languages: Sequence[str]
+) -> list[Count]:
     """One count for each source, in the order in which they come, and one for `all` of them."""
     pairs_before: Counter[str] = Counter()
     pairs_after: Counter[str] = Counter()

@@ -1,0 +1,121 @@
+"""The state of unfinished training runs, and finished models: written so that a kill never leaves half of one."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..files import InputError, atomic_write, read_text, replaced_folder, sha256
+from .adapters import plain_weights
+from .hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and when a run saves the state that it needs to continue.
+
+    Attributes:
+        folder: folder of this very run, see `run_key`.
+        every: steps between checkpoints; 0 writes one only when the run is asked to stop.
+        snapshots: steps after which a copy of the model is kept, for a study of the number of steps.
+    """
+
+    folder: Path
+    every: int = 0
+    snapshots: tuple[int, ...] = ()
+
+    @property
+    def latest(self) -> Path:
+        """The file that names the newest complete checkpoint. A kill during a write leaves the previous one named."""
+        return self.folder / "complete"
+
+    def snapshot(self, step: int) -> Path:
+        """The model folder of the snapshot after a step."""
+        return self.folder / "snapshots" / f"step{step}"
+
+    def load(self, engine: Any) -> dict[str, Any]:
+        """Load the newest complete checkpoint, if there is one, and return the state that was saved with it."""
+        if not self.latest.exists():
+            return {}
+        tag = self.latest.read_text(encoding="utf-8")
+        # If every weight is trained, every weight is in the checkpoint, and none may be missing.
+        _, state = engine.load_checkpoint(str(self.folder), tag=tag, load_module_strict=not _has_frozen(engine))
+        return dict(state)
+
+    def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint, declare it the newest, and only then delete the others.
+
+        Raises:
+            InputError: it cannot be written, for example because the disk is full. The previous checkpoint stays.
+        """
+        tag = f"step{step}"
+        try:
+            engine.save_checkpoint(
+                str(self.folder),
+                tag=tag,
+                client_state=state,
+                save_latest=False,
+                exclude_frozen_parameters=_has_frozen(engine),
+            )
+            deepspeed.comm.barrier()  # every process has written its share
+            if deepspeed.comm.get_rank() == 0:
+                with atomic_write(self.latest) as handle:
+                    handle.write(tag)
+                for old in self.folder.glob("step*"):
+                    if old.name != tag:
+                        shutil.rmtree(old)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{self.folder}: cannot write the checkpoint of step {step} ({error}); free disk space, then the same "
+                "command continues from the previous checkpoint"
+            ) from None
+
+
+def _has_frozen(engine: Any) -> bool:
+    return not all(parameter.requires_grad for parameter in engine.module.parameters())
+
+
+def run_key(model: Path, samples: Path, deepspeed_config: Path, hyperparameters: Hyperparameters, world: int) -> str:
+    """Name the state of a run by everything that determines it, so that no other run continues from it.
+
+    Args:
+        model: folder of the model that the run starts from.
+        samples: file of the training samples.
+        deepspeed_config: DeepSpeed configuration file.
+        hyperparameters: all hyperparameters of the run.
+        world: number of processes, by which the engine divides its state.
+    """
+    files = sorted(path for path in model.iterdir() if path.is_file())
+    parts = [
+        json.dumps(asdict(hyperparameters), sort_keys=True),
+        sha256(samples),
+        str(world),
+        read_text(deepspeed_config),
+        *(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write weights (safetensors), configuration and tokenizer; the folder appears only when it is complete.
+
+    All processes must call it: if the engine has divided the weights among them, they are gathered on the first
+    process, which writes.
+
+    Raises:
+        InputError: the folder cannot be written, for example because the disk is full.
+    """
+    with deepspeed.zero.GatheredParameters(list(model.parameters())):
+        if deepspeed.comm.get_rank() == 0:
+            try:
+                with replaced_folder(folder) as partial:
+                    model.save_pretrained(partial, state_dict=plain_weights(model))
+                    tokenizer.save_pretrained(partial)
+            except (OSError, SafetensorError) as error:
+                raise InputError(f"{folder}: cannot write the model ({error}); free disk space and run again") from None

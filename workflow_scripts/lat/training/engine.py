@@ -1,0 +1,98 @@
+"""The DeepSpeed engine around a training run: its configuration, its processes, and signals that stop it."""
+
+import atexit
+import json
+import math
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import deepspeed
+import torch
+
+from ..files import InputError, read_text
+from ..runtime import log
+from .hyperparameters import Hyperparameters
+
+# EX_TEMPFAIL of sysexits.h: the same command may succeed when it is run again.
+INTERRUPTED = 75
+
+
+def engine_config(path: Path, hyperparameters: Hyperparameters, world: int) -> dict[str, Any]:
+    """Read a DeepSpeed configuration file and fill in the hyperparameters.
+
+    Args:
+        path: a JSON file such as those of `configs/deepspeed/`.
+        hyperparameters: batch sizes, dtype, learning rate and weight decay are taken from here.
+        world: number of processes.
+
+    Raises:
+        InputError: the file is missing or not JSON.
+    """
+    try:
+        config = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON at line {error.lineno} ({error.msg})") from None
+    accumulation = math.ceil(hyperparameters.batch_size / (hyperparameters.micro_batch_size * world))
+    config["train_micro_batch_size_per_gpu"] = hyperparameters.micro_batch_size
+    config["gradient_accumulation_steps"] = accumulation
+    config["train_batch_size"] = hyperparameters.micro_batch_size * accumulation * world
+    config["bf16"] = {"enabled": hyperparameters.dtype == "bf16"}
+    config["optimizer"]["params"] |= {"lr": hyperparameters.learning_rate, "weight_decay": hyperparameters.weight_decay}
+    return config
+
+
+def start_processes() -> None:
+    """Join the process group that the launcher started."""
+    if deepspeed.accelerator.get_accelerator().device_name() == "cpu":
+        # The shared-memory kernel would be compiled with g++ at its first use (40 s); gloo does the same work.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed()
+
+
+def end_processes(status: int = 0) -> NoReturn:
+    """Wait until every process is done, run the exit handlers, and leave with an exit status.
+
+    The interpreter's own shutdown is skipped: the order in which it stops native threads occasionally aborts a process
+    whose work is complete.
+    """
+    deepspeed.comm.barrier()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """Norm of the whole gradient before clipping, or None if the engine computes it in its own step."""
+    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
+        return None
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory of this process in MiB: allocated on its GPU, or resident in main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved its state."""
+
+
+class StopSignal:
+    """Records that the process received SIGTERM or SIGINT, so that the run can stop between two steps."""
+
+    def __init__(self) -> None:
+        self.received = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.received = True
+        log.info("%s: stopping after this step", signal.Signals(number).name)

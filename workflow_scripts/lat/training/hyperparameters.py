@@ -1,0 +1,80 @@
+"""Everything that determines the trained weights, besides the model and the data, and the flags that set it."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Hyperparameters of one training run.
+
+    Attributes:
+        learning_rate: peak of the cosine schedule.
+        warmup_ratio: share of the steps during which the learning rate rises linearly.
+        weight_decay: weight decay of AdamW.
+        batch_size: samples per global batch, summed over all processes and micro-batches.
+        micro_batch_size: samples per forward pass of one process. In stage 2 their conflicts are added, which doubles
+            the number of sequences.
+        epochs: passes over the data; ignored if `steps` is set.
+        steps: number of optimizer steps; 0 derives it from `epochs`.
+        max_length: maximum length of prompt and response together, in tokens.
+        alpha: weight of the unlikelihood loss; 0 trains on the likelihood alone.
+        dtype: fp32 or bf16.
+        gradient_checkpointing: recompute activations in the backward pass to save memory.
+        seed: seed of the sample order and of the initial adapters.
+        lora_rank: rank of the low-rank adapters that are trained instead of the weights of the linear layers; 0 trains
+            all weights.
+        lora_alpha: the product of the adapters is scaled by lora_alpha / lora_rank.
+        freeze_embeddings: do not train the token embeddings, nor the head if it shares their weight. In a small
+            multilingual model they are most of the weights, and a few thousand samples hardly change them.
+    """
+
+    learning_rate: float
+    warmup_ratio: float
+    weight_decay: float
+    batch_size: int
+    micro_batch_size: int
+    epochs: float
+    steps: int
+    max_length: int
+    alpha: float
+    dtype: str
+    gradient_checkpointing: bool
+    seed: int
+    lora_rank: int = 0
+    lora_alpha: int = 16
+    freeze_embeddings: bool = False
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that both training steps share."""
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
+    parser.add_argument("--samples", type=Path, required=True, help="training samples, JSON lines")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
+    parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished runs")
+    parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints, 0 = none")
+    parser.add_argument("--deepspeed-config", type=Path, required=True, help="DeepSpeed configuration file")
+    parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads per process, 0 = the default of torch")
+    parser.add_argument("--learning-rate", type=float, required=True)
+    parser.add_argument("--warmup-ratio", type=float, default=0.03)
+    parser.add_argument("--weight-decay", type=float, default=0.0)
+    parser.add_argument("--batch-size", type=int, required=True, help="samples per global batch")
+    parser.add_argument("--micro-batch-size", type=int, required=True, help="samples per forward pass of one process")
+    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=0, help="optimizer steps; 0 = as many as --epochs gives")
+    parser.add_argument("--max-length", type=int, required=True, help="tokens of prompt and response together")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--lora-rank", type=int, default=0, help="rank of low-rank adapters, 0 = train all weights")
+    parser.add_argument("--lora-alpha", type=int, default=16, help="adapters are scaled by lora-alpha / lora-rank")
+    parser.add_argument("--freeze-embeddings", action="store_true", help="do not train the token embeddings")
+    parser.add_argument("--seed", type=int, required=True)
+
+
+def hyperparameters_from(arguments: argparse.Namespace, alpha: float = 0.0) -> Hyperparameters:
+    """Collect the hyperparameters from parsed flags."""
+    given = vars(arguments) | {"alpha": alpha}
+    return Hyperparameters(**{name: given[name] for name in Hyperparameters.__dataclass_fields__})

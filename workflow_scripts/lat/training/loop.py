@@ -1,0 +1,207 @@
+"""The training loop of both stages on DeepSpeed: the same code for one CPU process and for many GPUs.
+
+The unit of training is the global batch. Its samples follow one seeded order, and its number of response tokens
+normalises the loss, so that the way in which it is divided into micro-batches and among processes changes speed and
+memory, not the value. The sequences of a micro-batch are packed into rows with almost no padding.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import deepspeed
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
+
+from ..files import InputError
+from ..runtime import Progress, log
+from .adapters import add_adapters
+from .checkpoints import Checkpoints, save_model
+from .engine import Interrupted, StopSignal, engine_config, gradient_norm, peak_memory_mb
+from .hyperparameters import Hyperparameters
+from .modelling import ResponseLoss
+from .samples import EncodedSample, global_batches, micro_batches, step_count, to_tensors
+
+STEP_COLUMNS = (
+    "step",
+    "loss",
+    "likelihood_loss",
+    "unlikelihood_loss",
+    "learning_rate",
+    "gradient_norm",
+    "seconds",
+    "tokens_per_second",
+    "peak_memory_mb",
+)
+
+
+class StepResult(NamedTuple):
+    """What one optimizer step found, summed over all processes."""
+
+    likelihood: float
+    unlikelihood: float
+    learning_rate: float
+    gradient_norm: float
+    stopping: bool  # some process was asked to stop
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Sequence[EncodedSample],
+    hyperparameters: Hyperparameters,
+    deepspeed_config: Path,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[PreTrainedModel, list[dict[str, Any]]]:
+    """Train `model` in place, and return it with the rows of its step log.
+
+    Args:
+        model: the model on the CPU, as loaded.
+        tokenizer: its tokenizer, for the padding id.
+        samples: all training samples, on every process.
+        hyperparameters: see the class.
+        deepspeed_config: a JSON file such as those of `configs/deepspeed/`.
+        checkpoints: where the run saves its state, and continues if it finds its own state there. None for a run that
+            is too short to be worth it.
+
+    Raises:
+        InputError: the loss or its gradient is not finite, or a checkpoint cannot be written.
+        Interrupted: the process was asked to stop.
+    """
+    steps = step_count(hyperparameters, len(samples))
+    engine = start_engine(model, hyperparameters, deepspeed_config, steps)
+    stop = StopSignal() if checkpoints else None
+    rows: list[dict[str, Any]] = checkpoints.load(engine).get("rows", []) if checkpoints else []
+    if rows:
+        log.info("continuing after step %d of %d", len(rows), steps)
+    model.train()
+    # Flash attention distinguishes packed sequences in a single row only.
+    single_row = "flash" in model.config._attn_implementation
+    progress = Progress(steps - len(rows), "steps")
+    batches = global_batches(len(samples), hyperparameters.batch_size, steps, hyperparameters.seed)
+    for step, batch in enumerate(batches, 1):
+        if step <= len(rows):
+            continue
+        started = time.monotonic()
+        result = train_step(
+            engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, single_row, stop
+        )
+        _check_finite(step, result)
+        seconds = time.monotonic() - started
+        tokens = sum(samples[index].tokens for index in batch)
+        rows.append(_log_row(step, result, hyperparameters.alpha, seconds, tokens, peak_memory_mb(engine.device)))
+        if engine.monitor.enabled:
+            # The trackers (TensorBoard, Weights & Biases, Comet, CSV) that the DeepSpeed configuration names.
+            engine.monitor.write_events([(f"train/{name}", float(rows[-1][name]), step) for name in STEP_COLUMNS[1:]])
+        progress.update(
+            note=f"loss {result.likelihood:.3f} + {hyperparameters.alpha:g} * {result.unlikelihood:.3f}, "
+            f"{rows[-1]['tokens_per_second']} tokens/s"
+        )
+        if checkpoints is None:
+            continue
+        if step in checkpoints.snapshots:
+            save_model(model, tokenizer, checkpoints.snapshot(step))
+        if step == steps:
+            break
+        if result.stopping or (checkpoints.every and step % checkpoints.every == 0):
+            checkpoints.save(engine, step, {"rows": rows})
+        if result.stopping:
+            raise Interrupted(f"stopped after step {step} of {steps}; the same command continues from there")
+    return model, rows
+
+
+def start_engine(model: PreTrainedModel, hyperparameters: Hyperparameters, deepspeed_config: Path, steps: int) -> Any:
+    """Wrap the model in its loss and in a DeepSpeed engine with optimizer and learning-rate schedule."""
+    if hyperparameters.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # The head is compared with the model's own logits before adapters and engine change the layers.
+    loss_module = ResponseLoss(model, hyperparameters.alpha)
+    if hyperparameters.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+    add_adapters(model, hyperparameters)
+    engine, *_ = deepspeed.initialize(
+        model=loss_module,
+        config=engine_config(deepspeed_config, hyperparameters, deepspeed.comm.get_world_size()),
+        model_parameters=[parameter for parameter in loss_module.parameters() if parameter.requires_grad],
+        lr_scheduler=lambda optimizer: get_cosine_schedule_with_warmup(
+            optimizer, math.ceil(steps * hyperparameters.warmup_ratio), steps
+        ),
+    )
+    return engine
+
+
+def train_step(
+    engine: Any,
+    batch: Sequence[int],
+    samples: Sequence[EncodedSample],
+    micro_batch_size: int,
+    pad: int,
+    single_row: bool,
+    stop: StopSignal | None,
+) -> StepResult:
+    """Accumulate the gradient of one global batch over its micro-batches, then update the weights."""
+    losses = accumulate_gradients(engine, batch, samples, micro_batch_size, pad, single_row)
+    rate = engine.get_lr()[0]
+    norm = gradient_norm(engine)
+    engine.step()
+    norm = engine.get_global_grad_norm() if norm is None else norm
+    # The request to stop is summed together with the losses, so that all processes stop after the same step.
+    totals = torch.cat([losses, losses.new_tensor([bool(stop and stop.received)])])
+    deepspeed.comm.all_reduce(totals)
+    likelihood, unlikelihood, stopping = totals.tolist()
+    return StepResult(likelihood, unlikelihood, rate, float(norm), bool(stopping))
+
+
+def accumulate_gradients(
+    engine: Any,
+    batch: Sequence[int],
+    samples: Sequence[EncodedSample],
+    micro_batch_size: int,
+    pad: int,
+    single_row: bool,
+) -> Tensor:
+    """Add up the gradient of the objective over a global batch.
+
+    Returns:
+        Likelihood and unlikelihood loss, fp32 [2]: the share of this process. The shares of all processes sum to the
+        value for the batch.
+    """
+    rank, world = deepspeed.comm.get_rank(), deepspeed.comm.get_world_size()
+    response_tokens = sum(len(samples[index].response) for index in batch)
+    losses = torch.zeros(2, device=engine.device)
+    own_batches = micro_batches(batch, samples, micro_batch_size, rank, world)
+    for number, micro_batch in enumerate(own_batches, 1):
+        engine.set_gradient_accumulation_boundary(number == len(own_batches))
+        loss, parts = engine(**to_tensors(micro_batch, pad, single_row, engine.device))
+        # The engine averages gradients over the processes; this loss is already a share of the global mean.
+        engine.backward(loss * (world / response_tokens), scale_wrt_gas=False)
+        losses += parts / response_tokens
+    return losses
+
+
+def _check_finite(step: int, result: StepResult) -> None:
+    loss = result.likelihood + result.unlikelihood
+    if not (math.isfinite(loss) and math.isfinite(result.gradient_norm)):
+        raise InputError(
+            f"step {step}: loss {loss}, gradient norm {result.gradient_norm}; lower learning_rate or alpha"
+        )
+
+
+def _log_row(
+    step: int, result: StepResult, alpha: float, seconds: float, tokens: int, memory_mb: float
+) -> dict[str, Any]:
+    """One row of the step log, see `STEP_COLUMNS`."""
+    return {
+        "step": step,
+        "loss": f"{result.likelihood + alpha * result.unlikelihood:.6f}",
+        "likelihood_loss": f"{result.likelihood:.6f}",
+        "unlikelihood_loss": f"{result.unlikelihood:.6f}",
+        "learning_rate": f"{result.learning_rate:.4g}",
+        "gradient_norm": f"{result.gradient_norm:.4f}",
+        "seconds": f"{seconds:.3f}",
+        "tokens_per_second": f"{tokens / seconds:.0f}",
+        "peak_memory_mb": f"{memory_mb:.0f}",
+    }

@@ -1,0 +1,114 @@
+"""A training step of the workflow, from its parsed flags to its output folder.
+
+The state of a run is kept in a folder that is named by everything that determines its weights. If the run is killed at
+any moment, the same command continues from the last state; if it is asked to stop (SIGTERM, SIGINT), it writes its
+state first.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+from transformers import set_seed
+
+from ..files import InputError, atomic_write, read_text, replaced_folder, sha256, write_table
+from ..models import load_model, load_tokenizer
+from ..runtime import git_commit, log, versions
+from .checkpoints import Checkpoints, run_key, save_model
+from .engine import INTERRUPTED, Interrupted, end_processes, start_processes
+from .hyperparameters import Hyperparameters, hyperparameters_from
+from .loop import STEP_COLUMNS, train
+from .samples import EncodedSample, global_batches, read_samples, step_count
+
+
+def run_training(
+    arguments: argparse.Namespace,
+    alpha: float = 0.0,
+    snapshots: Path | None = None,
+    snapshot_steps: Sequence[int] = (),
+) -> None:
+    """Train, and write the model, its tokenizer, `training.json` and the step log.
+
+    A run that is asked to stop exits with status 75, and the next run of the same command continues.
+
+    Args:
+        arguments: parsed flags of `add_training_arguments`.
+        alpha: weight of the unlikelihood loss; 0 for stage 1.
+        snapshots: folder for the snapshots of stage 2; None writes none.
+        snapshot_steps: steps after which a snapshot of the model is kept.
+
+    Raises:
+        InputError: a snapshot step is beyond the last step, or training fails in a way that the user can correct.
+    """
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    hyperparameters = hyperparameters_from(arguments, alpha)
+    set_seed(hyperparameters.seed)
+    start_processes()
+    tokenizer = load_tokenizer(arguments.model)
+    samples, left_out = read_samples(arguments.samples, tokenizer, hyperparameters.max_length)
+    steps = step_count(hyperparameters, len(samples))
+    log.info("%d samples, %d steps", len(samples), steps)
+    if snapshot_steps and max(snapshot_steps) > steps:
+        raise InputError(f"--snapshot-steps: {max(snapshot_steps)} is beyond the last of {steps} steps; lower it")
+    model = load_model(arguments.model, hyperparameters.dtype, arguments.attention)
+    key = run_key(
+        arguments.model,
+        arguments.samples,
+        arguments.deepspeed_config,
+        hyperparameters,
+        deepspeed.comm.get_world_size(),
+    )
+    checkpoints = Checkpoints(arguments.checkpoints / key, arguments.checkpoint_every, tuple(snapshot_steps))
+    started = time.time()
+    try:
+        model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
+    except Interrupted as interruption:
+        log.info("%s", interruption)
+        end_processes(INTERRUPTED)
+    save_model(model, tokenizer, arguments.output)
+    if deepspeed.comm.get_rank() == 0:
+        with atomic_write(arguments.output / "training.json") as handle:
+            json.dump(_record(arguments, hyperparameters, samples, left_out, rows, started), handle, indent=2)
+        if snapshots:
+            with replaced_folder(snapshots) as folder:
+                for step in snapshot_steps:
+                    checkpoints.snapshot(step).rename(folder / f"step{step}")
+        write_table(arguments.steps_log, rows, STEP_COLUMNS)
+        shutil.rmtree(arguments.checkpoints, ignore_errors=True)
+    end_processes()
+
+
+def _record(
+    arguments: argparse.Namespace,
+    hyperparameters: Hyperparameters,
+    samples: Sequence[EncodedSample],
+    left_out: int,
+    rows: Sequence[dict[str, Any]],
+    started: float,
+) -> dict[str, Any]:
+    """The content of `training.json`: how the model was trained, on what, and at what cost."""
+    batches = global_batches(len(samples), hyperparameters.batch_size, len(rows), hyperparameters.seed)
+    return {
+        "hyperparameters": asdict(hyperparameters),
+        "deepspeed": json.loads(read_text(arguments.deepspeed_config)),
+        "samples": len(samples),
+        "samples_left_out": left_out,
+        "samples_sha256": sha256(arguments.samples),
+        "steps": len(rows),
+        "tokens": sum(samples[index].tokens for batch in batches for index in batch),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds_of_steps": round(sum(float(row["seconds"]) for row in rows), 1),
+        "processes": deepspeed.comm.get_world_size(),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": float(rows[-1]["peak_memory_mb"]),
+        "git_commit": git_commit(),
+        "versions": versions(),
+    }
