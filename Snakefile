@@ -9,7 +9,7 @@ min_version("9.0")
 configfile: f"{workflow.basedir}/config.yaml"
 
 
-report: "rules/report/workflow.rst"
+report: "resources/captions/workflow.rst"
 
 
 include: "rules/common.smk"
@@ -27,12 +27,12 @@ include: "rules/significance.smk"
 include: "rules/judge.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
-include: "rules/report.smk"
+include: "rules/page.smk"
 
 
 onstart:
     # Now, not after days of training.
-    check_surroundings()
+    check_prerequisites()
 
 
 rule all:

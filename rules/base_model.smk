@@ -1,6 +1,11 @@
 # A base model as a folder: built from the benchmark's own training text, downloaded, or linked.
 
 
+def built(wildcards):
+    """How a base model is built, where the workflow builds it."""
+    return base_model_config(wildcards.base_model)["build"]
+
+
 rule build_base_model:
     input:
         monolingual=lambda wildcards: f"results/download/{built(wildcards)['benchmark']}/monolingual.jsonl",

@@ -1,6 +1,38 @@
 # One system: all its directions with its model loaded once; and its answers to general instructions.
 
 
+def system_model(wildcards):
+    """The model a system decodes with."""
+    return model_folder(wildcards.base_model, wildcards.benchmark, config["systems"][wildcards.system]["model"])
+
+
+def system_settings(wildcards):
+    """How a system decodes."""
+    return decode_settings(config, wildcards.base_model, wildcards.benchmark, wildcards.system)
+
+
+def decode_flags(wildcards):
+    """How a system decodes, as flags of the script."""
+    entry = base_model_config(wildcards.base_model)
+    settings = system_settings(wildcards) | {
+        "dtype": entry.get("dtype", "bf16"),
+        "attention": entry.get("attention", "sdpa"),
+    }
+    return flags({key: value for key, value in settings.items() if key != "threads"})
+
+
+def decode_environment(wildcards):
+    """The environment of the engine a system decodes with."""
+    return "../envs/vllm.yaml" if system_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
+
+
+def system_conversion(wildcards):
+    """The converted model of a system, where its engine needs one."""
+    if system_settings(wildcards)["engine"] != "ctranslate2":
+        return []
+    return f"results/convert/{{base_model}}/{{benchmark}}/{config['systems'][wildcards.system]['model']}"
+
+
 rule decode:
     input:
         model=system_model,

@@ -1,6 +1,21 @@
 # In which language is every output line, and every reference?
 
 
+def lid_files():
+    """The files of the configured language identifiers; a library has none."""
+    return [
+        source_file(name) if name in SOURCES else from_repository(name)
+        for name in config["detect"]["lid"]
+        if name != PY3LANGID
+    ]
+
+
+def lid_names():
+    """The configured language identifiers as the script takes them: files, or the name of a library."""
+    files = iter(lid_files())
+    return [name if name == PY3LANGID else next(files) for name in config["detect"]["lid"]]
+
+
 rule detect:
     input:
         outputs="results/decode/{base_model}/{benchmark}/{system}",

@@ -1,6 +1,41 @@
 # Catalogues of translated programs, or published corpora, become training text, test sets and demonstrations.
 
 
+def corpus_archive(wildcards):
+    """The downloaded file of a corpus, where it is a row of the source table."""
+    return source_file(wildcards.corpus) if wildcards.corpus in SOURCES else []
+
+
+def corpus_parts(wildcards):
+    """What a benchmark wants of a corpus; the user's own files as paths from the repository."""
+    parts = benchmark_config(wildcards.benchmark)["corpora"][wildcards.role][wildcards.corpus]
+    return [from_repository(part) for part in parts] if wildcards.corpus == LOCAL else parts
+
+
+def corpus_files(wildcards):
+    """The user's own files that a benchmark reads."""
+    return (
+        [str(file) for part in corpus_parts(wildcards) for file in local_files(part)]
+        if wildcards.corpus == LOCAL
+        else []
+    )
+
+
+def corpus_flags(wildcards):
+    """Which texts of a corpus a benchmark reads, as flags of the script."""
+    benchmark = benchmark_config(wildcards.benchmark)
+    wanted = benchmark["supervised"] if wildcards.role == "train" else directions(wildcards.benchmark)
+    return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": wanted})
+
+
+def corpus_folders(role, wildcards):
+    """The corpora a benchmark is made of, read."""
+    return [
+        f"results/download/corpora/{wildcards.benchmark}/{role}/{corpus}"
+        for corpus in benchmark_config(wildcards.benchmark)["corpora"][role]
+    ]
+
+
 localrules:
     fetch_source,
     fetch_snapshot,
@@ -136,7 +171,7 @@ rule read_corpus:
     log:
         "results/download/logs/read-{benchmark}-{role}-{corpus}.log",
     wildcard_constraints:
-        corpus=any_of([*CORPUS_SOURCES, LOCAL]),
+        corpus=any_of([*(name for name, source in SOURCES.items() if source.format in CORPORA), LOCAL]),
     conda:
         "../envs/main.yaml"
     threads: 1

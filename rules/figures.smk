@@ -1,6 +1,50 @@
 # What the tables say at a glance, where off-target lines went, the studies, and how the losses fell.
 
 
+def every_steps_log():
+    """Step logs of all models that some experiment's systems need, stage-1 parents and built base models included."""
+    logs = {}
+    for entry in config["experiments"]:
+        base_model, benchmark = entry["base_model"], entry["benchmark"]
+        if base_model_config(base_model).get("build", {}).get("epochs"):
+            logs[f"results/base_model/{base_model}/steps.tsv"] = f"{base_model}: language model"
+        for system in entry["systems"]:
+            model = config["systems"][system]["model"]
+            while model != BASE:
+                stage = config["models"][model]["stage"]
+                if stage != "snapshot":
+                    logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = (
+                        f"{base_model} {benchmark}: {model}"
+                    )
+                model = config["models"][model].get("from", BASE)
+    return logs
+
+
+def figure_names():
+    """The figures of a run."""
+    return [
+        "off_target",
+        "off_target_languages",
+        "heat_map",
+        "losses",
+        *(f"study-{name}" for name in config["studies"]),
+    ]
+
+
+def study_flags():
+    """The studies' points, as flags of the script that draws them."""
+    first = config["experiments"][0]
+    words = []
+    for name, study in config["studies"].items():
+        words += ["--study", name, study["label"]]
+        for series, points in study["series"].items():
+            for value, system in points.items():
+                elsewhere = len(PurePosixPath(system).parts) > 1
+                place = system if elsewhere else f"{first['base_model']}/{first['benchmark']}/{system}"
+                words.append(f"{series}={value}={place}")
+    return " ".join(map(shlex.quote, words))
+
+
 rule figures:
     input:
         scores="results/tables/scores.tsv",
@@ -9,31 +53,31 @@ rule figures:
     output:
         off_target=report(
             "results/figures/off_target.svg",
-            caption="report/off_target.rst",
+            caption="../resources/captions/off_target.rst",
             category="Figures",
             labels={"figure": "off-target ratio and BLEU"},
         ),
-        instead=report(
-            "results/figures/instead.svg",
-            caption="report/instead.rst",
+        off_target_languages=report(
+            "results/figures/off_target_languages.svg",
+            caption="../resources/captions/off_target_languages.rst",
             category="Figures",
-            labels={"figure": "where the off-target lines went"},
+            labels={"figure": "languages of the off-target lines"},
         ),
         heat_map=report(
             "results/figures/heat_map.svg",
-            caption="report/heat_map.rst",
+            caption="../resources/captions/heat_map.rst",
             category="Figures",
             labels={"figure": "off-target ratio by direction"},
         ),
         losses=report(
             "results/figures/losses.svg",
-            caption="report/losses.rst",
+            caption="../resources/captions/losses.rst",
             category="Figures",
             labels={"figure": "loss curves"},
         ),
         studies=report(
             expand("results/figures/study-{study}.svg", study=config["studies"]),
-            caption="report/study.rst",
+            caption="../resources/captions/study.rst",
             category="Studies",
         ),
         others=expand("results/figures/{figure}.{suffix}", figure=figure_names(), suffix=["png", "pdf"]),

@@ -1,6 +1,14 @@
 # Answers to general instructions, compared by a language model behind a network.
 
 
+def judge_flags(wildcards):
+    """Whom to ask for a judgement and how, as flags of the script."""
+    judge = config["judge"]
+    settings = {key: judge[key] for key in ("base_url", "model", "key", "max_cost", "parallel")}
+    prices = judge["prices"] and [judge["prices"]["prompt"], judge["prices"]["completion"]]
+    return flags(settings | {"prices": prices, "request": json.dumps(judge["request"], sort_keys=True)})
+
+
 localrules:
     judge,
 
@@ -12,7 +20,7 @@ rule judge:
         others="results/decode/{base_model}/{benchmark}/answers/{baseline}",
     output:
         table="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv",
-        verdicts="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.jsonl",
+        judgements="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.jsonl",
     log:
         "results/judge/logs/{base_model}-{benchmark}-{system}-against-{baseline}.log",
     wildcard_constraints:
@@ -30,4 +38,4 @@ rule judge:
     shell:
         "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers}/answers.jsonl"
         " --others {input.others}/answers.jsonl {params.names} {params.settings} --journal {params.journal}"
-        " --verdicts {output.verdicts} --output {output.table} 2>&1 | tee {log:q}"
+        " --judgements {output.judgements} --output {output.table} 2>&1 | tee {log:q}"

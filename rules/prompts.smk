@@ -1,6 +1,23 @@
 # Training samples and test data become prompts.
 
 
+def mixed_instructions(wildcards):
+    """The sets of general instructions that a stage-1 model is trained on as well."""
+    return [instructions_file(name) for name in config["models"][wildcards.model].get("mix", ())]
+
+
+def system_prompt_flags(wildcards):
+    """How a system fills the template."""
+    system = config["systems"][wildcards.system]
+    return flags(
+        {
+            "prompt_language": system.get("prompt_language", "en"),
+            "shots": system.get("shots", 0),
+            "contrasts": [f"{its['target']}={its['weight']}" for its in system.get("contrasts", ())] or None,
+        }
+    )
+
+
 rule train_prompts:
     input:
         samples="results/download/{benchmark}/train.jsonl",

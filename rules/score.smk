@@ -1,6 +1,40 @@
 # How good are the translations?
 
 
+def learned_metric(wildcards):
+    """The config entry of a learned metric."""
+    return config["score"]["learned"][wildcards.learned]
+
+
+def learned_checkpoint(wildcards):
+    """The downloaded checkpoint of a learned metric, where it is a row of the source table."""
+    name = learned_metric(wildcards)["model"]
+    return source_file(name) if name in SOURCES else []
+
+
+def check_learned_environment(wildcards):
+    """Look for the environment of a learned metric.
+
+    Raises:
+        InputError: there is none.
+    """
+    metric = learned_metric(wildcards)
+    key = f"score.learned.{wildcards.learned}"
+    if "python" not in metric:
+        if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+            raise InputError(
+                f"config: {key} needs an environment of its own: run `make {metric['kind']}` and set its"
+                f" `python: .venv-{metric['kind']}/bin/python`, or add --software-deployment-method conda"
+            )
+    elif not Path(from_repository(metric["python"])).exists():
+        raise InputError(f"config: {key}.python: no file {metric['python']}; run `make {metric['kind']}`")
+
+
+def learned_environment(wildcards):
+    """The environment of a learned metric's library."""
+    return f"../envs/{learned_metric(wildcards)['kind']}.yaml"
+
+
 rule score:
     input:
         hypotheses="results/decode/{base_model}/{benchmark}/{system}",

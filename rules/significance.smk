@@ -1,11 +1,34 @@
 # How sure is a figure, and is a system's difference from the baseline more than chance?
 
 
+def significance_inputs(wildcards):
+    """The files of every system of an experiment, as flags of the script."""
+    words = []
+    for system in systems(wildcards):
+        place = f"{wildcards.base_model}/{wildcards.benchmark}/{system}"
+        words += ["--system", system, f"results/decode/{place}", f"results/detect/{place}/lines.tsv"]
+        words += score_tables(wildcards.base_model, wildcards.benchmark, system)
+        for metric in config["score"]["learned"]:
+            words += ["--learned", system, metric, f"results/score/{place}.{metric}.lines.tsv"]
+    return " ".join(map(shlex.quote, words))
+
+
 rule significance:
     input:
         hypotheses=lambda wildcards: systems_of("results/decode/{base_model}/{benchmark}/{system}", wildcards),
         verdicts=lambda wildcards: systems_of("results/detect/{base_model}/{benchmark}/{system}/lines.tsv", wildcards),
-        learned=lambda wildcards: learned_scores(".lines.tsv", wildcards),
+        scores=lambda wildcards: [
+            table
+            for system in systems(wildcards)
+            for table in score_tables(wildcards.base_model, wildcards.benchmark, system)
+        ],
+        learned=lambda wildcards: [
+            table
+            for metric in config["score"]["learned"]
+            for table in systems_of(
+                f"results/score/{{base_model}}/{{benchmark}}/{{system}}.{metric}.lines.tsv", wildcards
+            )
+        ],
         references="results/download/{benchmark}/test",
     output:
         "results/significance/{base_model}/{benchmark}.tsv",
@@ -20,17 +43,13 @@ rule significance:
         mem_mb=4000,
         runtime=30,
     params:
-        systems=lambda wildcards: systems(wildcards),
+        systems=significance_inputs,
         supervised=lambda wildcards: benchmark_config(wildcards.benchmark)["supervised"],
         zero_shot=lambda wildcards: benchmark_config(wildcards.benchmark)["zero_shot"],
-        settings=flags(
-            config["significance"] | {"seed": config["seed"], "learned": list(config["score"]["learned"]) or None}
-        ),
+        settings=flags(config["significance"] | {"seed": config["seed"]}),
     message:
         "Significance: paired bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.significance --decode results/decode/{wildcards.base_model}/{wildcards.benchmark}"
-        " --detect results/detect/{wildcards.base_model}/{wildcards.benchmark} --references {input.references}"
-        " --score results/score/{wildcards.base_model}/{wildcards.benchmark}"
-        " --systems {params.systems} --supervised {params.supervised} --zero-shot {params.zero_shot} {params.settings}"
-        " --output {output} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.significance --references {input.references} {params.systems}"
+        " --supervised {params.supervised} --zero-shot {params.zero_shot} {params.settings} --output {output}"
+        " 2>&1 | tee {log:q}"

@@ -1,42 +1,65 @@
 # Every figure in one long table, and the paper's tables from it.
 
 
+def every_experiment(pattern):
+    """The files `pattern` stands for, over all experiments."""
+    return [
+        pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"]) for entry in config["experiments"]
+    ]
+
+
+def table_inputs():
+    """The score tables of every system and the tables of intervals, as flags of the script."""
+    words = []
+    for entry in config["experiments"]:
+        pair = [entry["base_model"], entry["benchmark"]]
+        for system in entry["systems"]:
+            words += ["--scores", *pair, system, *score_tables(*pair, system)]
+        words += ["--significance", *pair, f"results/significance/{'/'.join(pair)}.tsv"]
+    for benchmark in sorted({entry["benchmark"] for entry in config["experiments"]}):
+        words += ["--reference-scores", benchmark, f"results/detect/references/{benchmark}/otr.tsv"]
+    return " ".join(map(shlex.quote, words))
+
+
 rule tables:
     input:
-        scores=every_system("results/score/{base_model}/{benchmark}/{system}.tsv"),
-        learned=learned_scores(".tsv"),
-        otr=every_system("results/detect/{base_model}/{benchmark}/{system}/otr.tsv"),
+        scores=[
+            table
+            for entry in config["experiments"]
+            for system in entry["systems"]
+            for table in score_tables(entry["base_model"], entry["benchmark"], system)
+        ],
         references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
         significance=every_experiment("results/significance/{base_model}/{benchmark}.tsv"),
         general=comparisons(),
     output:
         scores=report(
             "results/tables/scores.tsv",
-            caption="report/scores.rst",
+            caption="../resources/captions/scores.rst",
             category="Tables",
             labels={"table": "all figures"},
         ),
         zero_shot=report(
             "results/tables/zero_shot.html",
-            caption="report/zero_shot.rst",
+            caption="../resources/captions/zero_shot.rst",
             category="Tables",
             labels={"table": "zero-shot directions"},
         ),
         supervised=report(
             "results/tables/supervised.html",
-            caption="report/supervised.rst",
+            caption="../resources/captions/supervised.rst",
             category="Tables",
             labels={"table": "supervised directions"},
         ),
         intervals=report(
             "results/tables/intervals.tsv",
-            caption="report/intervals.rst",
+            caption="../resources/captions/intervals.rst",
             category="Tables",
             labels={"table": "intervals and significance"},
         ),
         versions=report(
             "results/tables/versions.tsv",
-            caption="report/versions.rst",
+            caption="../resources/captions/versions.rst",
             category="Provenance",
             labels={"table": "versions of the libraries"},
         ),
@@ -45,7 +68,7 @@ rule tables:
         general_texts=expand("results/tables/general.{suffix}", suffix=["md", "tsv", "tex"] if comparisons() else []),
         general=report(
             ["results/tables/general.html"] if comparisons() else [],
-            caption="report/general.rst",
+            caption="../resources/captions/general.rst",
             category="Tables",
             labels={"table": "general tasks"},
         ),
@@ -58,10 +81,7 @@ rule tables:
         mem_mb=1000,
         runtime=20,
     params:
-        experiments=" ".join(
-            f"--experiment {entry['base_model']} {entry['benchmark']} {' '.join(entry['systems'])}"
-            for entry in config["experiments"]
-        ),
+        inputs=table_inputs(),
         directions=" ".join(
             f"--directions {name} {supervision} {' '.join(benchmark_config(name)[key])}"
             for name in sorted({entry["benchmark"] for entry in config["experiments"]})
@@ -70,7 +90,7 @@ rule tables:
         settings=flags(config["tables"] | {"learned": list(config["score"]["learned"]) or None}),
         paper=" ".join(
             f"--paper-{kind} {name} {entry['paper']}"
-            for kind, section in (("benchmark", "benchmarks"), ("base-model", "base_models"))
+            for kind, section in (("benchmark", "benchmarks"), ("base-model", "base_models"), ("system", "systems"))
             for name, entry in sorted(config[section].items())
             if "paper" in entry
         ),
@@ -78,7 +98,5 @@ rule tables:
     message:
         "Tables: BLEU and off-target ratio of all systems"
     shell:
-        "python -m workflow_scripts.tables {params.experiments} {params.directions} --score results/score"
-        " --detect results/detect --significance results/significance {params.settings} {params.paper}"
-        " {params.general}"
-        " --output results/tables 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.tables {params.inputs} {params.directions} {params.settings} {params.paper}"
+        " {params.general} --output results/tables 2>&1 | tee {log:q}"

@@ -1,6 +1,15 @@
 # Stage 2: likelihood of every sample, unlikelihood of its conflict.
 
 
+def snapshot_steps(wildcards):
+    """Steps of a stage-2 run after which the config wants the model kept."""
+    return sorted(
+        config["models"][name]["step"]
+        for name in STAGE_MODELS["snapshot"]
+        if config["models"][name]["from"] == wildcards.model
+    )
+
+
 rule unlikelihood:
     input:
         model=lambda wildcards: model_folder(

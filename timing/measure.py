@@ -19,7 +19,7 @@ from sacrebleu.significance import PairedTest
 
 from timing.train_step import machine
 from workflow_scripts.lat.data.lid import load_identifier
-from workflow_scripts.lat.evaluation.offtarget import judge, off_target_figures
+from workflow_scripts.lat.evaluation.offtarget import classify, off_target_scores
 from workflow_scripts.lat.evaluation.scores import metrics
 from workflow_scripts.lat.files import read_lines
 
@@ -42,7 +42,7 @@ def lid_lines_per_second(results: Path, rounds: int) -> float:
     seconds = []
     for _ in range(rounds):
         started = time.process_time()
-        off_target_figures(judge(identifier.identify(outputs), outputs, sources, "it-nl"), outputs, "it-nl")
+        off_target_scores(classify(identifier.identify(outputs), outputs, sources, "it-nl"), outputs, "it-nl")
         seconds.append(time.process_time() - started)
     return LINES / statistics.median(seconds)
 
@@ -53,8 +53,10 @@ def bootstrap_seconds(results: Path) -> float:
     supervised = [direction for direction in DIRECTIONS if "en" in direction.split("-")]
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "workflow_scripts.significance"]
-        command += ["--decode", results / "decode/tiny/demo", "--detect", results / "detect/tiny/demo"]
-        command += ["--references", results / "download/demo/test", "--systems", *SYSTEMS, "--baseline", "MT"]
+        for system in SYSTEMS:
+            command += ["--system", system, results / "decode/tiny/demo" / system]
+            command += [results / "detect/tiny/demo" / system / "lines.tsv"]
+        command += ["--references", results / "download/demo/test", "--baseline", "MT"]
         command += ["--supervised", *supervised, "--zero-shot", *zero_shot, "--resamples", RESAMPLES]
         command += ["--output", Path(scratch) / "significance.tsv"]
         started = time.perf_counter()

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from .lat.data.lid import load_identifier
-from .lat.evaluation.offtarget import EMPTY, Line, agreement, judge, off_target_figures
+from .lat.evaluation.offtarget import Line, Verdict, agreement, classify, off_target_scores
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, write_table
 from .lat.runtime import log, run_step
 
@@ -12,7 +12,7 @@ COLUMNS = ("direction", "line", "label", "score", "verdict", "copy")
 
 
 def main() -> None:
-    """Parse the flags, identify, write the table of lines and the figures of each direction."""
+    """Parse the flags, identify, write the table of lines and the measured of each direction."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="folder of <direction><suffix>")
     parser.add_argument("--suffix", default=".txt", help="`.txt` for hypotheses, `.ref.txt` for references")
@@ -22,7 +22,7 @@ def main() -> None:
         "--lid", nargs="+", required=True, help="fastText model files or `py3langid`; the first decides, others check"
     )
     parser.add_argument("--lines", type=Path, required=True, help="table of labels, a row an output line")
-    parser.add_argument("--scores", type=Path, required=True, help="table of off-target figures, several a direction")
+    parser.add_argument("--scores", type=Path, required=True, help="table of off-target measured, several a direction")
     arguments = parser.parse_args()
 
     identifier, *others = [load_identifier(name) for name in arguments.lid]
@@ -30,28 +30,28 @@ def main() -> None:
     for direction in arguments.directions:
         outputs = read_lines(arguments.folder / f"{direction}{arguments.suffix}")
         sources = read_lines(arguments.sources / f"{direction}.src.txt")
-        judged = judge(identifier.identify(outputs), outputs, sources, direction)
-        figures = [(figure, identifier.signature) for figure in off_target_figures(judged, outputs, direction)]
+        classified = classify(identifier.identify(outputs), outputs, sources, direction)
+        measured = [(score, identifier.signature) for score in off_target_scores(classified, outputs, direction)]
         labels = {}
         for other in others:
             found = other.identify(outputs)
             labels[other.name] = [label for label, _ in found]
-            ratio = off_target_figures(judge(found, outputs, sources, direction), outputs, direction)[0]
-            figures += [
-                (figure._replace(metric=f"{figure.metric}:{other.name}"), other.signature)
-                for figure in (ratio, agreement(judged, found))
+            ratio = off_target_scores(classify(found, outputs, sources, direction), outputs, direction)[0]
+            measured += [
+                (score._replace(metric=f"{score.metric}:{other.name}"), other.signature)
+                for score in (ratio, agreement(classified, found))
             ]
         lines += [
             row_of(direction, number, line) | {name: labels[name][number] for name in labels}
-            for number, line in enumerate(judged)
+            for number, line in enumerate(classified)
         ]
         scores += [
             {"direction": direction, "metric": its.metric, "value": f"{its.value:.4f}", "n": its.n, "signature": made}
-            for its, made in figures
+            for its, made in measured
         ]
-        log.info("%s: OTR %.1f of %d lines", direction, figures[0][0].value, len(judged))
+        log.info("%s: OTR %.1f of %d lines", direction, measured[0][0].value, len(classified))
     # One direction without a word is a finding; a system without any is a mistake.
-    if all(line["verdict"] == EMPTY for line in lines):
+    if all(line["verdict"] == Verdict.EMPTY for line in lines):
         raise InputError(
             f"{arguments.folder}: every output is empty; look at the model and its prompts, then decode again"
         )

@@ -8,7 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .lat.files import read_table
-from .lat.reporting.charts import heat_map_figure, instead_figure, losses_figure, off_target_figure, study_figure
+from .lat.reporting.charts import (
+    heat_map_figure,
+    losses_figure,
+    off_target_figure,
+    off_target_languages_figure,
+    study_figure,
+)
 from .lat.runtime import run_step
 
 SUFFIXES = ("svg", "png", "pdf")
@@ -40,7 +46,7 @@ def main() -> None:
     }
     save(off_target_figure(scores), arguments.output / "off_target")
     save(heat_map_figure(scores), arguments.output / "heat_map")
-    save(instead_figure(scores), arguments.output / "instead")
+    save(off_target_languages_figure(scores), arguments.output / "off_target_languages")
     save(losses_figure(logs), arguments.output / "losses")
     for name, label, *points in arguments.study:
         series: dict[str, list[tuple[float, tuple[str, str, str]]]] = {}

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--max-cost", type=float, help="ask nothing if the estimate is above")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds a request may take")
     parser.add_argument("--journal", type=Path, required=True, help="keeps every reply for the next run")
-    parser.add_argument("--verdicts", type=Path, required=True, help="JSON lines, a comparison each")
+    parser.add_argument("--judgements", type=Path, required=True, help="JSON lines, a comparison each")
     parser.add_argument("--output", type=Path, required=True, help="table of one row")
     arguments = parser.parse_args()
 
@@ -52,13 +52,14 @@ def main() -> None:
         timeout=arguments.timeout,
     )
     prices = Prices(*arguments.prices) if arguments.prices else None
-    verdicts = compare(judge, tasks, answers, others, arguments.parallel, prices, arguments.max_cost)
+    judgements = compare(judge, tasks, answers, others, arguments.parallel, prices, arguments.max_cost)
 
     write_jsonl(
-        arguments.verdicts,
+        arguments.judgements,
         (
-            task._asdict() | {"answer": answer, "other": other, "outcome": verdict.outcome, "replies": verdict.replies}
-            for task, answer, other, verdict in zip(tasks, answers, others, verdicts, strict=True)
+            task._asdict()
+            | {"answer": answer, "other": other, "outcome": judgement.outcome, "replies": judgement.replies}
+            for task, answer, other, judgement in zip(tasks, answers, others, judgements, strict=True)
         ),
     )
     row = {
@@ -68,7 +69,7 @@ def main() -> None:
         "baseline": arguments.baseline,
         "instructions": arguments.name,
         "judge": arguments.model,
-        **count(verdict.outcome for verdict in verdicts),
+        **count(judgement.outcome for judgement in judgements),
     }
     write_table(arguments.output, [row], COLUMNS)
     log.info("%s", ", ".join(f"{name} {row[name]}" for name in (*OUTCOMES, "n")))

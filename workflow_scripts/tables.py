@@ -1,6 +1,8 @@
 """Gather every figure into one long table, lay out the paper's tables from it, and compare with the published ones."""
 
 import argparse
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +21,20 @@ def main() -> None:
     """Parse the flags, gather, write every table in every format."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--experiment",
+        "--scores",
         nargs="+",
         action="append",
         required=True,
-        metavar="WORD",
-        help="base model, benchmark, then its systems in the order of the rows; may be given several times",
+        metavar=("BASE_MODEL", "WORD"),
+        help="base model, benchmark and system, then its score tables; several times, in the order of the rows",
+    )
+    parser.add_argument(
+        "--reference-scores",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("BENCHMARK", "FILE"),
+        help="the off-target scores of a benchmark's reference translations; several times",
     )
     parser.add_argument(
         "--directions",
@@ -34,12 +44,15 @@ def main() -> None:
         metavar="WORD",
         help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; several times",
     )
-    parser.add_argument("--score", type=Path, required=True, help="folder <base model>/<benchmark>/<system>.tsv")
-    parser.add_argument(
-        "--detect", type=Path, required=True, help="folder <base model>/<benchmark>/<system>/otr.tsv and references"
-    )
     parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
-    parser.add_argument("--significance", type=Path, required=True, help="folder <base model>/<benchmark>.tsv")
+    parser.add_argument(
+        "--significance",
+        nargs=3,
+        action="append",
+        required=True,
+        metavar=("BASE_MODEL", "BENCHMARK", "FILE"),
+        help="the table of intervals and p-values of an experiment; several times",
+    )
     parser.add_argument("--intervals", action="store_true", help="show 95 %% intervals in the tables")
     parser.add_argument(
         "--paper-benchmark",
@@ -57,44 +70,37 @@ def main() -> None:
         metavar=("BASE_MODEL", "NAME"),
         help="what the paper calls one of our base models",
     )
+    parser.add_argument(
+        "--paper-system",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("SYSTEM", "NAME"),
+        help="what the paper calls one of our systems",
+    )
     parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of judged comparisons")
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
     arguments = parser.parse_args()
 
-    rows = []
-    for base_model, benchmark, *systems in arguments.experiment:
-        columns = {
-            direction: supervision
-            for name, supervision, *listed in arguments.directions
-            for direction in listed
-            if name == benchmark
-        }
-        for system in (*systems, REFERENCE):
-            for path in figure_files(arguments, base_model, benchmark, system):
-                figures = {(row["direction"], row["metric"]): row for row in read_table(path)}
-                rows += [
-                    {"base_model": base_model, "benchmark": benchmark, "system": system}
-                    | {"supervision": columns[direction]}
-                    | figures[direction, metric]
-                    for direction in columns
-                    for metric in dict.fromkeys(metric for _, metric in figures)
-                    if (direction, metric) in figures  # some are of some targets only
-                ]
+    supervision = {
+        (benchmark, direction): kind for benchmark, kind, *listed in arguments.directions for direction in listed
+    }
+    rows = [row for experiment in experiments(arguments) for row in score_rows(*experiment, supervision)]
     write_table(arguments.output / "scores.tsv", rows, COLUMNS)
-    log.info("%d figures", len(rows))
+    log.info("%d scores", len(rows))
 
     intervals = [
         {"base_model": base_model, "benchmark": benchmark} | row
-        for base_model, benchmark, *_ in arguments.experiment
-        for row in read_table(arguments.significance / base_model / f"{benchmark}.tsv")
+        for base_model, benchmark, path in arguments.significance
+        for row in read_table(path)
     ]
     write_table(arguments.output / "intervals.tsv", intervals, ("base_model", "benchmark", *SIGNIFICANCE_COLUMNS))
 
     scores = pd.DataFrame(rows).astype({"value": float})
     significance = pd.DataFrame(intervals).replace({"p": {"": "nan"}})
     significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
-    for supervision, (name, title) in TABLES.items():
-        made = blocks(scores, supervision, ("BLEU", *arguments.learned, "OTR"), significance, arguments.intervals)
+    for kind, (name, title) in TABLES.items():
+        made = blocks(scores, kind, ("BLEU", *arguments.learned, "OTR"), significance, arguments.intervals)
         texts = {"md": to_markdown(made, title), "tex": to_latex(made), "html": to_html(made, title)}
         texts["tsv"] = to_frame(made).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
@@ -111,7 +117,8 @@ def main() -> None:
                 handle.write(text)
         log.info("%s", texts["md"])
 
-    differences = paper.comparison(intervals, dict(arguments.paper_benchmark), dict(arguments.paper_base_model))
+    names = paper.Names(dict(arguments.paper_benchmark), dict(arguments.paper_base_model), dict(arguments.paper_system))
+    differences = paper.comparison(intervals, names)
     write_table(arguments.output / "paper.tsv", differences, paper.COLUMNS)
     with atomic_write(arguments.output / "paper.md") as handle:
         handle.write(paper.comparison_markdown(differences))
@@ -123,16 +130,33 @@ def main() -> None:
     )
 
 
-def figure_files(arguments: argparse.Namespace, base_model: str, benchmark: str, system: str) -> list[Path]:
-    """The files that hold a system's figures; the references have only off-target figures."""
-    if system == REFERENCE:
-        return [arguments.detect / "references" / benchmark / "otr.tsv"]
-    scores = arguments.score / base_model / benchmark
-    return [
-        scores / f"{system}.tsv",
-        *(scores / f"{system}.{name}.tsv" for name in arguments.learned),
-        arguments.detect / base_model / benchmark / system / "otr.tsv",
-    ]
+def experiments(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Base model, benchmark, system and score tables of every row; those of the references end each experiment."""
+    references = dict(arguments.reference_scores)
+    for pair, systems in groupby(arguments.scores, key=lambda words: tuple(words[:2])):
+        base_model, benchmark = pair
+        for _, _, system, *paths in systems:
+            yield base_model, benchmark, system, paths
+        yield base_model, benchmark, REFERENCE, [references[benchmark]]
+
+
+def score_rows(
+    base_model: str, benchmark: str, system: str, paths: list[str], supervision: dict[tuple[str, str], str]
+) -> Iterator[dict[str, str]]:
+    """The rows of the long table for one system: by table, direction and metric."""
+    for path in paths:
+        scores = {(row["direction"], row["metric"]): row for row in read_table(path)}
+        for (name, direction), kind in supervision.items():
+            for metric in dict.fromkeys(metric for _, metric in scores):
+                # Some metrics exist for some target languages only.
+                if name == benchmark and (direction, metric) in scores:
+                    yield {
+                        "base_model": base_model,
+                        "benchmark": benchmark,
+                        "system": system,
+                        "supervision": kind,
+                        **scores[direction, metric],
+                    }
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import pytest
 
 from workflow_scripts.lat.reporting.charts import (
     heat_map_figure,
-    instead_figure,
     losses_figure,
     off_target_figure,
+    off_target_languages_figure,
     study_figure,
 )
 
@@ -69,7 +69,7 @@ def test_what_lines_were_instead_adds_up_to_the_ratio(scores):
         for otr in [scores[scores.metric == "OTR"]]
         for kind, share in (("source", 0.5), ("english", 0.25), ("other", 0.25), ("empty", 0.0))
     ]
-    figure = instead_figure(pd.concat([scores, *parts]))
+    figure = off_target_languages_figure(pd.concat([scores, *parts]))
     assert figure.axes[0].get_title(loc="left") == "tiny on demo: zero-shot"
     ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].containers[-1]]
     assert ends == [60.0, 10.0, 0.5][: len(ends)]

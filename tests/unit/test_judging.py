@@ -88,9 +88,9 @@ SHORT = ["short", "short", "a long answer", "short one", "same", "short"]
 
 
 def test_the_preferred_answer_wins_wherever_it_stands(server, tmp_path):
-    verdicts = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=3)
-    assert [verdict.outcome for verdict in verdicts] == ["win", "win", "lose", "lose", "tie", "win"]
-    assert count(verdict.outcome for verdict in verdicts) == {
+    judgements = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=3)
+    assert [judgement.outcome for judgement in judgements] == ["win", "win", "lose", "lose", "tie", "win"]
+    assert count(judgement.outcome for judgement in judgements) == {
         "n": 6, "win": 3, "tie": 1, "lose": 2, "unclear": 0, "p": 1.0
     }  # fmt: skip
     assert len(Server.requests) == 10  # equal answers are not asked about
@@ -105,8 +105,8 @@ def test_the_preferred_answer_wins_wherever_it_stands(server, tmp_path):
 
 def test_a_judge_that_always_prefers_the_first_place_sees_only_ties(server, tmp_path):
     Server.reply = staticmethod(lambda text: "A")
-    verdicts = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2)
-    assert {verdict.outcome for verdict in verdicts} == {"tie"}
+    judgements = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2)
+    assert {judgement.outcome for judgement in judgements} == {"tie"}
 
 
 def test_an_instruction_is_asked_with_its_input():
@@ -153,8 +153,8 @@ def test_what_was_asked_once_is_never_asked_again(server, tmp_path):
 
 def test_failures_that_pass_are_repeated(server, tmp_path):
     Server.troubles = [(429, "slow down"), (500, "oops"), lambda its: its.close_connection or its.wfile.close()]
-    verdicts = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
-    assert verdicts[0].outcome == "win" and len(Server.requests) == 5
+    judgements = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
+    assert judgements[0].outcome == "win" and len(Server.requests) == 5
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_judge_that_does_not_choose_is_an_error_and_a_slip_is_not(server, tmp_
         compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2)
     slips = iter(["Hm."])
     Server.reply = staticmethod(lambda text: next(slips, None) or prefers_longer(text))
-    verdicts = compare(judge(server, tmp_path, model="other"), TASKS, LONG, SHORT, parallel=1)
-    assert [verdict.outcome for verdict in verdicts] == ["unclear", "win", "lose", "lose", "tie", "win"]
+    judgements = compare(judge(server, tmp_path, model="other"), TASKS, LONG, SHORT, parallel=1)
+    assert [judgement.outcome for judgement in judgements] == ["unclear", "win", "lose", "lose", "tie", "win"]
 
 
 def test_a_judge_that_does_not_choose_is_noticed_early(server, tmp_path):
@@ -231,8 +231,8 @@ def test_a_server_that_counts_no_tokens_serves_as_well(server, tmp_path):
     answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "j", "usage": {}}
     answer["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
     Server.troubles = [lambda its: its.answer(200, answer)] * 2
-    verdicts = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
-    assert verdicts[0].outcome == "tie"
+    judgements = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
+    assert judgements[0].outcome == "tie"
 
 
 def test_a_damaged_journal_is_named(tmp_path):
@@ -269,7 +269,7 @@ def command(tmp_path):
             "instructions": tasks, "name": "tasks", "answers": answers, "others": others, "base-model": "tiny",
             "benchmark": "demo", "system": "LAT", "baseline": "MT", "base-url": url, "model": "j", "key": "THE_KEY",
             "request": '{"max_tokens": null, "seed": 3}', "journal": tmp_path / "journal",
-            "verdicts": tmp_path / "verdicts.jsonl", "output": tmp_path / "table.tsv",
+            "judgements": tmp_path / "judgements.jsonl", "output": tmp_path / "table.tsv",
         }  # fmt: skip
         return [sys.executable, "-m", "workflow_scripts.judge", *(f"--{name}={value}" for name, value in flags.items())]
 
@@ -288,8 +288,12 @@ def test_the_step_tells_what_it_found_and_never_the_key(server, command, tmp_pat
     header, row = (tmp_path / "table.tsv").read_text().splitlines()
     its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
     assert (its["system"], its["baseline"], its["win"], its["n"]) == ("LAT", "MT", "3", "6")
-    verdicts = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
-    assert verdicts[0]["answer"] == LONG[0] and verdicts[0]["outcome"] == "win" and verdicts[0]["replies"] == ["A", "B"]
+    judgements = [json.loads(line) for line in (tmp_path / "judgements.jsonl").read_text().splitlines()]
+    assert (
+        judgements[0]["answer"] == LONG[0]
+        and judgements[0]["outcome"] == "win"
+        and judgements[0]["replies"] == ["A", "B"]
+    )
     assert all(body["seed"] == 3 and "max_tokens" not in body for _, _, body in Server.requests)
     for path in tmp_path.iterdir():
         assert KEY not in path.read_text()

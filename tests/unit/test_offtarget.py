@@ -8,7 +8,7 @@ import pytest
 from tiny_lid import write_tiny_lid
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.evaluation.offtarget import agreement, judge, off_target_figures
+from workflow_scripts.lat.evaluation.offtarget import agreement, classify, off_target_scores
 from workflow_scripts.lat.files import InputError, read_table
 
 SOURCES = ["una frase italiana di prova", "due", "tre", "quattro", "cinque", "sei", "sette", "otto"]
@@ -26,12 +26,12 @@ FOUND = [("nl", 0.9), ("en", 0.9), ("it", 0.5), ("", 0.0), ("de", 0.8), ("nl", 0
 
 
 def figures(direction: str = "it-nl", outputs=OUTPUTS, found=FOUND, sources=SOURCES) -> dict[str, tuple[float, int]]:
-    lines = judge(found, outputs, sources, direction)
-    return {its.metric: (its.value, its.n) for its in off_target_figures(lines, outputs, direction)}
+    lines = classify(found, outputs, sources, direction)
+    return {its.metric: (its.value, its.n) for its in off_target_scores(lines, outputs, direction)}
 
 
 def test_every_off_target_line_is_something_else():
-    verdicts = [line.verdict for line in judge(FOUND, OUTPUTS, SOURCES, "it-nl")]
+    verdicts = [line.verdict for line in classify(FOUND, OUTPUTS, SOURCES, "it-nl")]
     assert verdicts == ["target", "english", "source", "empty", "other", "target", "target", "source"]
     found = figures()
     assert found["OTR"] == (62.5, 8)
@@ -76,7 +76,7 @@ def test_chinese_and_japanese_have_tokens_without_spaces():
 
 
 def test_agreement_is_over_lines_with_text():
-    lines = judge(FOUND, OUTPUTS, SOURCES, "it-nl")
+    lines = classify(FOUND, OUTPUTS, SOURCES, "it-nl")
     other = [("nl", 1.0), ("en", 1.0), ("nl", 1.0), ("", 0.0), ("de", 1.0), ("nl", 1.0), ("nl", 1.0), ("it", 1.0)]
     assert agreement(lines, other) == ("agreement", pytest.approx(600 / 7), 7)
 
@@ -90,7 +90,7 @@ def test_agreement_is_over_lines_with_text():
 )
 def test_files_that_cannot_be_judged_are_named(outputs, sources, message):
     with pytest.raises(InputError, match=message):
-        judge([("", 0.0)] * len(outputs), outputs, sources, "it-nl")
+        classify([("", 0.0)] * len(outputs), outputs, sources, "it-nl")
 
 
 @pytest.mark.parametrize(("second", "message"), [("", "every output is empty"), ("een kat", None)])

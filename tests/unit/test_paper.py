@@ -1,16 +1,17 @@
-"""Comparison with the published figures."""
+"""Comparison with the published values."""
 
-from workflow_scripts.lat.reporting.paper import COLUMNS, comparison, comparison_markdown, published
+from workflow_scripts.lat.reporting.paper import COLUMNS, Names, comparison, comparison_markdown, published
 
 ROW = {"base_model": "mine", "benchmark": "ted", "supervision": "zero-shot", "metric": "BLEU"}
+NAMES = Names({"ted": "table2_iwslt"}, {"mine": "LLaMA2"}, {"MT": "MT", "Mine": "Ours"})
 
 
 def row(system: str, direction: str, value: float, spread: float = 0.5, **other: str) -> dict[str, str]:
-    figures = {"value": value, "low": value - spread, "high": value + spread}
-    return ROW | {"system": system, "direction": direction} | {k: str(v) for k, v in figures.items()} | other
+    values = {"value": value, "low": value - spread, "high": value + spread}
+    return ROW | {"system": system, "direction": direction} | {k: str(v) for k, v in values.items()} | other
 
 
-def test_published_figures_are_found_by_name():
+def test_published_values_are_found_by_name():
     table = published("table2_iwslt")
     assert table["LLaMA2", "MT", "BLEU", "it-nl"] == 7.9
     assert table["LLaMA2", "MT", "BLEU", "AVG"] == 5.0
@@ -22,13 +23,13 @@ def test_only_what_both_have_is_compared():
         row("MT", "nl-it", 9.0),
         row("MT", "AVG", 4.0),
         row("MT", "AVG", 30.0, supervision="supervised"),
-        row("Mine", "it-nl", 8.2),
+        row("Theirs", "it-nl", 8.2),
         row("MT", "it-nl", 8.2, base_model="other"),
         row("MT", "it-nl", 8.2, benchmark="other"),
     ]
-    rows = comparison(intervals, {"ted": "table2_iwslt"}, {"mine": "LLaMA2"})
+    rows = comparison(intervals, NAMES)
     assert all(list(its) == list(COLUMNS) for its in rows)
-    assert [(its["direction"], its["difference"], its["verdict"]) for its in rows] == [
+    assert [(its["direction"], its["difference"], its["relation"]) for its in rows] == [
         ("it-nl", "0.3", "within"),
         ("nl-it", "0.7", "above"),
         ("AVG", "-1.0", "below"),
@@ -37,5 +38,11 @@ def test_only_what_both_have_is_compared():
     assert "| MT | +0.3 | *+0.7* | *-1.0* |" in text
 
 
+def test_a_system_is_compared_by_the_name_the_config_maps_it_to():
+    (found,) = comparison([row("Mine", "it-nl", 8.2)], NAMES)
+    assert found["system"] == "Mine"
+    assert float(found["paper"]) == published("table2_iwslt")["LLaMA2", "Ours", "BLEU", "it-nl"]
+
+
 def test_a_run_of_something_else_says_so():
-    assert "No experiment" in comparison_markdown(comparison([row("MT", "it-nl", 1.0)], {}, {}))
+    assert "No experiment" in comparison_markdown(comparison([row("MT", "it-nl", 1.0)], Names({}, {}, {})))

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from workflow_scripts.lat import plan
 from workflow_scripts.lat.plan import Estimate, PlannedJob, UnknownSize, estimate, make_plan
 
-NOWHERE = Path("no such folder")
+NOWHERE = {}
 
 
 def load(*overlays):
@@ -169,7 +169,7 @@ def test_a_dry_run_of_the_paper_ends_with_its_plan(tmp_path):
     # one of five sources is there already
     counts = {
         "download": 8, "prompts": 20, "base_model": 2, "finetune": 4, "conflicts": 2, "unlikelihood": 2, "decode": 16,
-        "detect": 17, "score": 32, "significance": 2, "tables": 1, "figures": 1, "report": 1, "total": 108,
+        "detect": 17, "score": 32, "significance": 2, "tables": 1, "figures": 1, "page": 1, "total": 108,
     }  # fmt: skip
     assert {step: int(steps[step][0]) for step in counts} == counts
     # the two models as published

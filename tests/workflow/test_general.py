@@ -64,7 +64,7 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     assert (its["win"], its["tie"], its["lose"], its["n"]) == ("0", "2", "0", "2")
     assert "birds, judged by j in both orders" in run.text("tables/general.md")
     assert "| LAT+Alpaca | MT+Alpaca | 0.0 | 100.0 | 0.0 | 2 | 1.000 |" in run.text("tables/general.md")
-    assert "General tasks" in run.text("report/index.html")
+    assert "General tasks" in run.text("page/index.html")
     for path in run.folder.rglob("*"):
         if path.is_file() and path.stat().st_size < 1 << 20:
             assert KEY.encode() not in path.read_bytes(), path

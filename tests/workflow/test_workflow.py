@@ -204,7 +204,7 @@ def test_a_metric_without_its_environment_stops_before_any_job(finished, metric,
 
 
 def test_the_page_holds_every_line_of_every_system(finished):
-    text = finished.text("report/index.html")
+    text = finished.text("page/index.html")
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
     packed = re.search(r'id="data">([^<]+)<', text).group(1)
     (experiment,) = json.loads(gzip.decompress(base64.b64decode(packed)))

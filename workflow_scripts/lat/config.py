@@ -168,8 +168,7 @@ def _check_base_models(config: Mapping[str, Any], root: Path) -> None:
             if model["build"]["hidden"] % (2 * model["build"]["heads"]):
                 raise InputError(f"config: {key}.build.hidden must be a multiple of 2 * heads")
         if "paper" in model:
-            rows = [row for path in sorted((RESOURCES / "paper").glob("*.tsv")) for row in read_table(path)]
-            _known(f"{key}.paper", model["paper"], dict.fromkeys(row["base_model"] for row in rows), "paper's models")
+            _known(f"{key}.paper", model["paper"], _paper_names("base_model"), "paper's models")
         if "path" in model and not (root / model["path"] / "config.json").is_file():
             raise InputError(f"config: {key}.path: `{model['path']}` is no transformers model folder (no config.json)")
         if not (root / model["deepspeed"]).is_file():
@@ -213,6 +212,8 @@ def _check_systems(config: Mapping[str, Any]) -> None:
         if "contrasts" in system and system.get("beam") != 1:
             raise InputError(f"config: systems.{name}: contrastive decoding is greedy; set its `beam: 1`")
         _known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
+        if "paper" in system:
+            _known(f"systems.{name}.paper", system["paper"], _paper_names("system"), "paper's systems")
         for contrast in system.get("contrasts", ()):
             _known(f"systems.{name}.contrasts", contrast["target"], ["source", *languages()], "languages, or `source`")
 
@@ -352,6 +353,11 @@ def decode_settings(config: Mapping[str, Any], base_model: str, benchmark: str, 
         # no other engine exposes the probabilities contrasts are taken on; greedy search knows no early stopping
         own |= {"engine": "transformers", "early_stopping": False}
     return settings | own
+
+
+def _paper_names(column: str) -> list[str]:
+    rows = [row for path in sorted((RESOURCES / "paper").glob("*.tsv")) for row in read_table(path)]
+    return list(dict.fromkeys(row[column] for row in rows))
 
 
 def _sources(*formats: str) -> list[str]:

@@ -86,6 +86,16 @@ class PlannedJob(NamedTuple):
     on_gpu: bool
 
 
+class BenchmarkFiles(NamedTuple):
+    """Where the data of a benchmark is, once it is made: training samples, and the folder of its test set."""
+
+    train: Path
+    test: Path
+
+
+Files = Mapping[str, BenchmarkFiles]
+
+
 class UnknownSize(Exception):
     """Something whose size decides what a job needs, and is not known; the message says what."""
 
@@ -145,33 +155,35 @@ def decoding_gpu_hours(
     return (START_SECONDS + weights / DISK_BANDWIDTH + steps * step) / 3600
 
 
-def count_samples(name: str, benchmark: Mapping[str, Any], results: Path) -> int:
+def count_samples(name: str, benchmark: Mapping[str, Any], files: Files) -> int:
     """Training samples of a benchmark; of one that takes all, those there are, or assumed."""
     if benchmark["train_rows"]:
         return benchmark["train_rows"] * len(benchmark["supervised"])
-    path = results / "download" / name / "train.jsonl"
-    return _count_lines(path) if path.is_file() else ALL_SAMPLES
+    path = files[name].train if name in files else None
+    return _count_lines(path) if path and path.is_file() else ALL_SAMPLES
 
 
-def count_test_lines(name: str, benchmark: Mapping[str, Any], results: Path) -> list[int]:
+def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> list[int]:
     """Lines of each test direction of a benchmark: as the config says, those there are, or assumed."""
     directions = [*benchmark["supervised"], *benchmark["zero_shot"]]
     if "test_rows" in benchmark:
         return [benchmark["test_rows"]] * len(directions)
     corpora = benchmark["corpora"]["test"]
     assumed = sum(TEST_LINES.get(corpus, OTHER_TEST_LINES) * len(parts) for corpus, parts in corpora.items())
-    files = [results / "download" / name / "test" / f"{direction}.ref.txt" for direction in directions]
-    return [_count_lines(path) if path.is_file() else assumed for path in files]
+    if name not in files:
+        return [assumed] * len(directions)
+    paths = [files[name].test / f"{direction}.ref.txt" for direction in directions]
+    return [_count_lines(path) if path.is_file() else assumed for path in paths]
 
 
-def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], results: Path) -> Estimate:
+def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> Estimate:
     """What a job needs; nothing where that is text alone.
 
     Args:
         config: the checked configuration.
         rule: the job's.
         wildcards: the job's.
-        results: the folder `results`, for what is there already.
+        files: the files of each benchmark; those that exist already are counted.
 
     Raises:
         UnknownSize: of the job's base model or download.
@@ -197,7 +209,7 @@ def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str],
     if rule in BASE_MODEL_RULES:
         return Estimate(disk=parameters * DTYPE_BYTES["fp32"])
     if rule in ("finetune", "unlikelihood"):
-        return _training(config, rule, wildcards, parameters, results)
+        return _training(config, rule, wildcards, parameters, files)
     weights = parameters * DTYPE_BYTES[base_model.get("dtype", "bf16")]
     if rule == "convert":
         return Estimate(disk=weights)
@@ -206,19 +218,19 @@ def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str],
     if rule == "answer":
         lines = [INSTRUCTIONS.get(config["judge"]["instructions"], OTHER_INSTRUCTIONS)]
     else:
-        lines = count_test_lines(wildcards["benchmark"], config["benchmarks"][wildcards["benchmark"]], results)
+        lines = count_test_lines(wildcards["benchmark"], config["benchmarks"][wildcards["benchmark"]], files)
     return _decoding(config, wildcards, weights, lines, long=rule == "answer")
 
 
 def _training(
-    config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], parameters: float, results: Path
+    config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], parameters: float, files: Files
 ) -> Estimate:
     name, benchmark, model = wildcards["base_model"], wildcards["benchmark"], wildcards["model"]
     base_model = config["base_models"][name]
     settings = step_settings(config, step, name, benchmark, model)
     batch, steps = settings["batch_size"], settings.get("steps", 0)
     if step == "finetune":
-        samples = count_samples(benchmark, config["benchmarks"][benchmark], results)
+        samples = count_samples(benchmark, config["benchmarks"][benchmark], files)
         samples += sum(INSTRUCTIONS.get(name, OTHER_INSTRUCTIONS) for name in config["models"][model].get("mix", ()))
         steps = max(1, int(samples * settings["epochs"]) // batch)
     # every sample of stage 2 is read a second time, under another instruction
@@ -256,7 +268,7 @@ def _decoding(
     )
 
 
-def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iterable[str], results: Path) -> list[str]:
+def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iterable[str], files: Files) -> list[str]:
     """The plan, line by line: a table with a row for each of `steps` that has jobs, and what to know about its sums."""
     counts = dict.fromkeys(steps, 0)
     needs = dict.fromkeys(counts, Estimate())
@@ -266,7 +278,7 @@ def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iter
         counts[job.step] += 1
         on_gpu |= job.on_gpu
         try:
-            needs[job.step] += estimate(config, job.rule, job.wildcards, results)
+            needs[job.step] += estimate(config, job.rule, job.wildcards, files)
         except UnknownSize as reason:
             unknown.add(str(reason))
     total = sum(needs.values(), Estimate())

@@ -79,7 +79,7 @@ class Prices:
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """How an answer fared against another, and the judge's replies with it in the first place and in the second."""
 
     outcome: Outcome
@@ -241,7 +241,7 @@ def compare(
     parallel: int,
     prices: Prices | None = None,
     max_cost: float | None = None,
-) -> list[Verdict]:
+) -> list[Judgement]:
     """How each of the answers fares against the other answer to the same task; equal ones are ties without asking.
 
     Args:
@@ -290,14 +290,14 @@ def compare(
     )
 
     found = iter(zip(replies[::2], replies[1::2], strict=True))
-    verdicts = []
+    judgements = []
     for _, answer, other in pairs:
         if answer == other:
-            verdicts.append(Verdict("tie", ("", "")))
+            judgements.append(Judgement("tie", ("", "")))
         else:
             first, second = next(found)
-            verdicts.append(Verdict(outcome(first.text, second.text), (first.text, second.text)))
-    return verdicts
+            judgements.append(Judgement(outcome(first.text, second.text), (first.text, second.text)))
+    return judgements
 
 
 def count(outcomes: Iterable[Outcome]) -> dict[str, Any]:

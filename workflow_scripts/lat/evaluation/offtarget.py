@@ -7,6 +7,7 @@ stand in for them, so that a Chinese character counts as a token.
 
 import string
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
@@ -14,9 +15,18 @@ from sacrebleu.metrics.bleu import BLEU
 
 from ..files import InputError, fold
 from ..languages import languages, split_direction
+from ..names import ENGLISH
 
-# What a line turned out to be. English and the source are one where English is the source: that is `source`.
-TARGET, SOURCE, ENGLISH, OTHER, EMPTY = VERDICTS = ("target", "source", "english", "other", "empty")
+
+class Verdict(StrEnum):
+    """What language identification says of one output line; `SOURCE` if English is the source language."""
+
+    TARGET = "target"
+    SOURCE = "source"
+    ENGLISH = "english"
+    OTHER = "other"
+    EMPTY = "empty"
+
 
 # Of the Language Confusion Benchmark.
 CONFUSION_TOKENS = 5
@@ -31,11 +41,11 @@ class Line(NamedTuple):
 
     label: str
     score: float
-    verdict: str
+    verdict: Verdict
     copy: bool
 
 
-class Figure(NamedTuple):
+class OffTargetScore(NamedTuple):
     """A figure of one direction, in %, and how many lines it is of."""
 
     metric: str
@@ -43,7 +53,7 @@ class Figure(NamedTuple):
     n: int
 
 
-def judge(
+def classify(
     found: Sequence[tuple[str, float]], outputs: Sequence[str], sources: Sequence[str], direction: str
 ) -> list[Line]:
     """What became of each output of a direction, given the identifier's (language, probability) of it.
@@ -52,26 +62,26 @@ def judge(
         InputError: there are no lines, or the outputs are not as many as the sources.
     """
     if not outputs:
-        raise InputError(f"{direction}: no lines to judge; the test set is empty")
+        raise InputError(f"{direction}: no output lines; the test set is empty")
     if len(outputs) != len(sources):
         raise InputError(f"{direction}: {len(outputs)} outputs for {len(sources)} sources; decode it again")
     source, target = split_direction(direction)
-    kinds = {target: TARGET, source: SOURCE}
-    if "en" not in kinds:
-        kinds["en"] = ENGLISH
+    kinds = {target: Verdict.TARGET, source: Verdict.SOURCE}
+    if ENGLISH not in kinds:
+        kinds[ENGLISH] = Verdict.ENGLISH
     return [
         Line(
             label,
             score,
-            kinds.get(label, OTHER) if fold(output) else EMPTY,
+            kinds.get(label, Verdict.OTHER) if fold(output) else Verdict.EMPTY,
             bool(fold(output)) and fold(output) == fold(original),
         )
         for (label, score), output, original in zip(found, outputs, sources, strict=True)
     ]
 
 
-def off_target_figures(lines: Sequence[Line], outputs: Sequence[str], direction: str) -> list[Figure]:
-    """All figures of a direction's judged outputs.
+def off_target_scores(lines: Sequence[Line], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:
+    """All scores of a direction's judged outputs.
 
     - `OTR`: share of lines whose most probable language is not the target (Zan et al. 2024); empty lines count.
     - `OTR-source`, `OTR-english`, `OTR-other`, `OTR-empty`: what these were instead; they add up to `OTR`.
@@ -83,26 +93,26 @@ def off_target_figures(lines: Sequence[Line], outputs: Sequence[str], direction:
     A share of no lines at all is `nan`.
     """
     count = len(lines)
-    shares = {kind: 100 * sum(line.verdict == kind for line in lines) / count for kind in VERDICTS}
-    figures = [Figure("OTR", 100 - shares[TARGET], count)]
-    figures += [Figure(f"OTR-{kind}", shares[kind], count) for kind in VERDICTS if kind != TARGET]
-    figures.append(Figure("copies", 100 * sum(line.copy for line in lines) / count, count))
+    shares = {kind: 100 * sum(line.verdict == kind for line in lines) / count for kind in Verdict}
+    scores = [OffTargetScore("OTR", 100 - shares[Verdict.TARGET], count)]
+    scores += [OffTargetScore(f"OTR-{kind}", shares[kind], count) for kind in Verdict if kind != Verdict.TARGET]
+    scores.append(OffTargetScore("copies", 100 * sum(line.copy for line in lines) / count, count))
 
     language = languages()[split_direction(direction)[1]]
     tokens = [_tokens(output, language.bleu_tokenizer) for output in outputs]
     long = [number for number in range(count) if len(tokens[number]) >= CONFUSION_TOKENS]
-    passed = [n for n in long if lines[n].verdict == TARGET and lines[n].score > CONFUSION_SCORE]
-    figures.append(Figure("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
+    passed = [n for n in long if lines[n].verdict == Verdict.TARGET and lines[n].score > CONFUSION_SCORE]
+    scores.append(OffTargetScore("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
     if language.script != "Latin":
         english = sum(any(token in english_words() for token in tokens[number]) for number in passed)
-        figures.append(Figure("WPR", _share(len(passed) - english, len(passed)), len(passed)))
-    return figures
+        scores.append(OffTargetScore("WPR", _share(len(passed) - english, len(passed)), len(passed)))
+    return scores
 
 
-def agreement(first: Sequence[Line], second: Sequence[tuple[str, float]]) -> Figure:
+def agreement(first: Sequence[Line], second: Sequence[tuple[str, float]]) -> OffTargetScore:
     """Share of lines with text on which two identifiers name the same language."""
     pairs = [(line.label, label) for line, (label, _) in zip(first, second, strict=True) if line.label]
-    return Figure("agreement", _share(sum(one == other for one, other in pairs), len(pairs)), len(pairs))
+    return OffTargetScore("agreement", _share(sum(one == other for one, other in pairs), len(pairs)), len(pairs))
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..names import AVERAGE
 from .bootstrap import Floats, bleu_scores, chrf_scores, draw, interval, line_statistics, p_value
-from .offtarget import TARGET
+from .offtarget import Verdict
 from .scores import metrics
 
 COLUMNS = ("system", "supervision", "direction", "metric", "value", "low", "high", "p")
@@ -69,7 +69,7 @@ def resampled(
                 found[Key(supervision, direction, name)] = Resampled(
                     float(score(statistics.sum(axis=0))), score(draws[lines] @ statistics)
                 )
-            off_target = np.array([verdict != TARGET for verdict in its.verdicts], dtype=np.float64)
+            off_target = np.array([verdict != Verdict.TARGET for verdict in its.verdicts], dtype=np.float64)
             found[Key(supervision, direction, "OTR")] = Resampled(
                 100 * float(off_target.mean()), 100 * (draws[lines] @ off_target) / lines
             )

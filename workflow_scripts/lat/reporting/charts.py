@@ -19,7 +19,7 @@ SUPERVISION_COLOURS = {"zero-shot": "#D55E00", "supervised": "#0072B2"}
 LIKELIHOOD, UNLIKELIHOOD = "#0072B2", "#D55E00"
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # What off-target lines were instead: in this order from the axis, and so light that hatches show.
-INSTEAD = {
+OFF_TARGET_LANGUAGES = {
     "source": ("the source language", "#0072B2", ""),
     "english": ("English", "#E69F00", "//"),
     "other": ("another language", "#999999", ".."),
@@ -134,9 +134,9 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
     return figure
 
 
-def instead_figure(scores: pd.DataFrame) -> Figure:
+def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
     """What the off-target lines of each system were instead, a panel an experiment and kind of direction."""
-    shares = scores[scores.metric.isin([f"OTR-{kind}" for kind in INSTEAD])]
+    shares = scores[scores.metric.isin([f"OTR-{kind}" for kind in OFF_TARGET_LANGUAGES])]
     panels = list(shares.groupby(["base_model", "benchmark", "supervision"], sort=False))
     figure, axes = plt.subplots(
         max(1, len(panels) // 2 + len(panels) % 2),
@@ -154,7 +154,7 @@ def instead_figure(scores: pd.DataFrame) -> Figure:
         means = its.groupby(["system", "metric"], sort=False).value.mean().unstack()
         systems = list(means.index)
         left = pd.Series(0.0, index=means.index)
-        for kind, (label, colour, hatch) in INSTEAD.items():
+        for kind, (label, colour, hatch) in OFF_TARGET_LANGUAGES.items():
             part = means[f"OTR-{kind}"]
             axis.barh(
                 systems, part, left=left, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5, label=label

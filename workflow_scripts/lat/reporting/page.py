@@ -14,64 +14,76 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from ..evaluation.offtarget import EMPTY, ENGLISH, OTHER, SOURCE, TARGET
+from ..evaluation.offtarget import Verdict
 from ..files import InputError, read_lines, read_table
 from ..languages import RESOURCES
 from ..names import REFERENCE
 from .tables import MARK, Block
 
 PAGE = RESOURCES / "page"
-LETTERS = {TARGET: "t", SOURCE: "s", ENGLISH: "e", OTHER: "o", EMPTY: "x"}
+# One letter per verdict, as page.js expects them.
+LETTERS = {
+    Verdict.TARGET: "t",
+    Verdict.SOURCE: "s",
+    Verdict.ENGLISH: "e",
+    Verdict.OTHER: "o",
+    Verdict.EMPTY: "x",
+}
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where an experiment's texts lie."""
+class Outputs:
+    """Where the outputs of a system are.
 
-    test: Path  # folder of <direction>.src.txt and <direction>.ref.txt
-    decode: Path  # folder <system>/<direction>.txt
-    detect: Path  # folder <system>/lines.tsv
+    Attributes:
+        hypotheses: folder of <direction>.txt.
+        lines: table of the language, probability and verdict of every output line.
+    """
+
+    hypotheses: Path
+    lines: Path
 
 
-def examples(name: str, its: Files, systems: Sequence[str], directions: Mapping[str, str]) -> dict[str, Any]:
-    """Every line of an experiment as the page's browser wants it.
+def examples(name: str, texts: Path, systems: Mapping[str, Outputs], directions: Mapping[str, str]) -> dict[str, Any]:
+    """Collect every test line of an experiment with the outputs of all systems, as page.js expects it.
 
     Args:
-        name: what the page calls the experiment.
-        its: where the texts lie.
-        systems: in the order in which they are shown.
-        directions: each with its supervision.
+        name: title of the experiment.
+        texts: folder of <direction>.src.txt and <direction>.ref.txt.
+        systems: the outputs of each system, in the order in which they are shown.
+        directions: each direction with its supervision.
 
     Raises:
-        InputError: files of one direction have different numbers of lines.
+        InputError: the files of a direction have different numbers of lines.
     """
     found: dict[str, Any] = {
         direction: {
             "name": direction,
             "supervision": supervision,
-            "source": read_lines(its.test / f"{direction}.src.txt"),
-            "reference": read_lines(its.test / f"{direction}.ref.txt"),
+            "source": read_lines(texts / f"{direction}.src.txt"),
+            "reference": read_lines(texts / f"{direction}.ref.txt"),
             "outputs": [],
             "labels": [],
             "verdicts": [],
         }
         for direction, supervision in directions.items()
     }
-    for system in systems:
-        judged: dict[str, list[dict[str, str]]] = {}
-        for row in read_table(its.detect / system / "lines.tsv"):
-            judged.setdefault(row["direction"], []).append(row)
-        for direction, texts in found.items():
-            outputs = read_lines(its.decode / system / f"{direction}.txt")
-            rows = judged.get(direction, [])
-            if not len(outputs) == len(rows) == len(texts["source"]) == len(texts["reference"]):
+    for outputs in systems.values():
+        classified: dict[str, list[dict[str, str]]] = {}
+        for row in read_table(outputs.lines):
+            classified.setdefault(row["direction"], []).append(row)
+        for direction, example in found.items():
+            path = outputs.hypotheses / f"{direction}.txt"
+            hypotheses = read_lines(path)
+            rows = classified.get(direction, [])
+            if not len(hypotheses) == len(rows) == len(example["source"]) == len(example["reference"]):
                 raise InputError(
-                    f"{its.decode / system / direction}.txt: {len(outputs)} lines, {len(rows)} of them judged, for "
-                    f"{len(texts['source'])} sources; decode and detect it again"
+                    f"{path}: {len(hypotheses)} lines, {len(rows)} of them with a verdict, for "
+                    f"{len(example['source'])} sources; decode and detect it again"
                 )
-            texts["outputs"].append(outputs)
-            texts["labels"].append([row["label"] for row in rows])
-            texts["verdicts"].append("".join(LETTERS[row["verdict"]] for row in rows))
+            example["outputs"].append(hypotheses)
+            example["labels"].append([row["label"] for row in rows])
+            example["verdicts"].append("".join(LETTERS[Verdict(row["verdict"])] for row in rows))
     return {"name": name, "systems": list(systems), "directions": list(found.values())}
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from .lat.files import atomic_write, read_table
-from .lat.names import REFERENCE
-from .lat.reporting.page import Files, examples, inline_svg, plain_table, render, signatures, table_of
+from .lat.reporting.page import Outputs, examples, inline_svg, plain_table, render, signatures, table_of
 from .lat.reporting.tables import TABLES, blocks, general_table
 from .lat.runtime import log, run_step
 
@@ -17,18 +16,35 @@ METRICS = ("BLEU", "OTR", "chrF++")
 def main() -> None:
     """Parse the flags, gather, render, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, required=True, help="folder of all results")
-    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="drawings, in the order of the page")
-    parser.add_argument("--captions", nargs="*", default=[], help="a text for each drawing")
+    parser.add_argument("--scores", type=Path, required=True, help="long table of scores")
+    parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and p-values")
+    parser.add_argument("--versions", type=Path, required=True, help="table of library versions")
+    parser.add_argument(
+        "--texts",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("BENCHMARK", "FOLDER"),
+        help="folder of <direction>.src.txt and <direction>.ref.txt of a benchmark; several times",
+    )
+    parser.add_argument(
+        "--outputs",
+        nargs=5,
+        action="append",
+        required=True,
+        metavar=("BASE_MODEL", "BENCHMARK", "SYSTEM", "FOLDER", "LINES"),
+        help="a system's folder of <direction>.txt and its lines.tsv; several times",
+    )
+    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="SVG files, in the order of the page")
+    parser.add_argument("--captions", nargs="*", default=[], help="the caption of each figure")
     parser.add_argument("--baseline", required=True, help="system that p-values compare with")
     parser.add_argument("--config", required=True, help="all values of the run, as text")
     parser.add_argument("--general", type=Path, help="table of general tasks")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
-    tables = arguments.results / "tables"
-    scores = pd.DataFrame(read_table(tables / "scores.tsv")).astype({"value": float})
-    rows = read_table(tables / "intervals.tsv")
+    scores = pd.DataFrame(read_table(arguments.scores)).astype({"value": float})
+    rows = read_table(arguments.intervals)
     significance = pd.DataFrame(rows).replace({"p": {"": "nan"}})
     significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
 
@@ -46,18 +62,18 @@ def main() -> None:
     if arguments.general:
         shown.append(plain_table(*general_table(read_table(arguments.general))))
 
+    texts = {benchmark: Path(folder) for benchmark, folder in arguments.texts}
     data = []
-    for (base_model, benchmark), its in scores.groupby(["base_model", "benchmark"], sort=False):
-        systems = [system for system in its.system.unique() if system != REFERENCE]
-        folders = Files(
-            test=arguments.results / "download" / benchmark / "test",
-            decode=arguments.results / "decode" / base_model / benchmark,
-            detect=arguments.results / "detect" / base_model / benchmark,
-        )
-        directions = dict(zip(its.direction, its.supervision, strict=True))
-        data.append(examples(f"{base_model} on {benchmark}", folders, systems, directions))
-    count = sum(len(direction["source"]) for its in data for direction in its["directions"])
-    names = " and ".join(its["name"] for its in data)
+    for (base_model, benchmark), experiment in scores.groupby(["base_model", "benchmark"], sort=False):
+        outputs = {
+            system: Outputs(Path(folder), Path(lines))
+            for *names, system, folder, lines in arguments.outputs
+            if names == [base_model, benchmark]
+        }
+        directions = dict(zip(experiment.direction, experiment.supervision, strict=True))
+        data.append(examples(f"{base_model} on {benchmark}", texts[benchmark], outputs, directions))
+    count = sum(len(direction["source"]) for experiment in data for direction in experiment["directions"])
+    names = " and ".join(experiment["name"] for experiment in data)
     page = render(
         title=f"Language-aware tuning: {names}",
         summary=f"{count:,} test lines over {len(set(scores.direction))} directions, each answered by every system.",
@@ -68,7 +84,7 @@ def main() -> None:
             for number, (path, caption) in enumerate(zip(arguments.figures, arguments.captions, strict=True), 1)
         ],
         signatures=signatures(scores),
-        versions=[(row["what"], row["version"]) for row in read_table(tables / "versions.tsv")],
+        versions=[(row["what"], row["version"]) for row in read_table(arguments.versions)],
         config=arguments.config,
         data=data,
     )

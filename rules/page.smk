@@ -1,0 +1,75 @@
+# Everything a run found, on one page that needs no network.
+
+
+def figure_captions():
+    """The SVG files of the page, in its order, with their captions."""
+    captions = Path(workflow.basedir, "resources", "captions")
+    return {
+        f"results/figures/{name}.svg": read_text(
+            captions / f"{'study' if name.startswith('study-') else name}.rst"
+        ).strip()
+        for name in figure_names()
+    }
+
+
+def page_inputs():
+    """The texts of every benchmark and the outputs of every system, as flags of the script."""
+    words = []
+    for benchmark in sorted({entry["benchmark"] for entry in config["experiments"]}):
+        words += ["--texts", benchmark, f"results/download/{benchmark}/test"]
+    for entry in config["experiments"]:
+        for system in entry["systems"]:
+            place = f"{entry['base_model']}/{entry['benchmark']}/{system}"
+            words += ["--outputs", entry["base_model"], entry["benchmark"], system]
+            words += [f"results/decode/{place}", f"results/detect/{place}/lines.tsv"]
+    return " ".join(map(shlex.quote, words))
+
+
+def config_text():
+    """All values of this run, to be shown; without those of the plan, which change no result."""
+    base_models = {
+        name: {key: value for key, value in entry.items() if key != "parameters"}
+        for name, entry in config["base_models"].items()
+    }
+    return yaml.safe_dump(config | {"base_models": base_models}, sort_keys=False, allow_unicode=True)
+
+
+rule page:
+    input:
+        figures=list(figure_captions()),
+        scores="results/tables/scores.tsv",
+        intervals="results/tables/intervals.tsv",
+        versions="results/tables/versions.tsv",
+        hypotheses=every_system("results/decode/{base_model}/{benchmark}/{system}"),
+        verdicts=every_system("results/detect/{base_model}/{benchmark}/{system}/lines.tsv"),
+        texts=every_benchmark("results/download/{benchmark}/test"),
+        general=["results/tables/general.tsv"] if comparisons() else [],
+    output:
+        report(
+            "results/page/index.html",
+            caption="../resources/captions/page.rst",
+            category="Examples",
+            labels={"page": "tables, figures and every line"},
+        ),
+    log:
+        "results/page/logs/page.log",
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        inputs=page_inputs(),
+        captions=list(figure_captions().values()),
+        baseline=config["significance"]["baseline"],
+        # As a function: braces of a value are no wildcards.
+        config=lambda wildcards: config_text(),
+        general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
+    message:
+        "Page: {output}"
+    shell:
+        "python -m workflow_scripts.page --scores {input.scores} --intervals {input.intervals}"
+        " --versions {input.versions} {params.inputs} --figures {input.figures} --captions {params.captions:q}"
+        " --baseline {params.baseline} --config {params.config:q} {params.general} --output {output}"
+        " 2>&1 | tee {log:q}"
