@@ -1,4 +1,4 @@
-"""Small models the tests build, and the repository's root on the import path."""
+"""Small random models for the tests; the root of the repository is added to the import path."""
 
 import sys
 from pathlib import Path

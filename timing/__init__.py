@@ -1,1 +1,1 @@
-"""Timings and memory of what the project optimises, beside the plain version; never part of the tests."""
+"""Timings and peak memory of the optimised code, compared with a plain version; never part of the tests."""

@@ -1,9 +1,11 @@
-"""Decoding with the demo's model, ours against the plain way, in one run: time, and whether the text is the same.
+"""Time to decode with the demo's model, plain and with this workflow, and whether the text is the same.
 
-Plain: transformers `generate`, one process a direction, batches of eight in file order, nothing shared.
-Ours: `workflow_scripts.decode` as the workflow runs it, all directions in one process. These times include starting
-Python and loading the model; both stop a search early, which is the only rule of CTranslate2.
-Contrastive decoding is compared with itself in batches of one line, in one process and without loading the model.
+`plain`     transformers `generate`: one process per direction, batches of eight lines in file order, no shared prefix.
+`workflow`  `workflow_scripts.decode` as the workflow runs it: one process for all directions.
+
+The times of both include starting Python and loading the model. Both use early stopping, which is the only rule of
+CTranslate2. Contrastive decoding is compared with itself in batches of one line; both are timed in one process, without
+loading the model.
 
     make demo && python -m timing.decode --json decode.json
 """
@@ -34,14 +36,15 @@ DIRECTIONS = [f"{source}-{target}" for source in LANGUAGES for target in LANGUAG
 
 
 def decode_plainly(model_folder: Path, prompts: Path, output: Path, threads: int) -> None:
-    """One direction; to be run in a process of its own."""
+    """Decode one direction the plain way. Run it in a new process."""
     torch.set_num_threads(threads)
     tokenizer = load_tokenizer(model_folder)
     model = load_model(model_folder, "fp32").eval()
-    rows = [encode_prompt(tokenizer, row["prompt"]) for row in read_jsonl(prompts)]
+    encoded = [encode_prompt(tokenizer, row["prompt"]) for row in read_jsonl(prompts)]
     texts = []
-    for start in range(0, len(rows), BATCH):
-        for ids in beam_search(model, rows[start : start + BATCH], 4, MAX_NEW_TOKENS, tokenizer, early_stopping=True):
+    for start in range(0, len(encoded), BATCH):
+        batch = encoded[start : start + BATCH]
+        for ids in beam_search(model, batch, 4, MAX_NEW_TOKENS, tokenizer, early_stopping=True):
             ids = ids[: ids.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in ids else ids
             text, _ = until_mark(tokenizer.decode(ids, skip_special_tokens=True), response_end_marks())
             texts.append(fold(text))
@@ -49,7 +52,7 @@ def decode_plainly(model_folder: Path, prompts: Path, output: Path, threads: int
 
 
 def run(*words: object) -> float:
-    """Seconds of a Python module in a process of its own."""
+    """Run a Python module in a new process and return its wall time in seconds."""
     command = [sys.executable, "-m", *map(str, words)]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -59,7 +62,14 @@ def run(*words: object) -> float:
 
 
 class Workbench:
-    """The first lines of the demo's prompts, and both ways of decoding them."""
+    """Decodes the first lines of the demo's prompts, plain and with this workflow.
+
+    Args:
+        results: results folder of a finished demo.
+        lines: lines per direction.
+        threads: CPU threads.
+        scratch: folder for prompts and outputs.
+    """
 
     def __init__(self, results: Path, lines: int, threads: int, scratch: Path) -> None:
         self.model = results / "finetune/tiny/demo/mt/model"
@@ -72,15 +82,15 @@ class Workbench:
                 write_jsonl(self.prompts / system / f"{direction}.jsonl", rows[:lines])
 
     def plain(self, system: str) -> float:
-        """Seconds of all directions, a process each."""
+        """Wall time in seconds of all directions, one process per direction."""
         return sum(
             run("timing.decode", "--plain", self.model, self.prompts / system / f"{direction}.jsonl",
                 self.scratch / "plain" / system / f"{direction}.txt", self.threads)
             for direction in DIRECTIONS
         )  # fmt: skip
 
-    def ours(self, system: str, engine: str, beam: int, batch_tokens: int, name: str) -> float:
-        """Seconds of all directions in one process."""
+    def workflow(self, system: str, engine: str, beam: int, batch_tokens: int, name: str) -> float:
+        """Wall time in seconds of all directions in one process; `name` names the output folder."""
         output = self.scratch / name / system
         shutil.rmtree(output, ignore_errors=True)
         converted = ("--converted", self.converted) if engine == "ctranslate2" else ()
@@ -92,7 +102,7 @@ class Workbench:
         )  # fmt: skip
 
     def contrastive(self, batch_tokens: int) -> tuple[float, list[str]]:
-        """Seconds of all directions, the model already loaded, and the text."""
+        """Decode all directions contrastively; return the time in seconds, without loading the model, and the texts."""
         tokenizer = load_tokenizer(self.model)
         engine = TransformersEngine(load_model(self.model, "fp32"), tokenizer)
         requests = {
@@ -104,13 +114,15 @@ class Workbench:
         }
         settings = Settings(1, MAX_NEW_TOKENS, batch_tokens)
         started = time.perf_counter()
-        found = [
-            hypothesis for its in requests.values() for hypothesis in decode(engine, tokenizer, its, settings, "en")
+        hypotheses = [
+            hypothesis
+            for direction in DIRECTIONS
+            for hypothesis in decode(engine, tokenizer, requests[direction], settings, "en")
         ]
-        return time.perf_counter() - started, [hypothesis.text for hypothesis in found]
+        return time.perf_counter() - started, [hypothesis.text for hypothesis in hypotheses]
 
     def identical(self, system: str, names: Sequence[str]) -> float:
-        """Share of lines that are the same in two folders."""
+        """Share of the lines of a system that are the same in two output folders."""
         pairs = [
             pair
             for direction in DIRECTIONS
@@ -122,13 +134,13 @@ class Workbench:
 
 
 def main() -> None:
-    """Measure, compare, write."""
+    """Run all versions, compare their times and texts, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of a finished demo")
-    parser.add_argument("--lines", type=int, default=100, help="of each direction")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished demo")
+    parser.add_argument("--lines", type=int, default=100, help="lines per direction")
+    parser.add_argument("--rounds", type=int, default=1, help="repetitions of every measurement")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--plain", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plain:
@@ -141,47 +153,49 @@ def main() -> None:
         seconds: dict[str, list[float]] = {}
         cases = {
             "few_shot_plain": lambda: bench.plain("5-shot"),
-            "few_shot_ours": lambda: bench.ours("5-shot", "ctranslate2", 4, 32768, "ours"),
-            "few_shot_transformers": lambda: bench.ours("5-shot", "transformers", 4, 32768, "transformers"),
+            "few_shot_workflow": lambda: bench.workflow("5-shot", "ctranslate2", 4, 32768, "workflow"),
+            "few_shot_transformers": lambda: bench.workflow("5-shot", "transformers", 4, 32768, "transformers"),
             "zero_shot_plain": lambda: bench.plain("MT"),
-            "zero_shot_ours": lambda: bench.ours("MT", "ctranslate2", 4, 32768, "ours"),
-            "zero_shot_transformers": lambda: bench.ours("MT", "transformers", 4, 32768, "transformers"),
+            "zero_shot_workflow": lambda: bench.workflow("MT", "ctranslate2", 4, 32768, "workflow"),
+            "zero_shot_transformers": lambda: bench.workflow("MT", "transformers", 4, 32768, "transformers"),
         }
         texts = {}
         torch.set_num_threads(arguments.threads)
 
-        def note(name: str, measured: float) -> None:
+        def record(name: str, measured: float) -> None:
             seconds.setdefault(name, []).append(measured)
             print(f"  {name} {measured:.1f} s", file=sys.stderr, flush=True)
 
         for _ in range(arguments.rounds):
             for name, measure in cases.items():
-                note(name, measure())
-            for name, batch_tokens in (("contrastive_plain", 1), ("contrastive_ours", 32768)):
+                record(name, measure())
+            for name, batch_tokens in (("contrastive_plain", 1), ("contrastive_workflow", 32768)):
                 measured, texts[name] = bench.contrastive(batch_tokens)
-                note(name, measured)
+                record(name, measured)
         identical = {
-            "few_shot": bench.identical("5-shot", ("plain", "ours")),
+            "few_shot": bench.identical("5-shot", ("plain", "workflow")),
             "few_shot_transformers": bench.identical("5-shot", ("plain", "transformers")),
-            "zero_shot": bench.identical("MT", ("plain", "ours")),
+            "zero_shot": bench.identical("MT", ("plain", "workflow")),
             "zero_shot_transformers": bench.identical("MT", ("plain", "transformers")),
             "contrastive": statistics.mean(
-                one == other for one, other in zip(texts["contrastive_plain"], texts["contrastive_ours"], strict=True)
+                one == other
+                for one, other in zip(texts["contrastive_plain"], texts["contrastive_workflow"], strict=True)
             ),
         }
 
-    def speedup(plain: str, ours: str) -> float:
-        return statistics.median(a / b for a, b in zip(seconds[plain], seconds[ours], strict=True))
+    def speedup(plain: str, optimised: str) -> float:
+        return statistics.median(slow / fast for slow, fast in zip(seconds[plain], seconds[optimised], strict=True))
 
     report = {
-        "few_shot_speedup": speedup("few_shot_plain", "few_shot_ours"),
-        "zero_shot_speedup": speedup("zero_shot_plain", "zero_shot_ours"),
-        "contrastive_speedup": speedup("contrastive_plain", "contrastive_ours"),
+        "few_shot_speedup": speedup("few_shot_plain", "few_shot_workflow"),
+        "zero_shot_speedup": speedup("zero_shot_plain", "zero_shot_workflow"),
+        "contrastive_speedup": speedup("contrastive_plain", "contrastive_workflow"),
         "identical_lines": min(identical.values()),
         "few_shot_speedup_transformers": speedup("few_shot_plain", "few_shot_transformers"),
         "zero_shot_speedup_transformers": speedup("zero_shot_plain", "zero_shot_transformers"),
         "identical": identical,
-        "seconds": {name: statistics.median(its) for name, its in seconds.items()},
+        # The keys of the report keep the suffix `_ours`.
+        "seconds": {name.replace("_workflow", "_ours"): statistics.median(times) for name, times in seconds.items()},
         "lines": arguments.lines * len(DIRECTIONS),
         "machine": machine(),
         "threads": arguments.threads,

@@ -1,9 +1,10 @@
-"""How fast figures are made: lines a second of off-target measurement, seconds of a whole paired bootstrap.
+"""Speed of the evaluation: lines per second of off-target measurement, seconds of a whole paired bootstrap.
 
     make demo && python -m timing.measure --json measure.json
 
-Language identification and the off-target figures run on one core over 10,000 lines of outputs of the demo. The
-bootstrap takes 1,000 resamples of twelve directions and eight systems; SacreBLEU's own does one system and direction.
+Language identification and the off-target scores run on one core over 10,000 output lines of the demo. The bootstrap
+takes 1,000 resamples of twelve directions and eight systems. SacreBLEU's own bootstrap compares one system with the
+baseline in one direction.
 """
 
 import argparse
@@ -31,7 +32,7 @@ RESAMPLES = 1000
 
 
 def lid_lines_per_second(results: Path, rounds: int) -> float:
-    """Median over rounds of lines identified, judged and counted in a second of one core."""
+    """Lines per second that one core identifies, classifies and counts; the median over the rounds."""
     outputs, sources = [], []
     for system in SYSTEMS:
         outputs += read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")
@@ -48,7 +49,7 @@ def lid_lines_per_second(results: Path, rounds: int) -> float:
 
 
 def bootstrap_seconds(results: Path) -> float:
-    """Wall time of the whole step, start of Python included."""
+    """Wall time in seconds of the whole significance step, including the start of Python."""
     zero_shot = [direction for direction in DIRECTIONS if "en" not in direction.split("-")]
     supervised = [direction for direction in DIRECTIONS if "en" in direction.split("-")]
     with tempfile.TemporaryDirectory() as scratch:
@@ -65,7 +66,7 @@ def bootstrap_seconds(results: Path) -> float:
 
 
 def sacrebleu_seconds(results: Path) -> float:
-    """Wall time of SacreBLEU's own paired bootstrap of one system and direction, BLEU and chrF++."""
+    """Wall time in seconds of SacreBLEU's own paired bootstrap of one system and direction, BLEU and chrF++."""
     references = read_lines(results / "download/demo/test/it-nl.ref.txt")
     named = [(system, read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")) for system in ("MT", "LAT")]
     started = time.perf_counter()
@@ -74,11 +75,11 @@ def sacrebleu_seconds(results: Path) -> float:
 
 
 def main() -> None:
-    """Measure, write."""
+    """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of a finished demo")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished demo")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of every measurement")
     arguments = parser.parse_args()
     report = {
         "lid_lines_per_s": lid_lines_per_second(arguments.results, arguments.rounds),

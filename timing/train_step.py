@@ -1,12 +1,15 @@
-"""A stage-2 training step, ours against the plain one, in one run: time, peak memory, time of its products alone.
+"""Time and peak memory of a stage-2 training step, plain and packed, and the time of its matrix products alone.
 
-Plain, as the published trainer does it: two forwards over padded batches, logits of every position, softmax, log.
-Ours: `ResponseLoss` over packed sequences. Both end in the same gradients, which this script checks before it measures.
+`plain`   The step of the published trainer: two forward passes over padded batches, logits of every position, softmax,
+          log.
+`packed`  The step of this workflow: `ResponseLoss` over packed sequences.
+
+Both compute the same gradients, which this script checks before it measures.
 
     python -m timing.train_step --json train_step.json
 
-Every measurement is a process of its own, so that no version profits from memory the other one warmed; the two
-versions take turns, and ratios are medians over the turns.
+Every measurement runs in a new process, so that no version profits from memory that another version has allocated. The
+versions are measured alternately, and ratios are medians over the rounds.
 """
 
 import argparse
@@ -31,19 +34,20 @@ from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 
 ALPHA = 0.05
 SHAPES = {
-    # as asked: hidden 512, 8 layers, LLaMA3's vocabulary
+    # Hidden size 512, 8 layers, and the vocabulary of LLaMA3.
     "large": {"vocabulary": 128_256, "hidden": 512, "intermediate": 1376, "layers": 8, "heads": 8, "tied": False},
-    # the demo's model
+    # The model of the demo.
     "tiny": {"vocabulary": 6_000, "hidden": 128, "intermediate": 352, "layers": 3, "heads": 4, "tied": True},
 }
-# samples of a batch; median tokens of prompts and responses (Alpaca prompts with their preamble; the demo's without)
+# Samples per batch, and the median tokens of prompts and responses. The lengths are those of Alpaca prompts with their
+# preamble (large) and of the demo's prompts, which have none (tiny).
 BATCHES = {"large": (8, 90, 30), "tiny": (16, 45, 18)}
 VOCABULARIES = (8_000, 32_000, 64_000, 128_256)
 PAD = 0
 
 
 def build(name: str, vocabulary: int | None = None) -> PreTrainedModel:
-    """A random Llama of one of `SHAPES`."""
+    """A randomly initialised Llama of one of `SHAPES`."""
     shape = SHAPES[name]
     torch.manual_seed(0)
     return LlamaForCausalLM(
@@ -60,24 +64,26 @@ def build(name: str, vocabulary: int | None = None) -> PreTrainedModel:
 
 
 def draw_batch(name: str, vocabulary: int, seed: int) -> list[EncodedSample]:
-    """Samples with log-normal lengths: conflicts are as long as prompts, give or take a word."""
+    """Random samples with log-normal lengths; a conflict is as long as its prompt, plus or minus one token."""
     count, prompt, response = BATCHES[name]
     generator = torch.Generator().manual_seed(seed)
 
-    def lengths(median: int, spread: float) -> list[int]:
-        return (median * torch.exp(spread * torch.randn(count, generator=generator))).clamp(min=4).int().tolist()
+    def lengths(median: int, sigma: float) -> list[int]:
+        return (median * torch.exp(sigma * torch.randn(count, generator=generator))).clamp(min=4).int().tolist()
 
     def tokens(length: int) -> list[int]:
         return torch.randint(1, vocabulary, (length,), generator=generator).tolist()
 
     return [
-        EncodedSample(tokens(longer), tokens(shorter), tokens(longer + number % 3 - 1))
-        for number, (longer, shorter) in enumerate(zip(lengths(prompt, 0.2), lengths(response, 0.5), strict=True))
+        EncodedSample(tokens(prompt_length), tokens(response_length), tokens(prompt_length + number % 3 - 1))
+        for number, (prompt_length, response_length) in enumerate(
+            zip(lengths(prompt, 0.2), lengths(response, 0.5), strict=True)
+        )
     ]
 
 
 def padded(prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> dict[str, Tensor]:
-    """A padded batch, as a tokeniser's collator makes it."""
+    """Make a padded batch, as a data collator does."""
     longest = max(len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True))
     ids, mask, labels = (torch.full((len(prompts), longest), value) for value in (PAD, 0, IGNORED))
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -89,7 +95,7 @@ def padded(prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> dict
 
 
 def plain_loss(model: PreTrainedModel, samples: Sequence[EncodedSample]) -> Tensor:
-    """Two forwards, full logits, log of softmax and log of one minus softmax."""
+    """The objective in the plain way: two forward passes, full logits, log of softmax and of one minus softmax."""
     responses = [sample.response for sample in samples]
     count = sum(map(len, responses))
     loss = torch.zeros(())
@@ -111,16 +117,23 @@ def plain_loss(model: PreTrainedModel, samples: Sequence[EncodedSample]) -> Tens
     return loss
 
 
-def our_loss(module: ResponseLoss, samples: Sequence[EncodedSample], layout: str = "ours") -> Tensor:
-    """One forward, head and losses in slices; packed unless the layout says otherwise."""
+def packed_loss(module: ResponseLoss, samples: Sequence[EncodedSample], layout: str = "packed") -> Tensor:
+    """The objective of this workflow: one forward pass, head and losses in slices.
+
+    Args:
+        module: the model with its loss.
+        samples: the samples of a batch.
+        layout: `packed` packs the sequences into rows, as in training; `one row` packs them into a single row;
+            `padded` pads them, one sequence per row.
+    """
     if layout == "padded":
         sequences = [TokenSequence(sample.prompt, sample.response) for sample in samples]
         sequences += [TokenSequence(sample.conflict or [], sample.response, conflicting=True) for sample in samples]
-        alone = [pack([sequence], PAD, single_row=True) for sequence in sequences]
+        padded_rows = [pack([sequence], PAD, single_row=True) for sequence in sequences]
         longest = max(map(len, sequences))
         tensors = {
             name: torch.cat(
-                [nn.functional.pad(its[name], (0, longest - its[name].shape[1]), value=fill) for its in alone]
+                [nn.functional.pad(row[name], (0, longest - row[name].shape[1]), value=fill) for row in padded_rows]
             )
             for name, fill in (("input_ids", PAD), ("position_ids", 0), ("labels", IGNORED), ("conflicting", False))
         }
@@ -131,34 +144,34 @@ def our_loss(module: ResponseLoss, samples: Sequence[EncodedSample], layout: str
 
 
 def loss_of(version: str, model: PreTrainedModel) -> Callable[[Sequence[EncodedSample]], Tensor]:
-    """The loss function of a version."""
+    """The loss function of a version: `plain`, or a layout of `packed_loss`."""
     if version == "plain":
         return lambda samples: plain_loss(model, samples)
     module = ResponseLoss(model, ALPHA)
-    return lambda samples: our_loss(module, samples, version)
+    return lambda samples: packed_loss(module, samples, version)
 
 
 def resident_mb(peak: bool = False) -> float:
-    """Memory this process holds, or held at most since `forget_peak`, in MB."""
+    """Resident memory of this process in MiB: now, or the peak since `forget_peak`."""
     key = "VmHWM" if peak else "VmRSS"
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) / 1024
 
 
 def forget_peak() -> None:
-    """Let the peak start anew from what is held now (Linux)."""
+    """Reset the peak of the resident memory to its current value (Linux only)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(version: str, shape: str, vocabulary: int, steps: int, threads: int) -> dict[str, float]:
-    """Seconds a step and peak memory above weights, gradients and optimiser state; to be run in a fresh process."""
+    """Seconds per step, and peak memory in MiB above weights, gradients and optimizer state, in a new process."""
     torch.set_num_threads(threads)
     model = build(shape, vocabulary)
     loss = loss_of(version, model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     seconds = []
     extra = 0.0
-    # what is held anyway: everything so far, weights included; gradients; two moments of the optimiser
+    # Memory of any version: everything so far, weights included; the gradients; the two moments of the optimizer.
     held = resident_mb() + 3 * sum(parameter.numel() * 4 for parameter in model.parameters()) / 2**20
     for step in range(steps + 1):
         samples = draw_batch(shape, vocabulary, seed=step)
@@ -169,14 +182,17 @@ def measure(version: str, shape: str, vocabulary: int, steps: int, threads: int)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if step:  # the first one warms up and makes the optimiser's state
+        if step:  # The first step is a warm-up and creates the optimizer state.
             seconds.append(time.perf_counter() - started)
             extra = max(extra, peak - held)
     return {"seconds": statistics.median(seconds), "extra_mb": extra}
 
 
 def products_seconds(shape: str, vocabulary: int, steps: int, threads: int) -> dict[str, float]:
-    """Seconds of the matrix products of our step alone: forward, and two each in the backward, on ready operands."""
+    """Seconds per packed step of its matrix products alone, on prepared operands.
+
+    They are one product in the forward pass and two in the backward pass, for every linear layer and for the head.
+    """
     torch.set_num_threads(threads)
     model = build(shape, vocabulary)
     calls: list[tuple[int, int, int]] = []
@@ -197,7 +213,7 @@ def products_seconds(shape: str, vocabulary: int, steps: int, threads: int) -> d
     for step in range(steps + 1):
         calls.clear()
         with torch.no_grad():
-            our_loss(module, draw_batch(shape, vocabulary, seed=step))
+            packed_loss(module, draw_batch(shape, vocabulary, seed=step))
         operands = {
             (rows, columns, inner): (
                 torch.randn(rows, columns),
@@ -220,15 +236,20 @@ def products_seconds(shape: str, vocabulary: int, steps: int, threads: int) -> d
 
 
 def check_equal(shape: str) -> float:
-    """Largest relative difference of a gradient between the versions; raises where they do not agree."""
+    """Largest relative difference of a gradient between the plain and the packed version.
+
+    Raises:
+        SystemExit: the gradients differ by more than 1e-4.
+    """
     samples = draw_batch(shape, SHAPES[shape]["vocabulary"], seed=0)
     found = {}
-    for version in ("plain", "ours"):
+    for version in ("plain", "packed"):
         model = build(shape)
         loss_of(version, model)(samples).backward()
         found[version] = {name: parameter.grad for name, parameter in model.named_parameters()}
     worst = max(
-        ((found["ours"][name] - gradient).norm() / gradient.norm()).item() for name, gradient in found["plain"].items()
+        ((found["packed"][name] - gradient).norm() / gradient.norm()).item()
+        for name, gradient in found["plain"].items()
     )
     if worst > 1e-4:
         raise SystemExit(f"gradients differ by {worst:.1e}: there is nothing to compare")
@@ -236,7 +257,7 @@ def check_equal(shape: str) -> float:
 
 
 def in_fresh_process(*words: object) -> dict[str, float]:
-    """Run this script's `measure` part on its own."""
+    """Run one measurement of this script in a new process and return its results."""
     command = [sys.executable, "-m", "timing.train_step", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -245,42 +266,44 @@ def in_fresh_process(*words: object) -> dict[str, float]:
 
 
 def compare(shape: str, vocabulary: int, rounds: int, steps: int, threads: int) -> dict[str, float]:
-    """Medians over rounds in which the versions take turns."""
-    results: dict[str, list[dict[str, float]]] = {"plain": [], "ours": [], "products": [], "padded": [], "one row": []}
+    """Measure all versions alternately and return the medians over the rounds."""
+    results: dict[str, list[dict[str, float]]] = {
+        version: [] for version in ("plain", "packed", "products", "padded", "one row")
+    }
     for _ in range(rounds):
         for version, found in results.items():
             found.append(in_fresh_process("--one", version, shape, vocabulary, steps, threads))
             print(f"  {shape} {vocabulary:>7} {version:8} {json.dumps(found[-1])}", file=sys.stderr, flush=True)
-    plain, ours, products, padded_rows, one_row = results.values()
+    plain, packed, products, padded_rows, one_row = results.values()
 
-    def median_ratio(above: list[dict[str, float]], below: list[dict[str, float]], key: str) -> float:
-        return statistics.median(a[key] / b[key] for a, b in zip(above, below, strict=True))
+    def median_ratio(numerators: list[dict[str, float]], denominators: list[dict[str, float]], key: str) -> float:
+        return statistics.median(above[key] / below[key] for above, below in zip(numerators, denominators, strict=True))
 
     return {
         "vocabulary": vocabulary,
         "samples": BATCHES[shape][0],
         "plain_seconds": statistics.median(row["seconds"] for row in plain),
-        "our_seconds": statistics.median(row["seconds"] for row in ours),
-        "speedup": median_ratio(plain, ours, "seconds"),
+        "our_seconds": statistics.median(row["seconds"] for row in packed),
+        "speedup": median_ratio(plain, packed, "seconds"),
         "plain_extra_mb": statistics.median(row["extra_mb"] for row in plain),
-        "our_extra_mb": statistics.median(row["extra_mb"] for row in ours),
-        "memory_ratio": median_ratio(ours, plain, "extra_mb"),
-        "matmul_fraction": median_ratio(products, ours, "seconds"),
+        "our_extra_mb": statistics.median(row["extra_mb"] for row in packed),
+        "memory_ratio": median_ratio(packed, plain, "extra_mb"),
+        "matmul_fraction": median_ratio(products, packed, "seconds"),
         "speedup_if_padded": median_ratio(plain, padded_rows, "seconds"),
         "speedup_in_one_row": median_ratio(plain, one_row, "seconds"),
     }
 
 
 def draw_memory(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Peak memory against vocabulary, both versions."""
+    """Draw the peak memory of both versions over the size of the vocabulary."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
     sizes = [row["vocabulary"] / 1000 for row in rows]
     for key, label, marker, colour in (
-        ("plain_extra_mb", "plain: two padded forwards, full logits", "s", "#D55E00"),
-        ("our_extra_mb", "ours: one packed forward, head in slices", "o", "#0072B2"),
+        ("plain_extra_mb", "plain: two padded forward passes, full logits", "s", "#D55E00"),
+        ("our_extra_mb", "packed: one forward pass, head in slices", "o", "#0072B2"),
     ):
         axes.plot(sizes, [row[key] / 1024 for row in rows], marker=marker, color=colour, label=label)
     axes.set(xlabel="vocabulary (thousand tokens)", ylabel="peak memory of a step (GiB)", ylim=(0, None))
@@ -290,19 +313,19 @@ def draw_memory(rows: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def machine() -> str:
-    """The processor's name."""
+    """Name of the processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main() -> None:
-    """Check, measure, write."""
+    """Check the gradients, measure, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--figure", type=Path, help="also measure other vocabularies and draw peak memory against them")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="measured steps of each process")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
+    parser.add_argument("--figure", type=Path, help="also measure other vocabularies and draw their peak memory")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of every version")
+    parser.add_argument("--steps", type=int, default=3, help="measured steps per process")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -316,7 +339,7 @@ def main() -> None:
     difference = max(map(check_equal, SHAPES))
     settings = arguments.rounds, arguments.steps, arguments.threads
     large = compare("large", SHAPES["large"]["vocabulary"], *settings)
-    # a step takes a fraction of a second
+    # More steps, because one takes only a fraction of a second.
     tiny = compare("tiny", SHAPES["tiny"]["vocabulary"], arguments.rounds, 10 * arguments.steps, arguments.threads)
     report = {
         "speedup": large["speedup"],

@@ -1,9 +1,10 @@
-"""Provide a base model as a folder: built from the benchmark's own training text, from a hub, or the user's own files.
+"""Provide a base model as a folder: trained from the benchmark's text, downloaded, or made from the user's files.
 
-`build`  trains a byte-level BPE and a small Llama-architecture model, first at random, then briefly as a plain language
-         model on the benchmark's monolingual text. Start it with a launcher, as the training steps.
-`fetch`  downloads a model of the Hugging Face hub, or links a local folder.
-`gguf`   turns a GGUF file, quantised or not, into a transformers folder in fp32.
+`build`  trains a byte-level BPE tokenizer and a small model of the Llama architecture. The model is initialised at
+         random and then trained briefly as a plain language model on the benchmark's monolingual text. It is started
+         with a launcher, like the other training steps.
+`fetch`  downloads a model from the Hugging Face hub, or links a local folder.
+`gguf`   converts a GGUF file, quantised or not, into a transformers folder in fp32.
 """
 
 import argparse
@@ -27,39 +28,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
-    build = commands.add_parser("build", help="train tokeniser and model from text")
-    build.add_argument("--monolingual", type=Path, required=True, help="JSON lines with `language` and `text`")
+    build = commands.add_parser("build", help="train a tokenizer and a model from text")
+    build.add_argument("--monolingual", type=Path, required=True, help="JSON lines with the keys language and text")
     build.add_argument("--languages", nargs="+", required=True, help="languages of the plain text")
-    build.add_argument("--multilingual", type=float, default=0.0, help="share of documents that mix languages, named")
-    build.add_argument("--samples", type=Path, required=True, help="training prompts, for the tokeniser only")
+    build.add_argument("--multilingual", type=float, default=0.0, help="share of the text in multilingual documents")
+    build.add_argument("--samples", type=Path, required=True, help="training prompts, used for the tokenizer only")
     build.add_argument("--output", type=Path, required=True)
     build.add_argument("--steps-log", type=Path, required=True)
-    build.add_argument("--vocabulary", type=int, required=True, help="tokens of the byte-level BPE")
+    build.add_argument("--vocabulary", type=int, required=True, help="number of tokens of the byte-level BPE")
     build.add_argument("--hidden", type=int, required=True)
     build.add_argument("--intermediate", type=int, required=True)
     build.add_argument("--layers", type=int, required=True)
     build.add_argument("--heads", type=int, required=True)
-    build.add_argument(
-        "--max-length", type=int, required=True, help="longest sequence the model is meant for, in tokens"
-    )
+    build.add_argument("--max-length", type=int, required=True, help="maximum sequence length of the model, in tokens")
     build.add_argument("--deepspeed-config", type=Path, required=True)
     build.add_argument("--learning-rate", type=float, required=True)
     build.add_argument("--warmup-ratio", type=float, required=True)
     build.add_argument("--batch-size", type=int, required=True)
     build.add_argument("--micro-batch-size", type=int, required=True)
-    build.add_argument("--epochs", type=float, required=True, help="passes over the monolingual text; 0 = stay random")
+    build.add_argument("--epochs", type=float, required=True, help="passes over the text; 0 leaves the model random")
     build.add_argument("--threads", type=int, default=0)
     build.add_argument("--seed", type=int, required=True)
 
-    fetch = commands.add_parser("fetch", help="download or link a finished model")
+    fetch = commands.add_parser("fetch", help="download a model or link a local one")
     where = fetch.add_mutually_exclusive_group(required=True)
     where.add_argument("--hub", help="hub id, such as meta-llama/Llama-2-7b-hf")
     where.add_argument("--path", type=Path, help="a local model folder")
-    fetch.add_argument("--revision", help="hub revision: commit, tag or branch")
+    fetch.add_argument("--revision", help="revision on the hub: a commit, tag or branch")
     fetch.add_argument("--output", type=Path, required=True)
 
-    gguf = commands.add_parser("gguf", help="dequantise a GGUF file")
-    gguf.add_argument("--parts", type=Path, nargs="+", required=True, help="the file, or the pieces it was cut into")
+    gguf = commands.add_parser("gguf", help="convert a GGUF file")
+    gguf.add_argument("--parts", type=Path, nargs="+", required=True, help="the file, or its parts in their order")
     gguf.add_argument("--output", type=Path, required=True)
     gguf.add_argument("--threads", type=int, default=0)
 
@@ -68,7 +67,7 @@ def main() -> None:
 
 
 def run_build(arguments: argparse.Namespace) -> None:
-    """Tokeniser, random model, plain language model, in this order."""
+    """Train the tokenizer, initialise the model at random, and train it as a plain language model."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
@@ -99,14 +98,14 @@ def run_build(arguments: argparse.Namespace) -> None:
             num_attention_heads=arguments.heads,
             max_position_embeddings=arguments.max_length,
             tie_word_embeddings=True,
-            # Wider than the library's 0.02, which is meant for widths in the thousands: small models learn sooner.
+            # The default of 0.02 suits hidden sizes in the thousands; small models learn faster with a larger range.
             initializer_range=0.7 * arguments.hidden**-0.5,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    log.info("tokeniser of %d tokens, model of %.2fM parameters", len(tokenizer), model.num_parameters() / 1e6)
+    log.info("tokenizer with %d tokens, model with %.2fM parameters", len(tokenizer), model.num_parameters() / 1e6)
     start = encode_prompt(tokenizer, "")
     samples = [EncodedSample(start, encode_response(tokenizer, text)) for text in texts]
     rows: list[dict[str, Any]] = []
@@ -128,14 +127,18 @@ def run_build(arguments: argparse.Namespace) -> None:
         )
         model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config)
         mean = sum(float(row["loss"]) for row in rows[-20:]) / len(rows[-20:])
-        log.info("perplexity of the training text at the end: %.1f a token", math.exp(mean))
+        log.info("perplexity on the training text at the end: %.1f per token", math.exp(mean))
     save_model(model, tokenizer, arguments.output)
     write_table(arguments.steps_log, rows, STEP_COLUMNS)
     end_processes()
 
 
 def run_fetch(arguments: argparse.Namespace) -> None:
-    """A hub snapshot under the output folder, or a link to the user's folder in its place."""
+    """Download a model of the hub to the output folder, or make the output a link to the user's folder.
+
+    Raises:
+        InputError: the user's folder has no `config.json`, or the download fails.
+    """
     if arguments.path:
         if not (arguments.path / "config.json").is_file():
             raise InputError(f"{arguments.path}: no config.json there; point `path` at a transformers model folder")
@@ -148,7 +151,11 @@ def run_fetch(arguments: argparse.Namespace) -> None:
 
 
 def run_gguf(arguments: argparse.Namespace) -> None:
-    """Weights and tokeniser as the GGUF file has them, its weights multiplied out."""
+    """Read weights and tokenizer from a GGUF file, and write them as a transformers folder with fp32 weights.
+
+    Raises:
+        InputError: the file is not a GGUF file, or transformers cannot read it.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -169,7 +176,7 @@ def run_gguf(arguments: argparse.Namespace) -> None:
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=whole.name)
         except (ValueError, KeyError, IndexError, NotImplementedError, struct.error) as error:
             raise InputError(f"{arguments.parts[0]}: transformers cannot read this GGUF file ({error})") from None
-        # Marks of the quantised file, with which the library would refuse to save.
+        # With these attributes of the quantised file set, the library refuses to save the model.
         model.config.quantization_config = None
         model.hf_quantizer = None
         model.save_pretrained(partial)

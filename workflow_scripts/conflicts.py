@@ -1,4 +1,4 @@
-"""Give every training sample a conflicting instruction, source and response unchanged."""
+"""Add a prompt with a conflicting instruction to every training sample; source and response stay unchanged."""
 
 import argparse
 from collections import Counter
@@ -13,12 +13,14 @@ from .lat.runtime import log, run_step
 
 
 def main() -> None:
-    """Parse the flags, draw, write."""
+    """Parse the flags, draw the conflicting instructions, and write the samples."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=Path, required=True, help="training prompts with direction and source")
+    parser.add_argument(
+        "--samples", type=Path, required=True, help="training prompts with the keys direction and source"
+    )
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--draw", choices=get_args(Draw), required=True)
-    parser.add_argument("--languages", nargs="+", required=True, help="languages `target` draws from")
+    parser.add_argument("--draw", choices=get_args(Draw), required=True, help="how conflicts are drawn")
+    parser.add_argument("--languages", nargs="+", required=True, help="languages that `target` draws from")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--instruction-position", choices=("before", "after"), default="before")
     parser.add_argument("--no-preamble", action="store_true")
@@ -29,10 +31,12 @@ def main() -> None:
     if arguments.draw == "target":
         translations = [row for row in rows if "direction" in row]
         if len(translations) < len(rows):
-            log.info("%d general instructions left out: they have no target", len(rows) - len(translations))
+            log.info("left out %d general instructions, which have no target language", len(rows) - len(translations))
         rows = translations
-    own = [translation(row["direction"]) if "direction" in row else Instruction(row["instruction"]) for row in rows]
-    drawn = draw_conflicts(own, arguments.languages, arguments.draw, arguments.seed)
+    instructions = [
+        translation(row["direction"]) if "direction" in row else Instruction(row["instruction"]) for row in rows
+    ]
+    conflicts = draw_conflicts(instructions, arguments.languages, arguments.draw, arguments.seed)
     write_jsonl(
         arguments.output,
         (
@@ -41,16 +45,18 @@ def main() -> None:
                 "conflict_direction": conflict.direction,
                 "conflict": template.render(conflict.text, row["source"]),
             }
-            for row, conflict in zip(rows, drawn, strict=True)
+            for row, conflict in zip(rows, conflicts, strict=True)
         ),
     )
     same_target = sum(
-        split_direction(right.direction)[1] == split_direction(wrong.direction)[1]
-        for right, wrong in zip(own, drawn, strict=True)
-        if right.direction and wrong.direction
+        split_direction(instruction.direction)[1] == split_direction(conflict.direction)[1]
+        for instruction, conflict in zip(instructions, conflicts, strict=True)
+        if instruction.direction and conflict.direction
     )
-    log.info("%d conflicts, %.1f %% still name the right target language", len(rows), 100 * same_target / len(rows))
-    for direction, count in sorted(Counter(conflict.direction or "general" for conflict in drawn).items()):
+    log.info(
+        "%d conflicts, of which %.1f %% name the correct target language", len(rows), 100 * same_target / len(rows)
+    )
+    for direction, count in sorted(Counter(conflict.direction or "general" for conflict in conflicts).items()):
         log.info("  %s %d", direction, count)
 
 

@@ -1,4 +1,4 @@
-"""Convert a model for CTranslate2, once for all systems that decode with it."""
+"""Convert a model to the format of CTranslate2, once for all systems that decode with it."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from .lat.runtime import log, run_step
 
 
 def main() -> None:
-    """Parse the flags and convert; the folder appears only once it is complete."""
+    """Parse the flags and convert the model; the output folder appears only when it is complete."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of a transformers model")
     parser.add_argument("--output", type=Path, required=True)

@@ -1,8 +1,9 @@
-"""Decode one system: its model is loaded once for all directions, one text file a direction comes out.
+"""Decode one system: load its model once for all directions, and write one text file per direction.
 
-Answers to general instructions are decoded alike, as one more "direction", but keep their line breaks.
+Answers to general instructions are decoded in the same way, as one more "direction", but keep their line breaks.
 
-A killed run resumes at the last finished batch: finished lines wait in a folder named by what determines them.
+Finished lines are stored in a folder that is named by everything that determines them, so that a run that was killed
+continues after its last finished batch.
 """
 
 import argparse
@@ -41,20 +42,22 @@ from .lat.runtime import Progress, log, run_step
 
 
 def main() -> None:
-    """Parse the flags, decode what is not there yet, assemble the output folder."""
+    """Parse the flags, decode the directions that are not finished yet, and assemble the output folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--converted", type=Path, help="its CTranslate2 conversion, for that engine")
+    parser.add_argument("--converted", type=Path, help="the model converted for CTranslate2, for that engine only")
     parser.add_argument("--prompts", type=Path, required=True, help="folder of <direction>.jsonl")
     parser.add_argument("--directions", nargs="+", required=True)
-    parser.add_argument("--line-breaks", action="store_true", help="keep them: <direction>.jsonl instead of .txt")
+    parser.add_argument(
+        "--line-breaks", action="store_true", help="keep line breaks, and write <direction>.jsonl instead of .txt"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
-    parser.add_argument("--unfinished", type=Path, required=True, help="where lines wait until all are done")
+    parser.add_argument("--unfinished", type=Path, required=True, help="folder of lines of an unfinished run")
     parser.add_argument("--engine", choices=("transformers", "ctranslate2", "vllm"), default="transformers")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
-    parser.add_argument("--early-stopping", action="store_true", help="stop at the first --beam finished hypotheses")
-    parser.add_argument("--batch-tokens", type=int, required=True, help="bound on rows x tokens of a batch")
+    parser.add_argument("--early-stopping", action="store_true", help="end a search at --beam finished hypotheses")
+    parser.add_argument("--batch-tokens", type=int, required=True, help="maximum of rows x tokens per batch")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
     parser.add_argument("--threads", type=int, default=0)
@@ -72,7 +75,7 @@ def main() -> None:
 
 
 def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
-    """Names the state of this very run: another model, prompt or setting never reuses its lines."""
+    """Name the state of a run by everything that determines its lines, so that no other run reuses them."""
     inputs = sorted(arguments.prompts.glob("*.jsonl"))
     parts = [f"{path.name} {sha256(path)}" for path in inputs]
     weights = sorted(path for path in arguments.model.iterdir() if path.is_file())
@@ -90,7 +93,7 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
 
 
 def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting: list[str], finished: Path) -> None:
-    """Decode `waiting` directions, each into a text file and, last, its counts."""
+    """Decode the directions in `waiting`. The file of counts is written last and marks a direction as finished."""
     tokenizer = load_tokenizer(arguments.model)
     engine = load_engine(arguments, tokenizer)
     rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
@@ -102,7 +105,7 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         ]
         language = rows[direction][0]["prompt_language"] if rows[direction] else "en"
         journal = Journal(finished / f"{direction}.journal")
-        done = {int(index): Hypothesis(**its) for batch in journal.read() for index, its in batch.items()}
+        done = {int(index): Hypothesis(**fields) for batch in journal.read() for index, fields in batch.items()}
         progress.skip(len(done))
         for batch in decode_in_batches(engine, tokenizer, requests, settings, language, done, arguments.line_breaks):
             journal.add({index: dataclasses.asdict(hypothesis) for index, hypothesis in batch.items()})
@@ -124,7 +127,7 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
 
 
 def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
-    """The engine asked for, on a GPU where there is one."""
+    """Load the engine that the flags name, on a GPU if there is one."""
     if arguments.engine == "ctranslate2":
         window = context_window(AutoConfig.from_pretrained(arguments.model))
         return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.dtype, arguments.threads)
@@ -137,7 +140,7 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
 
 
 def assemble(finished: Path, directions: list[str], suffix: str, output: Path) -> None:
-    """Gather the directions into the output folder, which appears only once it is complete."""
+    """Copy the files of all directions to the output folder, which appears only when it is complete."""
     with replaced_folder(output) as partial:
         counts = []
         for direction in directions:

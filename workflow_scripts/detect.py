@@ -1,10 +1,10 @@
-"""Identify the language of every output line, count the off-target ones and say what they were instead."""
+"""Identify the language of every output line, and compute the off-target scores of every direction."""
 
 import argparse
 from pathlib import Path
 
 from .lat.data.lid import load_identifier
-from .lat.evaluation.offtarget import Line, Verdict, agreement, classify, off_target_scores
+from .lat.evaluation.offtarget import ClassifiedLine, Verdict, agreement, classify, off_target_scores
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, write_table
 from .lat.runtime import log, run_step
 
@@ -12,58 +12,72 @@ COLUMNS = ("direction", "line", "label", "score", "verdict", "copy")
 
 
 def main() -> None:
-    """Parse the flags, identify, write the table of lines and the measured of each direction."""
+    """Parse the flags, classify the output lines, and write the table of lines and the table of scores.
+
+    Raises:
+        InputError: every output line of every direction is empty.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, required=True, help="folder of <direction><suffix>")
+    parser.add_argument("--folder", type=Path, required=True, help="folder with the files <direction><suffix>")
     parser.add_argument("--suffix", default=".txt", help="`.txt` for hypotheses, `.ref.txt` for references")
-    parser.add_argument("--sources", type=Path, required=True, help="folder of <direction>.src.txt")
+    parser.add_argument("--sources", type=Path, required=True, help="folder with the files <direction>.src.txt")
     parser.add_argument("--directions", nargs="+", required=True)
     parser.add_argument(
-        "--lid", nargs="+", required=True, help="fastText model files or `py3langid`; the first decides, others check"
+        "--lid",
+        nargs="+",
+        required=True,
+        help="fastText model files or `py3langid`; the first one assigns the verdicts, the others are cross-checks",
     )
-    parser.add_argument("--lines", type=Path, required=True, help="table of labels, a row an output line")
-    parser.add_argument("--scores", type=Path, required=True, help="table of off-target measured, several a direction")
+    parser.add_argument("--lines", type=Path, required=True, help="output table, one row per output line")
+    parser.add_argument("--scores", type=Path, required=True, help="output table, several scores per direction")
     arguments = parser.parse_args()
 
     identifier, *others = [load_identifier(name) for name in arguments.lid]
-    lines, scores = [], []
+    line_rows, score_rows = [], []
     for direction in arguments.directions:
         outputs = read_lines(arguments.folder / f"{direction}{arguments.suffix}")
         sources = read_lines(arguments.sources / f"{direction}.src.txt")
-        classified = classify(identifier.identify(outputs), outputs, sources, direction)
-        measured = [(score, identifier.signature) for score in off_target_scores(classified, outputs, direction)]
+        lines = classify(identifier.identify(outputs), outputs, sources, direction)
+        scores = off_target_scores(lines, outputs, direction)
+        with_signature = [(score, identifier.signature) for score in scores]
         labels = {}
         for other in others:
-            found = other.identify(outputs)
-            labels[other.name] = [label for label, _ in found]
-            ratio = off_target_scores(classify(found, outputs, sources, direction), outputs, direction)[0]
-            measured += [
+            predictions = other.identify(outputs)
+            labels[other.name] = [label for label, _ in predictions]
+            ratio = off_target_scores(classify(predictions, outputs, sources, direction), outputs, direction)[0]
+            with_signature += [
                 (score._replace(metric=f"{score.metric}:{other.name}"), other.signature)
-                for score in (ratio, agreement(classified, found))
+                for score in (ratio, agreement(lines, predictions))
             ]
-        lines += [
-            row_of(direction, number, line) | {name: labels[name][number] for name in labels}
-            for number, line in enumerate(classified)
+        line_rows += [
+            line_row(direction, index, line) | {name: labels[name][index] for name in labels}
+            for index, line in enumerate(lines)
         ]
-        scores += [
-            {"direction": direction, "metric": its.metric, "value": f"{its.value:.4f}", "n": its.n, "signature": made}
-            for its, made in measured
+        score_rows += [
+            {
+                "direction": direction,
+                "metric": score.metric,
+                "value": f"{score.value:.4f}",
+                "n": score.n,
+                "signature": signature,
+            }
+            for score, signature in with_signature
         ]
-        log.info("%s: OTR %.1f of %d lines", direction, measured[0][0].value, len(classified))
-    # One direction without a word is a finding; a system without any is a mistake.
-    if all(line["verdict"] == Verdict.EMPTY for line in lines):
+        log.info("%s: OTR %.1f %% of %d lines", direction, scores[0].value, len(lines))
+    # Only empty outputs in one direction are a valid result; only empty outputs in all directions are a mistake.
+    if all(row["verdict"] == Verdict.EMPTY for row in line_rows):
         raise InputError(
             f"{arguments.folder}: every output is empty; look at the model and its prompts, then decode again"
         )
-    write_table(arguments.lines, lines, (*COLUMNS, *(other.name for other in others)))
-    write_table(arguments.scores, scores, SCORE_COLUMNS)
+    write_table(arguments.lines, line_rows, (*COLUMNS, *(other.name for other in others)))
+    write_table(arguments.scores, score_rows, SCORE_COLUMNS)
 
 
-def row_of(direction: str, number: int, line: Line) -> dict[str, object]:
-    """A row of the table of lines."""
+def line_row(direction: str, index: int, line: ClassifiedLine) -> dict[str, object]:
+    """Return one row of the table of lines; the table counts lines from 1, `index` counts from 0."""
     return {
         "direction": direction,
-        "line": number + 1,
+        "line": index + 1,
         "label": line.label,
         "score": f"{line.score:.4f}",
         "verdict": line.verdict,

@@ -1,6 +1,6 @@
 """Stage 1: fine-tune a base model on translation samples, by maximum likelihood of the response.
 
-Start it with a launcher, one process a device:
+It is started with a launcher, one process per device:
 `torchrun --standalone --nproc-per-node 1 --module workflow_scripts.finetune --model ...`
 """
 

@@ -1,4 +1,4 @@
-"""Let a language model judge the answers of one system against those of another."""
+"""Let a language model judge the answers of one system against those of a baseline system."""
 
 import argparse
 import json
@@ -13,27 +13,31 @@ COLUMNS = ("base_model", "benchmark", "system", "baseline", "instructions", "jud
 
 
 def main() -> None:
-    """Parse the flags, ask, write."""
+    """Parse the flags, ask the judge, and write the judgements and a table with their counts.
+
+    Raises:
+        InputError: the number of answers differs from the number of instructions, or `compare` fails.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--instructions", type=Path, required=True, help="the set of instructions")
-    parser.add_argument("--name", required=True, help="what the table calls the set")
+    parser.add_argument("--instructions", type=Path, required=True, help="file with the set of instructions")
+    parser.add_argument("--name", required=True, help="name of the set of instructions in the table")
     parser.add_argument("--base-model", required=True)
-    parser.add_argument("--benchmark", required=True, help="what the systems were tuned on")
-    parser.add_argument("--system", required=True)
-    parser.add_argument("--baseline", required=True, help="the system it is compared with")
-    parser.add_argument("--answers", type=Path, required=True, help="of the system, JSON lines")
-    parser.add_argument("--others", type=Path, required=True, help="of the baseline")
-    parser.add_argument("--base-url", required=True, help="of an interface like OpenAI's")
-    parser.add_argument("--model", required=True, help="the judge, as the server calls it")
-    parser.add_argument("--key", help="environment variable that holds the server's key, if it wants one")
-    parser.add_argument("--request", type=json.loads, default={}, help="further fields of a request, as JSON")
-    parser.add_argument("--parallel", type=int, default=1, help="requests at a time")
-    parser.add_argument("--prices", type=float, nargs=2, help="of a million tokens of prompts and of replies")
-    parser.add_argument("--max-cost", type=float, help="ask nothing if the estimate is above")
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds a request may take")
-    parser.add_argument("--journal", type=Path, required=True, help="keeps every reply for the next run")
-    parser.add_argument("--judgements", type=Path, required=True, help="JSON lines, a comparison each")
-    parser.add_argument("--output", type=Path, required=True, help="table of one row")
+    parser.add_argument("--benchmark", required=True, help="benchmark that the systems were trained on")
+    parser.add_argument("--system", required=True, help="name of the system")
+    parser.add_argument("--baseline", required=True, help="name of the system it is compared with")
+    parser.add_argument("--answers", type=Path, required=True, help="answers of the system, JSON lines")
+    parser.add_argument("--others", type=Path, required=True, help="answers of the baseline, JSON lines")
+    parser.add_argument("--base-url", required=True, help="URL of a server with OpenAI's chat-completions interface")
+    parser.add_argument("--model", required=True, help="name of the judge model on the server")
+    parser.add_argument("--key", help="environment variable that holds the API key, if the server needs one")
+    parser.add_argument("--request", type=json.loads, default={}, help="more fields of every request, a JSON object")
+    parser.add_argument("--parallel", type=int, default=1, help="number of parallel requests")
+    parser.add_argument("--prices", type=float, nargs=2, help="prices of one million prompt tokens and reply tokens")
+    parser.add_argument("--max-cost", type=float, help="stop before the first request if the estimated cost is higher")
+    parser.add_argument("--timeout", type=float, default=120.0, help="timeout of one request, in seconds")
+    parser.add_argument("--journal", type=Path, required=True, help="file that keeps all replies for a rerun")
+    parser.add_argument("--judgements", type=Path, required=True, help="output file, one comparison per JSON line")
+    parser.add_argument("--output", type=Path, required=True, help="output table with one row")
     arguments = parser.parse_args()
 
     tasks = read_instructions(arguments.instructions)

@@ -1,4 +1,4 @@
-"""Fill the template: training samples for a model, test prompts and general instructions for a system."""
+"""Write the prompts of a model's training samples, of a system's test sets, and of general instructions."""
 
 import argparse
 from pathlib import Path
@@ -16,34 +16,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
-    train = commands.add_parser("train", help="prompt and response of every training sample")
-    train.add_argument("--samples", type=Path, required=True, help="JSON lines with direction, source, target")
-
+    train = commands.add_parser("train", help="write the prompt and response of every training sample")
+    train.add_argument("--samples", type=Path, required=True, help="JSON lines with the keys direction, source, target")
     train.add_argument(
-        "--mix", type=Path, nargs="*", default=[], help="sets of general instructions to train on as well"
+        "--mix", type=Path, nargs="*", default=[], help="sets of general instructions to add to the training samples"
     )
 
-    general = commands.add_parser("instructions", help="prompts of general instructions")
-    general.add_argument("--instructions", type=Path, required=True, help="a set of them")
+    general = commands.add_parser("instructions", help="write the prompts of a set of general instructions")
+    general.add_argument("--instructions", type=Path, required=True, help="the set of general instructions")
 
-    test = commands.add_parser("test", help="prompts of one system, a file a direction")
+    test = commands.add_parser("test", help="write the test prompts of one system, one file per direction")
     test.add_argument("--test", type=Path, required=True, help="folder of <direction>.src.txt")
     test.add_argument("--demonstrations", type=Path, required=True, help="folder of <direction>.jsonl")
     test.add_argument("--directions", nargs="+", required=True)
-    test.add_argument("--prompt-language", default="en", help="a language code, or `target`")
-    test.add_argument("--shots", type=int, default=0, help="demonstrations shown before the sentence")
+    test.add_argument(
+        "--prompt-language", default="en", help="language of the prompt: a code, or `target` for the target language"
+    )
+    test.add_argument("--shots", type=int, default=0, help="number of demonstrations before the sentence")
     test.add_argument(
         "--contrasts",
         nargs="*",
         default=[],
         metavar="TARGET=WEIGHT",
-        help="contrastive instructions: a language code or `source`, and its weight",
+        help="contrastive instructions: a target language (a code or `source`) and the weight of its prompt",
     )
 
     for command in (train, general, test):
-        command.add_argument("--output", type=Path, required=True)
+        command.add_argument("--output", type=Path, required=True, help="output file; for `test`, output folder")
         command.add_argument("--instruction-position", choices=("before", "after"), default="before")
-        command.add_argument("--no-preamble", action="store_true")
+        command.add_argument(
+            "--no-preamble", action="store_true", help="leave out the introductory sentence of Alpaca prompts"
+        )
 
     arguments = parser.parse_args()
     template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
@@ -51,20 +54,23 @@ def main() -> None:
         rows = [training_prompt(row, template) for row in read_jsonl(arguments.samples)]
         tasks = [task for path in arguments.mix for task in read_instructions(path, with_outputs=True)]
         write_jsonl(arguments.output, [*rows, *(instruction_prompt(task, template) for task in tasks)])
-        log.info("%d training prompts, %d of them general instructions", len(rows) + len(tasks), len(tasks))
+        log.info("wrote %d training prompts, %d of them general instructions", len(rows) + len(tasks), len(tasks))
     elif arguments.command == "instructions":
         tasks = read_instructions(arguments.instructions)
         prompts = [template.render(task.instruction, task.input) for task in tasks]
         write_jsonl(
             arguments.output, ({"prompt": prompt, "contrasts": [], "prompt_language": "en"} for prompt in prompts)
         )
-        log.info("prompts of %d instructions", len(tasks))
+        log.info("wrote the prompts of %d instructions", len(tasks))
     else:
         write_test_prompts(arguments, template)
 
 
 def training_prompt(row: dict[str, Any], template: Template) -> dict[str, Any]:
-    """A training sample with its prompt; direction and source stay, since conflicts are made from them."""
+    """Render a training sample: a row with the keys `direction`, `source`, `prompt` and `response`.
+
+    Direction and source are kept because the conflicts are made from them.
+    """
     return {
         "direction": row["direction"],
         "source": row["source"],
@@ -74,7 +80,7 @@ def training_prompt(row: dict[str, Any], template: Template) -> dict[str, Any]:
 
 
 def instruction_prompt(task: Task, template: Template) -> dict[str, Any]:
-    """A general instruction as a training sample: as `training_prompt`, with `instruction` in place of a direction."""
+    """Render a general instruction as `training_prompt` does, with the key `instruction` instead of `direction`."""
     return {
         "instruction": task.instruction,
         "source": task.input,
@@ -91,11 +97,22 @@ def test_prompt(
     demonstrations: list[tuple[str, str]] | None = None,
     contrasts: list[tuple[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """The prompt of one test sentence, and its contrasts: the same sentence under other instructions.
+    """Render the prompt of one test sentence and its contrasts, that is, the same sentence under other instructions.
 
-    A contrast that asks for the real target language is left out, since it would cancel the real prompt. Two that ask
-    for the same language (English and the source language, from English) are one with the sum of their weights, by
-    which the formula stays what it is.
+    A contrast that asks for the real target language is left out, because it would cancel the real prompt. Two
+    contrasts that ask for the same language (English and the source language, if the source language is English)
+    become one with the sum of their weights, which leaves the formula of contrastive decoding unchanged.
+
+    Args:
+        source: the sentence to translate.
+        direction: the direction.
+        template: the template of the model.
+        prompt_language: language of the instruction, the preamble and the headers.
+        demonstrations: (source, target) pairs that are shown before the sentence.
+        contrasts: (target language, weight) pairs; the target language is a code or `source`.
+
+    Returns:
+        A row with the keys `prompt` and `contrasts`, a list of [prompt, weight].
     """
     source_language, target_language = split_direction(direction)
 
@@ -113,7 +130,7 @@ def test_prompt(
 
 
 def write_test_prompts(arguments: argparse.Namespace, template: Template) -> None:
-    """One file of prompts a direction; the folder appears only once it is complete."""
+    """Write one file of prompts per direction; the folder appears only when it is complete."""
     contrasts = [(target, float(weight)) for target, weight in (item.split("=") for item in arguments.contrasts)]
     with replaced_folder(arguments.output) as partial:
         for direction in arguments.directions:
@@ -123,14 +140,14 @@ def write_test_prompts(arguments: argparse.Namespace, template: Template) -> Non
             sources = read_lines(arguments.test / f"{direction}.src.txt")
             rows = [test_prompt(source, direction, template, language, demonstrations, contrasts) for source in sources]
             write_jsonl(partial / f"{direction}.jsonl", [row | {"prompt_language": language} for row in rows])
-    log.info("prompts of %d directions", len(arguments.directions))
+    log.info("wrote the prompts of %d directions", len(arguments.directions))
 
 
 def read_demonstrations(path: Path, shots: int) -> list[tuple[str, str]]:
-    """The first `shots` demonstrations of a direction, as (source, target) pairs.
+    """Read the first `shots` demonstrations of a direction, as (source, target) pairs.
 
     Raises:
-        InputError: there are fewer.
+        InputError: the file has fewer demonstrations.
     """
     if not shots:
         return []

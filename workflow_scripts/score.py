@@ -1,4 +1,4 @@
-"""Score one system's outputs against the references with SacreBLEU."""
+"""Score the outputs of one system against the references with SacreBLEU."""
 
 import argparse
 from pathlib import Path
@@ -9,12 +9,12 @@ from .lat.runtime import log, run_step
 
 
 def main() -> None:
-    """Parse the flags, score each direction, write the table."""
+    """Parse the flags, score every direction, and write the table of scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hypotheses", type=Path, required=True, help="folder of <direction>.txt")
-    parser.add_argument("--references", type=Path, required=True, help="folder of <direction>.ref.txt")
+    parser.add_argument("--hypotheses", type=Path, required=True, help="folder with the files <direction>.txt")
+    parser.add_argument("--references", type=Path, required=True, help="folder with the files <direction>.ref.txt")
     parser.add_argument("--directions", nargs="+", required=True)
-    parser.add_argument("--output", type=Path, required=True, help="table of figures, a row a direction and metric")
+    parser.add_argument("--output", type=Path, required=True, help="output table, one row per direction and metric")
     arguments = parser.parse_args()
 
     rows = []

@@ -1,28 +1,28 @@
-"""Compute 95 % intervals of all scores, and p-values of every system against the baseline, by paired bootstrap."""
+"""Compute 95 % confidence intervals of all scores, and p-values against the baseline, by paired bootstrap."""
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .lat.evaluation.significance import COLUMNS, Key, Outputs, Resampled, resampled, significance_rows
+from .lat.evaluation.significance import COLUMNS, Key, Outputs, ResampledScore, resample_scores, significance_rows
 from .lat.files import InputError, read_lines, read_table, write_table
 from .lat.runtime import log, run_step
 
-# The resampled statistics of a system must give the score of its own table, which has four decimals.
+# Allowed difference between a score computed here and the score in a score table, which has four decimals.
 TOLERANCE = 1e-3
 
 
 def main() -> None:
-    """Parse the flags, resample every system, compare each with the baseline, write the table."""
+    """Parse the flags, resample every system, compare each system with the baseline, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--references", type=Path, required=True, help="folder of <direction>.ref.txt")
+    parser.add_argument("--references", type=Path, required=True, help="folder with the files <direction>.ref.txt")
     parser.add_argument(
         "--system",
         nargs="+",
         action="append",
         required=True,
         metavar=("NAME", "FILE"),
-        help="name of a system, its folder of <direction>.txt, its lines.tsv and its score tables; several times",
+        help="name of a system, its folder of files <direction>.txt, its lines.tsv and its score tables; repeatable",
     )
     parser.add_argument(
         "--learned",
@@ -30,39 +30,42 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("SYSTEM", "METRIC", "FILE"),
-        help="a table of the line scores of a learned metric; several times",
+        help="table with the line scores of one system by one learned metric; repeatable",
     )
-    parser.add_argument("--baseline", required=True, help="system that the others are tested against")
-    parser.add_argument("--supervised", nargs="*", default=[], help="directions with training samples")
-    parser.add_argument("--zero-shot", nargs="*", default=[], help="directions without")
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--baseline", required=True, help="name of the system that all others are tested against")
+    parser.add_argument("--supervised", nargs="*", default=[], help="supervised directions (with training samples)")
+    parser.add_argument("--zero-shot", nargs="*", default=[], help="zero-shot directions (without training samples)")
+    parser.add_argument("--resamples", type=int, default=1000, help="number of bootstrap resamples")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the resampling")
+    parser.add_argument("--output", type=Path, required=True, help="output table, one row per score")
     arguments = parser.parse_args()
 
     groups = {"supervised": arguments.supervised, "zero-shot": arguments.zero_shot}
     references = {
         direction: read_lines(arguments.references / f"{direction}.ref.txt")
-        for listed in groups.values()
-        for direction in listed
+        for members in groups.values()
+        for direction in members
     }
     systems = {}
     for system, hypotheses, lines, *scores in arguments.system:
         learned = {metric: Path(path) for name, metric, path in arguments.learned if name == system}
         outputs = read_outputs(system, Path(hypotheses), Path(lines), learned, references)
-        systems[system] = resampled(outputs, groups, arguments.resamples, arguments.seed)
+        systems[system] = resample_scores(outputs, groups, arguments.resamples, arguments.seed)
         check_scores(systems[system], [Path(path) for path in scores])
-        log.info("%s: %d resamples of %d directions", system, arguments.resamples, len(references))
+        log.info("%s: drew %d resamples for each of %d directions", system, arguments.resamples, len(references))
     write_table(arguments.output, significance_rows(systems, arguments.baseline), COLUMNS)
 
 
 def read_outputs(
     system: str, hypotheses: Path, lines: Path, learned: dict[str, Path], references: dict[str, list[str]]
 ) -> dict[str, Outputs]:
-    """Read the output lines of a system, their verdicts and their scores by learned metrics, by direction.
+    """Read the output lines of a system, their verdicts and their learned-metric scores.
+
+    Returns:
+        One `Outputs` per direction.
 
     Raises:
-        InputError: the number of lines of a direction differs from the number of references.
+        InputError: hypotheses, verdicts or scores of a direction are not as many as the references.
     """
     verdicts: dict[str, list[str]] = {}
     for row in read_table(lines):
@@ -87,20 +90,20 @@ def read_outputs(
     return outputs
 
 
-def check_scores(scores: Mapping[Key, Resampled], paths: Sequence[Path]) -> None:
-    """Compare the scores of the unresampled lines with those of the score tables, which are the canonical ones.
+def check_scores(scores: Mapping[Key, ResampledScore], paths: Sequence[Path]) -> None:
+    """Check that the scores computed here from the original lines equal the canonical ones of the score tables.
 
     Raises:
-        InputError: a table has another score for the same lines, so that one of the two is out of date.
+        InputError: a score table has a different score, so either the table or the outputs are out of date.
     """
-    own = {(key.direction, key.metric): found for key, found in scores.items()}
+    computed = {(key.direction, key.metric): score for key, score in scores.items()}
     for path in paths:
         for row in read_table(path):
-            found = own.get((row["direction"], row["metric"]))
-            if found and abs(found.value - float(row["value"])) > TOLERANCE:
+            score = computed.get((row["direction"], row["metric"]))
+            if score and abs(score.value - float(row["value"])) > TOLERANCE:
                 raise InputError(
                     f"{path}: {row['metric']} of {row['direction']} is {row['value']}, but its lines score"
-                    f" {found.value:.4f}; delete the table and run again"
+                    f" {score.value:.4f}; delete the table and run again"
                 )
 
 

@@ -1,7 +1,8 @@
 """Stage 2: tune a stage-1 model briefly on instruction-conflicting samples with the unlikelihood loss.
 
-Every sample counts twice, in one forward: as it is, by likelihood, and under its conflicting instruction, by
-unlikelihood with weight alpha. Start it with a launcher, as stage 1.
+Every sample contributes two losses, computed in one forward pass: the likelihood loss under its own instruction, and
+the unlikelihood loss, weighted by alpha, under its conflicting instruction. It is started with a launcher, like stage 1
+(see `finetune.py`).
 """
 
 import argparse
@@ -17,8 +18,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_training_arguments(parser)
     parser.add_argument("--alpha", type=float, required=True, help="weight of the unlikelihood loss")
-    parser.add_argument("--snapshots", type=Path, required=True, help="folder of the models kept on the way")
-    parser.add_argument("--snapshot-steps", type=int, nargs="*", default=[], help="steps after which to keep one")
+    parser.add_argument("--snapshots", type=Path, required=True, help="folder of the snapshots")
+    parser.add_argument(
+        "--snapshot-steps", type=int, nargs="*", default=[], help="steps after which a snapshot of the model is kept"
+    )
     arguments = parser.parse_args()
     run_training(arguments, arguments.alpha, arguments.snapshots, arguments.snapshot_steps)
 

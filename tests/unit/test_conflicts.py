@@ -1,4 +1,4 @@
-"""Conflicting instructions: always wrong, drawn as asked, and the same for the same seed."""
+"""Conflicting instructions are always wrong, come from the chosen source, and depend on the seed only."""
 
 from collections import Counter
 
@@ -13,7 +13,8 @@ DIRECTIONS = ["en-it", "it-en", "en-nl", "nl-en", "en-ro", "ro-en"] * 500
 
 
 def draw_directions(directions, languages, draw, seed):
-    return [its.direction for its in draw_conflicts(list(map(translation, directions)), languages, draw, seed)]
+    conflicts = draw_conflicts(list(map(translation, directions)), languages, draw, seed)
+    return [conflict.direction for conflict in conflicts]
 
 
 @pytest.mark.parametrize("draw", ["instruction", "target"])
@@ -23,7 +24,7 @@ def test_every_conflict_differs_from_its_sample(draw):
     assert all(conflict != direction for conflict, direction in zip(drawn, DIRECTIONS, strict=True))
 
 
-def test_instruction_conflicts_come_from_the_samples_and_keep_some_targets():
+def test_instruction_conflicts_come_from_the_samples_and_keep_some_target_languages():
     drawn = draw_directions(DIRECTIONS, LANGUAGES, "instruction", seed=1)
     assert set(drawn) <= set(DIRECTIONS)
     into_english = [conflict for conflict, direction in zip(drawn, DIRECTIONS, strict=True) if direction == "it-en"]
@@ -31,7 +32,7 @@ def test_instruction_conflicts_come_from_the_samples_and_keep_some_targets():
     assert share == pytest.approx(2 / 5, abs=0.08)
 
 
-def test_target_conflicts_keep_the_source_and_miss_the_target():
+def test_target_conflicts_keep_the_source_language_and_change_the_target_language():
     drawn = draw_directions(DIRECTIONS, LANGUAGES, "target", seed=1)
     for conflict, direction in zip(drawn, DIRECTIONS, strict=True):
         assert split_direction(conflict)[0] == split_direction(direction)[0]
@@ -41,12 +42,12 @@ def test_target_conflicts_keep_the_source_and_miss_the_target():
     assert min(counts.values()) > 200
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_conflicts():
     once, again, other = (draw_directions(DIRECTIONS, LANGUAGES, "target", seed) for seed in (1, 1, 2))
     assert once == again != other
 
 
-def test_no_wrong_instruction_to_draw_is_one_clear_error():
+def test_without_a_wrong_instruction_to_draw_there_is_one_clear_error():
     with pytest.raises(InputError, match="same instruction"):
         draw_directions(["en-it"] * 3, LANGUAGES, "instruction", seed=1)
     with pytest.raises(InputError, match="no wrong target for en-it"):
@@ -54,8 +55,8 @@ def test_no_wrong_instruction_to_draw_is_one_clear_error():
 
 
 def test_general_instructions_are_drawn_and_get_conflicts_too():
-    own = [*map(translation, DIRECTIONS), *(Instruction(f"Name {number} birds.") for number in range(3000))]
-    drawn = draw_conflicts(own, LANGUAGES, "instruction", seed=1)
-    assert all(right.text != wrong.text for right, wrong in zip(own, drawn, strict=True))
-    for part in (drawn[:3000], drawn[3000:]):
-        assert sum(wrong.direction is None for wrong in part) / 3000 == pytest.approx(1 / 2, abs=0.1)
+    instructions = [*map(translation, DIRECTIONS), *(Instruction(f"Name {number} birds.") for number in range(3000))]
+    conflicts = draw_conflicts(instructions, LANGUAGES, "instruction", seed=1)
+    assert all(own.text != conflict.text for own, conflict in zip(instructions, conflicts, strict=True))
+    for part in (conflicts[:3000], conflicts[3000:]):
+        assert sum(conflict.direction is None for conflict in part) / 3000 == pytest.approx(1 / 2, abs=0.1)

@@ -1,4 +1,4 @@
-"""Decoding methods: batching and order change nothing, contrasts follow the formula, limits are respected."""
+"""Decoding methods: batches and order do not change the text, contrasts follow the formula, limits are kept."""
 
 import sys
 from types import SimpleNamespace
@@ -38,13 +38,13 @@ def tokenizer():
 
 
 class Tiny:
-    """What beam_search asks of a tokeniser: three ids."""
+    """The part of a tokenizer that `beam_search` uses: three ids."""
 
     pad_token_id, eos_token_id, bos_token_id = 2, 1, 0
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_beam_search_of_a_padded_batch_equals_one_at_a_time(model, beam):
+def test_beam_search_of_a_padded_batch_equals_beam_search_of_single_prompts(model, beam):
     batch = prompts(6)
 
     def trimmed(tokens):
@@ -56,7 +56,7 @@ def test_beam_search_of_a_padded_batch_equals_one_at_a_time(model, beam):
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_a_prefix_read_once_leaves_the_text_unchanged(model, beam):
+def test_a_shared_prefix_leaves_the_text_unchanged(model, beam):
     prefix = prompts(1, seed=9)[0] * 3
     batch = [prefix + prompt for prompt in prompts(6)]
     engine = TransformersEngine(model, Tiny)
@@ -67,7 +67,7 @@ def test_a_prefix_read_once_leaves_the_text_unchanged(model, beam):
         assert engine.search(part, beam, 8, shared) == engine.search(part, beam, 8, 0)
 
 
-def test_the_shared_prefix_ends_before_any_prompt_does():
+def test_the_shared_prefix_is_shorter_than_every_prompt():
     assert shared_prefix([[1, 2, 3, 4], [1, 2, 3], [1, 2, 3, 5]]) == 2
     assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == 2
     assert shared_prefix([[7], [8, 9]]) == 0
@@ -81,13 +81,13 @@ def test_contrastive_choice_is_the_published_formula():
     assert contrastive_choice(probabilities, weights).tolist() == [1]
 
 
-def test_where_every_contrast_agrees_the_real_prompt_decides():
+def test_if_every_contrast_agrees_the_real_prompt_determines_the_token():
     same = torch.tensor([[[0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]])
     assert contrastive_choice(same, torch.tensor([[1.0, -1.0]])).tolist() == [1]
 
 
 def plain_contrastive(model, rows, steps, end):
-    """The definition without cache, padding or batch."""
+    """Contrastive search by its definition, without cache, padding or batches."""
     output: list[int] = []
     while len(output) < steps and (not output or output[-1] != end):
         p = sum(
@@ -127,7 +127,7 @@ def small_model(tokenizer, window=64):
     ).eval()
 
 
-def test_results_come_back_in_input_order_whatever_the_batches(tokenizer):
+def test_hypotheses_are_in_the_order_of_the_requests_whatever_the_batches(tokenizer):
     engine = TransformersEngine(small_model(tokenizer), tokenizer)
     requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
     texts = []
@@ -137,7 +137,7 @@ def test_results_come_back_in_input_order_whatever_the_batches(tokenizer):
     assert all("\n" not in text for text in texts[0])
 
 
-def test_finished_batches_are_skipped_and_the_others_unchanged(tokenizer):
+def test_finished_batches_are_skipped_and_the_others_are_unchanged(tokenizer):
     engine = TransformersEngine(small_model(tokenizer), tokenizer)
     requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
     settings = Settings(2, 5, 40)
@@ -148,9 +148,9 @@ def test_finished_batches_are_skipped_and_the_others_unchanged(tokenizer):
     assert rest == batches[1:]
 
 
-def test_batches_stay_under_the_token_budget_longest_first():
-    lengths, copies = [5, 50, 7, 6, 40], [4, 4, 4, 4, 4]
-    batches = list(decoding._batches(lengths, copies, [10] * 5, Settings(4, 10, 500)))
+def test_batches_have_at_most_batch_tokens_and_the_longest_come_first():
+    lengths, rows_per_request = [5, 50, 7, 6, 40], [4, 4, 4, 4, 4]
+    batches = list(decoding._batches(lengths, rows_per_request, [10] * 5, Settings(4, 10, 500)))
     assert batches[0] == [1, 4]
     assert sorted(index for batch in batches for index in batch) == [0, 1, 2, 3, 4]
     for batch in batches:
@@ -158,14 +158,14 @@ def test_batches_stay_under_the_token_budget_longest_first():
         assert cost <= 500 or len(batch) == 1
 
 
-def test_a_prompt_as_long_as_the_window_is_one_clear_error(tokenizer):
+def test_a_prompt_as_long_as_the_window_gives_one_clear_error(tokenizer):
     with pytest.raises(InputError, match=r"line 2: a prompt of .* window of 64"):
         engine = TransformersEngine(small_model(tokenizer), tokenizer)
         decode(engine, tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
 
 
 @pytest.mark.parametrize("name", ["transformers", "ctranslate2"])
-def test_a_line_that_nearly_fills_the_window_cuts_no_other_short(tokenizer, tmp_path, name):
+def test_a_line_that_nearly_fills_the_window_does_not_shorten_others(tokenizer, tmp_path, name):
     from ctranslate2.converters import TransformersConverter
 
     model = small_model(tokenizer, window=2010)
@@ -182,12 +182,12 @@ def test_a_line_that_nearly_fills_the_window_cuts_no_other_short(tokenizer, tmp_
     assert 2000 <= length < 2010
     cut, whole = decode(engine, tokenizer, [long, short], settings, "en")
     assert [whole] == decode(engine, tokenizer, [short], settings, "en")
-    # at most what the window has room for, and counted unless the model happened to end there
+    # The output fits in the window, and it counts as truncated unless the model happened to end there.
     assert len(tokenizer(cut.text, add_special_tokens=False)["input_ids"]) <= 2 * (2010 - length)
     assert cut.truncated or len(cut.text) == 0
 
 
-def test_an_empty_line_is_decoded_as_any_other_and_nothing_from_nothing(tokenizer):
+def test_an_empty_line_is_decoded_like_any_other_and_no_lines_give_no_output(tokenizer):
     engine = TransformersEngine(small_model(tokenizer), tokenizer)
     assert len(decode(engine, tokenizer, [request(""), request("a")], Settings(1, 5, 1000), "en")) == 2
     assert decode(engine, tokenizer, [], Settings(1, 5, 1000), "en") == []
@@ -198,7 +198,7 @@ def test_the_next_header_ends_a_response():
     assert decoding.until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
 
 
-def test_a_models_own_generation_defaults_do_not_leak_into_the_table(tokenizer):
+def test_the_generation_defaults_of_a_model_are_not_used(tokenizer):
     model = small_model(tokenizer)
     expected = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600), "en")
     model.generation_config.repetition_penalty = 5.0
@@ -214,7 +214,7 @@ def test_ctranslate2_gives_the_text_of_early_stopping(tokenizer, tmp_path, threa
 
     torch.manual_seed(0)
     model = small_model(tokenizer)
-    # Ends that are likely at any place, so that it matters when the search stops.
+    # Make the end token likely at every position, so that the stopping rule matters.
     with torch.no_grad():
         model.lm_head.weight[tokenizer.eos_token_id] *= 4
     model.save_pretrained(tmp_path / "model")
@@ -231,18 +231,18 @@ def test_ctranslate2_gives_the_text_of_early_stopping(tokenizer, tmp_path, threa
 
 
 class FakeLLM:
-    """What vLLM's `LLM` is asked for, and answers in its own types."""
+    """Records what `vllm.LLM` is called with, and answers in types like those of vLLM."""
 
     def __init__(self, **settings):
         self.settings = settings
 
     def beam_search(self, prompts, params):
-        self.asked = prompts, params
+        self.received = prompts, params
         best = [SimpleNamespace(tokens=[*prompt["prompt_token_ids"], 40 + n, 1]) for n, prompt in enumerate(prompts)]
         return [SimpleNamespace(sequences=[sequence, SimpleNamespace(tokens=[])]) for sequence in best]
 
 
-def test_vllm_is_asked_for_beam_search_over_token_ids(monkeypatch, tmp_path):
+def test_vllm_runs_beam_search_over_token_ids(monkeypatch, tmp_path):
     params = SimpleNamespace(BeamSearchParams=lambda **settings: settings)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=FakeLLM, sampling_params=params))
     monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
@@ -250,7 +250,7 @@ def test_vllm_is_asked_for_beam_search_over_token_ids(monkeypatch, tmp_path):
     expected = {"model": str(tmp_path), "dtype": "bfloat16", "tensor_parallel_size": 2, "enable_prefix_caching": True}
     assert engine.llm.settings == expected
     assert engine.search([[([5, 6, 7], 1.0)], [([5, 8], 1.0)]], 4, 12, 1) == [[40, 1], [41, 1]]
-    assert engine.llm.asked == (
+    assert engine.llm.received == (
         [{"prompt_token_ids": [5, 6, 7]}, {"prompt_token_ids": [5, 8]}],
         {"beam_width": 4, "max_tokens": 12, "temperature": 0.0, "length_penalty": 1.0},
     )
@@ -258,7 +258,7 @@ def test_vllm_is_asked_for_beam_search_over_token_ids(monkeypatch, tmp_path):
         engine.search([[([5], 1.0), ([6], -0.5)]], 1, 12, 0)
 
 
-def test_vllm_where_it_is_missing_is_one_clear_error(monkeypatch, tmp_path):
+def test_without_vllm_there_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(InputError, match="engine: vllm is not installed here"):
         VllmEngine(tmp_path, 64, "bf16", 1)

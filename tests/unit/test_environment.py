@@ -1,4 +1,4 @@
-"""The two descriptions of each environment agree."""
+"""The conda file and the lock file of each environment list the same versions."""
 
 import pytest
 import yaml

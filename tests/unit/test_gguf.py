@@ -1,4 +1,4 @@
-"""A GGUF file becomes a transformers folder with its weights and its tokeniser."""
+"""A GGUF file is converted into a transformers folder with the same weights and tokenizer."""
 
 import json
 import sys
@@ -46,7 +46,7 @@ def model(tokenizer):
 
 
 def gguf_name(name: str) -> str:
-    """What llama.cpp calls a weight."""
+    """The name of a weight in llama.cpp."""
     fixed = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
     stem = name.removesuffix(".weight")
     if stem in fixed:
@@ -56,7 +56,7 @@ def gguf_name(name: str) -> str:
 
 
 def as_llama_cpp_stores(name: str, weight: np.ndarray) -> np.ndarray:
-    """Its rotary embeddings pair neighbours, so that rows of queries and keys are interleaved."""
+    """Interleave the rows of queries and keys, because the rotary embeddings of llama.cpp pair neighbouring rows."""
     if "q_proj" not in name and "k_proj" not in name:
         return weight
     rows = weight.shape[0]
@@ -89,7 +89,7 @@ def file(tmp_path, model, tokenizer):
     for name, weight in model.state_dict().items():
         stored = as_llama_cpp_stores(name, weight.float().numpy())
         if weight.dim() == 2 and "mlp" in name:
-            # A quantised file: 8 bits a weight, a scale for 32 of them.
+            # Quantised: 8 bits per weight, one scale per 32 weights.
             packed = gguf.quants.quantize(stored, gguf.GGMLQuantizationType.Q8_0)
             writer.add_tensor(gguf_name(name), packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
         else:
@@ -106,7 +106,7 @@ def convert(monkeypatch, parts, output):
     base_model.main()
 
 
-def test_weights_and_tokeniser_are_those_of_the_file(monkeypatch, file, model, tokenizer, tmp_path):
+def test_weights_and_tokenizer_are_those_of_the_file(monkeypatch, file, model, tokenizer, tmp_path):
     content = file.read_bytes()
     parts = [tmp_path / "part00", tmp_path / "part01"]
     parts[0].write_bytes(content[:10_000])
@@ -118,11 +118,11 @@ def test_weights_and_tokeniser_are_those_of_the_file(monkeypatch, file, model, t
         assert torch.allclose(found[name], weight, atol=1e-3 if "mlp" in name else 1e-6), name
     text = "the quick dog"
     assert load_tokenizer(output)(text)["input_ids"] == tokenizer(text)["input_ids"]
-    # A plain folder, which can be saved again after training.
+    # The folder is a plain model, which can be saved again after training.
     AutoModelForCausalLM.from_pretrained(output).save_pretrained(tmp_path / "again")
 
 
-def test_what_is_no_gguf_file_is_told_and_leaves_nothing(monkeypatch, tmp_path):
+def test_a_file_that_is_not_gguf_gives_one_clear_error_and_no_output(monkeypatch, tmp_path):
     (tmp_path / "part01").write_bytes(b"a second part")
     with pytest.raises(InputError, match="part01: no GGUF file; its parts must be named in their order"):
         convert(monkeypatch, [tmp_path / "part01"], tmp_path / "model")

@@ -1,4 +1,4 @@
-"""Sets of general instructions, and what becomes of them in prompts."""
+"""Sets of general instructions, and the prompts that are made from them."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def alpaca(tmp_path):
     return path
 
 
-def test_alpaca_and_alpacaeval_layouts(alpaca, tmp_path):
+def test_layouts_of_alpaca_and_alpacaeval(alpaca, tmp_path):
     assert read_instructions(alpaca) == [
         Task("Name a bird.", None, "The wren."), Task("Add them.", "2 and 3", "5"), Task("Say nothing.", None, "")
     ]  # fmt: skip
@@ -39,7 +39,7 @@ def test_alpaca_and_alpacaeval_layouts(alpaca, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("[{", "line 1 is not JSON"),
         ('{"instruction": "x"}\n{"instruction": "y"}', "line 2 is not JSON .*call it .jsonl"),
@@ -50,35 +50,35 @@ def test_alpaca_and_alpacaeval_layouts(alpaca, tmp_path):
         ('[{"instruction": "x", "input": 3}]', "object 1 needs"),
     ],
 )
-def test_what_is_no_set_is_one_clear_error(tmp_path, content, told):
+def test_a_file_that_is_not_a_set_gives_one_clear_error(tmp_path, content, message):
     path = tmp_path / "set.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=message) as error:
         read_instructions(path)
     assert str(path) in str(error.value)
 
 
-def test_an_instruction_without_input_has_no_input_part_and_its_own_preamble():
+def test_an_instruction_without_input_has_no_input_block_and_another_preamble():
     prompt = Template().render("Name a bird.", None)
     assert prompt == (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nName a bird.\n\n### Response:\n"
     )
     assert Template("after", preamble=False).render("Name a bird.", None) == prompt.split("\n\n", 1)[1]
-    assert "### Input:\n2 and 3\n" in instruction_prompt(read_instructions_of(ALPACA)[1], Template())["prompt"]
+    assert "### Input:\n2 and 3\n" in instruction_prompt(tasks_of(ALPACA)[1], Template())["prompt"]
 
 
-def read_instructions_of(rows):
+def tasks_of(rows):
     return [Task(row["instruction"], row["input"] or None, row["output"]) for row in rows]
 
 
-def test_answers_may_have_headings():
+def test_only_the_instruction_header_ends_an_answer_of_several_lines():
     answer = "Two birds:\n\n### Wren\nSmall.\n\n### Instruction:\nmore"
     (mark,) = response_end_marks(one_line=False)
     assert answer[: answer.index(mark)].rstrip().endswith("Small.")
 
 
-def test_training_prompts_are_translations_then_instructions_with_an_output(alpaca, tmp_path):
+def test_training_prompts_are_translations_and_then_instructions_with_an_output(alpaca, tmp_path):
     samples, output = tmp_path / "train.jsonl", tmp_path / "prompts.jsonl"
     samples.write_text(json.dumps({"direction": "en-it", "source": "Hello", "target": "Ciao"}) + "\n")
     command = [sys.executable, "-m", "workflow_scripts.prompts", "train", "--samples", samples, "--mix", alpaca]

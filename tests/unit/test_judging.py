@@ -1,4 +1,4 @@
-"""The judge of general tasks, against a server on the loopback interface that has OpenAI's interface and bad days."""
+"""The judge of general tasks, tested with a local server that has OpenAI's interface and can simulate failures."""
 
 import json
 import logging
@@ -23,21 +23,25 @@ KEY = "sk-very-secret-0123456789"
 
 
 class Server(BaseHTTPRequestHandler):
-    """Chat completions: `reply` says what a request gets, `troubles` what comes before that."""
+    """A chat-completions server.
+
+    Each request takes the next entry of `failures`: a status with a message, or a function that handles the request.
+    When `failures` is empty, the server sends what the function `reply` returns for the text of the request.
+    """
 
     protocol_version = "HTTP/1.1"
     requests: ClassVar[list] = []
-    troubles: ClassVar[list] = []
+    failures: ClassVar[list] = []
     reply = None
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).requests.append((self.path, self.headers, body))
-        if type(self).troubles:
-            trouble = type(self).troubles.pop(0)
-            if callable(trouble):
-                return trouble(self)
-            status, message = trouble
+        if type(self).failures:
+            failure = type(self).failures.pop(0)
+            if callable(failure):
+                return failure(self)
+            status, message = failure
             return self.answer(status, {"error": {"message": message}}, {"Retry-After": "0.01"})
         text = type(self).reply(body["messages"][0]["content"])
         usage = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
@@ -67,7 +71,7 @@ def prefers_longer(text):
 
 @pytest.fixture
 def server():
-    Server.requests, Server.troubles, Server.reply = [], [], staticmethod(prefers_longer)
+    Server.requests, Server.failures, Server.reply = [], [], staticmethod(prefers_longer)
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -87,23 +91,23 @@ LONG = ["a long answer", "a long answer", "short", "short", "same", "a long answ
 SHORT = ["short", "short", "a long answer", "short one", "same", "short"]
 
 
-def test_the_preferred_answer_wins_wherever_it_stands(server, tmp_path):
+def test_an_answer_preferred_in_both_positions_wins(server, tmp_path):
     judgements = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=3)
     assert [judgement.outcome for judgement in judgements] == ["win", "win", "lose", "lose", "tie", "win"]
     assert count(judgement.outcome for judgement in judgements) == {
         "n": 6, "win": 3, "tie": 1, "lose": 2, "unclear": 0, "p": 1.0
     }  # fmt: skip
-    assert len(Server.requests) == 10  # equal answers are not asked about
+    assert len(Server.requests) == 10  # The judge is not asked about equal answers.
     path, headers, body = Server.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {KEY}"
     assert body["model"] == "j" and body["temperature"] == 0
-    assert "OpenAI-Organization" not in headers  # an empty one would be refused
+    assert "OpenAI-Organization" not in headers  # A server would refuse an empty header.
     asked = sorted(body["messages"][0]["content"] for _, _, body in Server.requests)
-    wanted = [(task, *places) for task, *two in zip(TASKS, LONG, SHORT, strict=True) for places in (two, two[::-1])]
-    assert asked == sorted(question(*its)[0]["content"] for its in wanted if its[1] != its[2])
+    expected = [(task, *order) for task, *pair in zip(TASKS, LONG, SHORT, strict=True) for order in (pair, pair[::-1])]
+    assert asked == sorted(question(*triple)[0]["content"] for triple in expected if triple[1] != triple[2])
 
 
-def test_a_judge_that_always_prefers_the_first_place_sees_only_ties(server, tmp_path):
+def test_a_judge_that_always_prefers_the_first_answer_gives_only_ties(server, tmp_path):
     Server.reply = staticmethod(lambda text: "A")
     judgements = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2)
     assert {judgement.outcome for judgement in judgements} == {"tie"}
@@ -138,61 +142,71 @@ def test_sign_test_by_hand():
     assert sign_test(7, 1) == pytest.approx(2 * (1 + 8) / 256)
 
 
-def test_what_was_asked_once_is_never_asked_again(server, tmp_path):
+def test_the_same_question_is_never_asked_twice(server, tmp_path):
     first = compare(judge(server, tmp_path), TASKS[:2], LONG[:2], SHORT[:2], parallel=2)
     assert len(Server.requests) == 4
     again = compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2)
     assert again[:2] == first and len(Server.requests) == 10
     journal = tmp_path / "journal"
-    journal.write_text(journal.read_text()[:-20])  # a kill in the midst of writing
+    journal.write_text(journal.read_text()[:-20])  # As if the process had been killed while writing.
     assert compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2) == again
     assert len(Server.requests) == 11
     compare(judge(server, tmp_path, model="another"), TASKS, LONG, SHORT, parallel=2)
     assert len(Server.requests) == 21
 
 
-def test_failures_that_pass_are_repeated(server, tmp_path):
-    Server.troubles = [(429, "slow down"), (500, "oops"), lambda its: its.close_connection or its.wfile.close()]
+def test_requests_are_repeated_after_temporary_failures(server, tmp_path):
+    Server.failures = [
+        (429, "slow down"),
+        (500, "oops"),
+        lambda handler: handler.close_connection or handler.wfile.close(),
+    ]
     judgements = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
     assert judgements[0].outcome == "win" and len(Server.requests) == 5
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("failure", "message"),
     [
         ((401, f"no such key {KEY}"), r"answers 401 \(no such key \*\*\*\); check the key"),
         ((404, "no model j"), r"answers 404 \(no model j\); check judge.base_url and judge.model"),
         ((400, "temperature"), r"answers 400 \(temperature\); check the config's `judge`"),
-        (lambda its: its.answer(200, b"<html>hello</html>", kind="text/html"), "no chat completion|cannot be read"),
-        (lambda its: its.answer(200, b"{", kind="application/json"), "no chat completion|cannot be read"),
-        (lambda its: its.answer(200, {"choices": []}), "no chat completion"),
-        (lambda its: its.answer(200, {"choices": [{}]}), "no chat completion"),
-        (lambda its: its.answer(200, {"choices": [{"message": {"content": ["A"]}}]}), "no chat completion"),
-        (lambda its: its.answer(200, {"error": {"message": "no credits"}}), "answers with an error .*no credits"),
+        (
+            lambda handler: handler.answer(200, b"<html>hello</html>", kind="text/html"),
+            "no chat completion|cannot be read",
+        ),
+        (lambda handler: handler.answer(200, b"{", kind="application/json"), "no chat completion|cannot be read"),
+        (lambda handler: handler.answer(200, {"choices": []}), "no chat completion"),
+        (lambda handler: handler.answer(200, {"choices": [{}]}), "no chat completion"),
+        (lambda handler: handler.answer(200, {"choices": [{"message": {"content": ["A"]}}]}), "no chat completion"),
+        (
+            lambda handler: handler.answer(200, {"error": {"message": "no credits"}}),
+            "answers with an error .*no credits",
+        ),
         ((400, "line one\nline two"), r"answers 400 \(line one line two\)"),
     ],
 )
-def test_failures_that_stay_are_one_line_without_the_key(server, tmp_path, caplog, trouble, told):
+def test_permanent_failures_give_a_one_line_error_without_the_key(server, tmp_path, caplog, failure, message):
     caplog.set_level(logging.DEBUG)
-    Server.troubles = [trouble] * 2
-    with pytest.raises(InputError, match=told) as error:
+    Server.failures = [failure] * 2
+    with pytest.raises(InputError, match=message) as error:
         compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
     assert KEY not in str(error.value) + caplog.text
     assert "\n" not in str(error.value)
 
 
-def test_a_server_that_stays_down_or_silent_keeps_the_replies_so_far(server, tmp_path):
+def test_replies_are_kept_if_the_server_refuses_or_does_not_answer(server, tmp_path):
     compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
-    Server.troubles = [(429, "quota")] * 3
+    Server.failures = [(429, "quota")] * 3
     with pytest.raises(InputError, match=r"429 \(quota\); wait, or lower judge.parallel; replies so far are kept"):
         compare(judge(server, tmp_path, retries=2), TASKS, LONG, SHORT, parallel=1)
-    Server.troubles = [lambda its: time.sleep(1)]
+    Server.failures = [lambda handler: time.sleep(1)]
     with pytest.raises(InputError, match=r"does not answer .*rerun to go on"):
         compare(judge(server, tmp_path, timeout=0.2, retries=0), TASKS, LONG, SHORT, parallel=1)
     assert len((tmp_path / "journal").read_text().splitlines()) == 2
 
 
-def test_the_cost_is_estimated_told_and_limited(server, tmp_path, caplog):
+def test_the_cost_is_estimated_logged_and_limited(server, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     prices = Prices(prompt=1000.0, completion=0.0)
     asked = [question(TASKS[0], *places) for places in ((LONG[0], SHORT[0]), (SHORT[0], LONG[0]))]
@@ -202,23 +216,23 @@ def test_the_cost_is_estimated_told_and_limited(server, tmp_path, caplog):
     assert not Server.requests
     compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], 1, prices, max_cost=estimate)
     assert f"{estimate:.2f} at the config's prices" in caplog.text
-    assert "200 + 2 tokens, earlier runs included, 0.20 at the config's prices" in caplog.text
-    caplog.clear()  # a second time there is nothing to pay
+    assert "200 prompt tokens and 2 reply tokens, earlier runs included, 0.20 at the config's prices" in caplog.text
+    caplog.clear()  # The second run asks nothing and costs nothing.
     compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], 1, prices, max_cost=0)
     assert "2 questions for j, 0 still to ask: about 0 thousand tokens, 0.00" in caplog.text
 
 
-def test_a_judge_that_does_not_choose_is_an_error_and_a_slip_is_not(server, tmp_path):
+def test_many_unclear_replies_are_an_error_and_a_single_one_is_not(server, tmp_path):
     Server.reply = staticmethod(lambda text: "Both are fine.")
     with pytest.raises(InputError, match="10 of 10 replies of j are neither A nor B, such as 'Both"):
         compare(judge(server, tmp_path), TASKS, LONG, SHORT, parallel=2)
-    slips = iter(["Hm."])
-    Server.reply = staticmethod(lambda text: next(slips, None) or prefers_longer(text))
+    unclear = iter(["Hm."])
+    Server.reply = staticmethod(lambda text: next(unclear, None) or prefers_longer(text))
     judgements = compare(judge(server, tmp_path, model="other"), TASKS, LONG, SHORT, parallel=1)
     assert [judgement.outcome for judgement in judgements] == ["unclear", "win", "lose", "lose", "tie", "win"]
 
 
-def test_a_judge_that_does_not_choose_is_noticed_early(server, tmp_path):
+def test_a_judge_that_does_not_choose_is_detected_early(server, tmp_path):
     Server.reply = staticmethod(lambda text: "")
     tasks = [Task(f"Say {number}.", None, "") for number in range(40)]
     with pytest.raises(InputError, match="10 of 10 replies"):
@@ -226,11 +240,11 @@ def test_a_judge_that_does_not_choose_is_noticed_early(server, tmp_path):
     assert len(Server.requests) == 10
 
 
-def test_a_server_that_counts_no_tokens_serves_as_well(server, tmp_path):
+def test_a_server_that_counts_no_tokens_is_supported(server, tmp_path):
     message = {"role": "assistant", "content": "A"}
     answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "j", "usage": {}}
     answer["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
-    Server.troubles = [lambda its: its.answer(200, answer)] * 2
+    Server.failures = [lambda handler: handler.answer(200, answer)] * 2
     judgements = compare(judge(server, tmp_path), TASKS[:1], LONG[:1], SHORT[:1], parallel=1)
     assert judgements[0].outcome == "tie"
 
@@ -241,7 +255,7 @@ def test_a_damaged_journal_is_named(tmp_path):
         Journal(tmp_path / "journal").read()
 
 
-def test_a_key_may_end_in_a_line_break_and_is_ascii(monkeypatch):
+def test_a_key_may_end_in_a_line_break_and_must_be_ascii(monkeypatch):
     monkeypatch.setenv("THE_KEY", KEY + "\r\n")
     assert secret("THE_KEY") == KEY
     monkeypatch.setenv("THE_KEY", "schlüssel")
@@ -257,14 +271,14 @@ def write(path, rows):
 
 @pytest.fixture
 def command(tmp_path):
-    """The step as the workflow calls it."""
+    """A function that returns the command line of the step, as the workflow calls it, for the URL of a server."""
     tasks = write(tmp_path / "tasks.jsonl", [{"instruction": task.instruction} for task in TASKS])
     answers, others = (
         write(tmp_path / f"{name}.jsonl", [{"answer": text} for text in texts])
         for name, texts in (("answers", LONG), ("others", SHORT))
     )
 
-    def words(url):
+    def command_line(url):
         flags = {
             "instructions": tasks, "name": "tasks", "answers": answers, "others": others, "base-model": "tiny",
             "benchmark": "demo", "system": "LAT", "baseline": "MT", "base-url": url, "model": "j", "key": "THE_KEY",
@@ -273,21 +287,21 @@ def command(tmp_path):
         }  # fmt: skip
         return [sys.executable, "-m", "workflow_scripts.judge", *(f"--{name}={value}" for name, value in flags.items())]
 
-    return words
+    return command_line
 
 
 def environment(**more):
     return {name: value for name, value in os.environ.items() if name != "THE_KEY"} | {"PYTHONPATH": str(ROOT)} | more
 
 
-def test_the_step_tells_what_it_found_and_never_the_key(server, command, tmp_path):
+def test_the_step_logs_its_results_and_never_the_key(server, command, tmp_path):
     run = subprocess.run(command(server.url), capture_output=True, text=True, env=environment(THE_KEY=KEY))
     assert run.returncode == 0, run.stderr
     assert "win 3, tie 1, lose 2, unclear 0, n 6" in run.stderr
-    assert "HTTP Request" not in run.stderr  # a line each would bury the progress
+    assert "HTTP Request" not in run.stderr  # One line per request would hide the progress messages.
     header, row = (tmp_path / "table.tsv").read_text().splitlines()
-    its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-    assert (its["system"], its["baseline"], its["win"], its["n"]) == ("LAT", "MT", "3", "6")
+    values = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+    assert (values["system"], values["baseline"], values["win"], values["n"]) == ("LAT", "MT", "3", "6")
     judgements = [json.loads(line) for line in (tmp_path / "judgements.jsonl").read_text().splitlines()]
     assert (
         judgements[0]["answer"] == LONG[0]
@@ -306,7 +320,7 @@ def test_the_step_without_its_key_names_the_variable(command):
     assert "error: judge: the environment variable THE_KEY is not set" in run.stderr
 
 
-def test_a_killed_step_goes_on_where_it_was(server, command, tmp_path):
+def test_a_killed_step_continues_without_asking_again(server, command, tmp_path):
     third = threading.Event()
 
     def slow(text):

@@ -1,4 +1,4 @@
-"""The exact command lines that start a training."""
+"""The exact command lines that start a training run."""
 
 import pytest
 

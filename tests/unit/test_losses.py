@@ -1,4 +1,4 @@
-"""The losses against their written-out definitions in fp64, over the whole range of p."""
+"""The losses equal their definitions, computed in fp64, over the whole range of p."""
 
 import math
 
@@ -20,15 +20,15 @@ def test_unlikelihood_is_minus_log_of_one_minus_p(log_p):
 
 
 @given(st.floats(min_value=-80, max_value=-1e-4))
-def test_unlikelihood_gradient_is_the_odds(log_p):
+def test_gradient_of_unlikelihood_is_the_odds(log_p):
     value = torch.tensor(log_p, dtype=torch.float32, requires_grad=True)
     unlikelihood(value).backward()
-    # d/dx of -log(1 - e^x) is e^x / (1 - e^x), the odds of the token
+    # d/dx of -log(1 - e^x) is e^x / (1 - e^x), the odds of the token.
     assert value.grad.item() == pytest.approx(math.exp(value.item()) / -math.expm1(value.item()), rel=1e-4, abs=1e-38)
 
 
 @pytest.mark.parametrize("log_p", [0.0, -1e-12])
-def test_a_certain_token_costs_the_published_floor_and_gets_no_gradient(log_p):
+def test_a_certain_token_has_the_loss_of_the_published_floor_and_no_gradient(log_p):
     value = torch.tensor([log_p], requires_grad=True)
     loss = unlikelihood(value)
     loss.sum().backward()
@@ -36,7 +36,7 @@ def test_a_certain_token_costs_the_published_floor_and_gets_no_gradient(log_p):
     assert value.grad.item() == 0.0
 
 
-def test_an_impossible_token_costs_nothing():
+def test_an_impossible_token_has_zero_loss():
     value = torch.tensor([-200.0, float("-inf")], requires_grad=True)
     loss = unlikelihood(value)
     loss.sum().backward()

@@ -1,4 +1,4 @@
-"""One packed forward over response positions equals the plain way: a forward a sequence, full logits, fp64."""
+"""One forward pass over packed sequences equals the plain version: one pass per sequence, full logits, fp64."""
 
 import pytest
 import torch
@@ -17,13 +17,14 @@ def samples(seed: int = 3) -> list[EncodedSample]:
     def tokens(count: int) -> list[int]:
         return torch.randint(3, VOCABULARY, (count,), generator=generator).tolist()
 
-    # a one-token response, a prompt of the start token alone, a conflict of another length than its prompt
+    # Token counts of prompt, response and conflict: with a prompt and a response of a single token each, and with
+    # conflicts that are shorter or longer than their prompt.
     shapes = [(9, 6, 9), (1, 4, 3), (14, 1, 12), (5, 11, 8)]
     return [EncodedSample(tokens(prompt), tokens(response), tokens(conflict)) for prompt, response, conflict in shapes]
 
 
 def plain_loss(model, samples, alpha):
-    """The definition, a sample at a time: full logits, softmax, log; no sharing, no masking tricks."""
+    """The objective by its definition, one sample at a time: full logits, softmax, log; no packing and no masks."""
     likelihood, unlikelihood, count = 0.0, 0.0, sum(len(sample.response) for sample in samples)
     for sample in samples:
         for prompt, conflicting in ((sample.prompt, False), (sample.conflict, True)):
@@ -69,7 +70,7 @@ def test_loss_and_every_gradient_equal_the_plain_version(model, single_row, slic
 
 
 @pytest.mark.parametrize("scale", [0.02, 1.0, 8.0], ids=["flat", "peaked", "certain"])
-def test_the_head_equals_the_plain_version_from_unsure_to_certain(llama, scale):
+def test_the_head_equals_the_plain_version_for_flat_and_peaked_distributions(llama, scale):
     torch.manual_seed(0)
     with torch.no_grad():
         llama.get_output_embeddings().weight.normal_(std=scale)
@@ -80,7 +81,7 @@ def test_the_head_equals_the_plain_version_from_unsure_to_certain(llama, scale):
     assert_same_gradients(found, expected, tolerance=5e-5 if scale > 1 else 1e-5)
 
 
-def test_bf16_loss_and_gradients_are_those_of_fp32_within_two_percent(model):
+def test_loss_and_gradients_in_bf16_are_close_to_those_in_fp32(model):
     data = samples()
     total, _ = ResponseLoss(model, 0.3)(**packed(data))
     expected = gradients(model, total)
@@ -88,11 +89,13 @@ def test_bf16_loss_and_gradients_are_those_of_fp32_within_two_percent(model):
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, total, rtol=0.02, atol=0)
     found = gradients(model, low)
-    whole = [torch.cat([gradient.float().flatten() for gradient in its.values()]) for its in (found, expected)]
-    assert (whole[0] - whole[1]).norm() / whole[1].norm() < 0.05
+    found_vector, expected_vector = (
+        torch.cat([gradient.float().flatten() for gradient in named.values()]) for named in (found, expected)
+    )
+    assert (found_vector - expected_vector).norm() / expected_vector.norm() < 0.05
 
 
-def test_a_frozen_head_passes_its_gradient_on_and_gets_none(llama):
+def test_a_frozen_head_gets_no_gradient_but_passes_it_to_the_layers_below(llama):
     data = samples()
     total, _ = ResponseLoss(llama, 0.3)(**packed(data))
     expected = gradients(llama, total)
@@ -107,19 +110,24 @@ def test_a_frozen_head_passes_its_gradient_on_and_gets_none(llama):
 
 
 def test_logits_never_exist_for_more_than_a_slice_of_response_tokens(llama, monkeypatch):
-    seen = []
+    token_counts = []
     plain = head._logits
-    monkeypatch.setattr(head, "_logits", lambda hidden, *rest: (seen.append(len(hidden)), plain(hidden, *rest))[1])
+
+    def counted(hidden, *rest):
+        token_counts.append(len(hidden))
+        return plain(hidden, *rest)
+
+    monkeypatch.setattr(head, "_logits", counted)
     data = samples()
     loss = ResponseLoss(llama, 0.3)
-    seen.clear()  # the check at construction
+    token_counts.clear()  # without the comparison with the model in the constructor
     monkeypatch.setitem(SLICE_VALUES, "cpu", 10 * VOCABULARY)
     loss(**packed(data))
-    assert sum(seen) == 2 * sum(len(sample.response) for sample in data)
-    assert max(seen) <= 10
+    assert sum(token_counts) == 2 * sum(len(sample.response) for sample in data)
+    assert max(token_counts) <= 10
 
 
-def test_a_head_that_does_more_than_a_product_is_one_clear_error(llama):
+def test_a_head_that_is_more_than_a_matrix_product_gives_one_clear_error(llama):
     plain = llama.lm_head.forward
     llama.lm_head.forward = lambda hidden: 2 * plain(hidden)
     with pytest.raises(InputError, match="llama: its logits are more than a matrix product"):

@@ -1,4 +1,4 @@
-"""What a built base model learns from."""
+"""The training text of a base model that the workflow builds."""
 
 from workflow_scripts.lat.training.pretraining import pretraining_texts
 
@@ -7,7 +7,7 @@ ROWS = [
 ]
 
 
-def test_documents_name_their_languages_and_plain_text_is_of_the_languages_asked_for():
+def test_documents_name_their_languages_and_plain_texts_are_in_the_given_languages():
     texts = pretraining_texts(ROWS, ["en"], 0.4)
     assert texts == [
         "Text in English: en 0\nText in Italian: it 0\nText in Dutch: nl 0",
@@ -18,7 +18,7 @@ def test_documents_name_their_languages_and_plain_text_is_of_the_languages_asked
     ]
 
 
-def test_without_documents_all_text_is_plain():
+def test_without_documents_all_texts_are_plain():
     assert pretraining_texts(ROWS, ["en", "nl"], 0) == [
         f"{language} {n}" for n in range(5) for language in ("en", "nl")
     ]

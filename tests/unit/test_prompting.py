@@ -1,4 +1,4 @@
-"""The template as published, its variants, and the completeness of the wordings."""
+"""The published template, its variants, and complete texts in all prompt languages."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_post_instruction_template():
     )
 
 
-def test_demonstrations_come_first_in_order_with_one_preamble():
+def test_demonstrations_come_in_order_before_the_sentence_with_one_preamble():
     prompt = Template().render(INSTRUCTION, "Ciao.", [("Uno.", "Een."), ("Due.", "Twee.")])
     assert prompt.count("Below is") == 1
     places = [prompt.index(text) for text in ("Uno.", "Een.", "Due.", "Twee.", "Ciao.")]
@@ -56,21 +56,21 @@ def test_every_language_has_a_complete_wording():
         assert all(wording[key] for key in ("preamble", "instruction_header", "input_header", "response_header"))
 
 
-def test_an_unknown_language_name_is_one_clear_error():
+def test_a_language_without_a_name_gives_one_clear_error():
     with pytest.raises(InputError, match=r"prompts\.yaml: no entry 'xx'"):
         translation_instruction("xx-nl")
 
 
-def test_template_pieces_are_all_of_a_prompt_but_languages_and_sentences():
+def test_template_pieces_are_everything_in_a_prompt_except_languages_and_sentences():
     pieces = template_pieces()
     for position in ("before", "after"):
         prompt = Template(position, preamble=False).render(INSTRUCTION, "Ciao.", [("Uno.", "Een.")])
         for piece in sorted(pieces, key=len, reverse=True):
             prompt = prompt.replace(piece, "|")
-        shown, asked = ("Uno.", "Italian to Dutch."), ("Ciao.", "Italian to Dutch.")
+        demonstration, request = ("Uno.", "Italian to Dutch."), ("Ciao.", "Italian to Dutch.")
         if position == "before":
-            shown, asked = shown[::-1], asked[::-1]
-        assert [part.strip() for part in prompt.split("|") if part] == [*shown, "Een.", *asked]
+            demonstration, request = demonstration[::-1], request[::-1]
+        assert [part.strip() for part in prompt.split("|") if part] == [*demonstration, "Een.", *request]
 
 
 def test_the_next_block_ends_a_response():

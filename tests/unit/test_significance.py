@@ -1,9 +1,9 @@
-"""Intervals and p-values of figures and their means."""
+"""Intervals and p-values of scores and of their means."""
 
 import pytest
 
 from workflow_scripts.lat.evaluation.scores import translation_scores
-from workflow_scripts.lat.evaluation.significance import COLUMNS, Key, Outputs, resampled, significance_rows
+from workflow_scripts.lat.evaluation.significance import COLUMNS, Key, Outputs, resample_scores, significance_rows
 
 REFERENCES = [f"zin nummer {number} over de oude kat en het huis" for number in range(40)]
 GOOD = REFERENCES[:30] + ["iets heel anders dan verwacht werd hier"] * 10
@@ -12,46 +12,46 @@ GROUPS = {"supervised": ["en-nl"], "zero-shot": ["it-nl", "ro-nl"]}
 
 
 def outputs(lines, verdict) -> dict[str, Outputs]:
-    return {d: Outputs(lines, REFERENCES, [verdict] * 40) for listed in GROUPS.values() for d in listed}
+    return {direction: Outputs(lines, REFERENCES, [verdict] * 40) for group in GROUPS.values() for direction in group}
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
     mixed = outputs(GOOD, "target") | {"it-nl": Outputs(GOOD, REFERENCES, ["target"] * 20 + ["english"] * 20)}
     systems = {"MT": mixed, "Bad": outputs(BAD, "english"), "Same": mixed}
-    return significance_rows({name: resampled(its, GROUPS, 200, 1) for name, its in systems.items()}, "MT")
+    return significance_rows({name: resample_scores(system, GROUPS, 200, 1) for name, system in systems.items()}, "MT")
 
 
-def of(rows, system, direction, metric) -> dict:
-    return next(r for r in rows if (r["system"], r["direction"], r["metric"]) == (system, direction, metric))
+def find(rows, system, direction, metric) -> dict:
+    return next(row for row in rows if (row["system"], row["direction"], row["metric"]) == (system, direction, metric))
 
 
-def test_a_row_a_figure_and_a_mean(rows):
+def test_every_score_and_every_mean_has_one_row(rows):
     assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == 3 * 3 * (3 + 2)
-    figures = {score.metric: score.value for score in translation_scores(GOOD, REFERENCES, "it-nl")}
-    for metric, value in figures.items():
-        row = of(rows, "MT", "it-nl", metric)
+    scores = {score.metric: score.value for score in translation_scores(GOOD, REFERENCES, "it-nl")}
+    for metric, value in scores.items():
+        row = find(rows, "MT", "it-nl", metric)
         assert float(row["value"]) == pytest.approx(value, abs=1e-4)
         assert float(row["low"]) < value < float(row["high"])
-    assert float(of(rows, "MT", "it-nl", "OTR")["value"]) == 50.0
-    assert float(of(rows, "MT", "AVG", "OTR")["value"]) == 0.0  # of the supervised direction
-    zero_shot = [r for r in rows if r["direction"] == "AVG" and r["supervision"] == "zero-shot"]
-    assert [float(r["value"]) for r in zero_shot if r["metric"] == "OTR"] == [25.0, 100.0, 25.0]
+    assert float(find(rows, "MT", "it-nl", "OTR")["value"]) == 50.0
+    assert float(find(rows, "MT", "AVG", "OTR")["value"]) == 0.0  # The mean over the only supervised direction.
+    zero_shot = [row for row in rows if row["direction"] == "AVG" and row["supervision"] == "zero-shot"]
+    assert [float(row["value"]) for row in zero_shot if row["metric"] == "OTR"] == [25.0, 100.0, 25.0]
 
 
 def test_p_values_are_against_the_baseline(rows):
     assert all(row["p"] == "" for row in rows if row["system"] == "MT")
-    assert float(of(rows, "Bad", "it-nl", "BLEU")["p"]) < 0.01
-    assert float(of(rows, "Same", "it-nl", "OTR")["p"]) == 1.0
+    assert float(find(rows, "Bad", "it-nl", "BLEU")["p"]) < 0.01
+    assert float(find(rows, "Same", "it-nl", "OTR")["p"]) == 1.0
 
 
-def test_directions_of_as_many_lines_are_resampled_alike():
-    found = resampled(outputs(GOOD, "target"), GROUPS, 50, 1)
-    first, second = (found[Key("zero-shot", direction, "BLEU")].resamples for direction in GROUPS["zero-shot"])
+def test_directions_with_equally_many_lines_use_the_same_draws():
+    scores = resample_scores(outputs(GOOD, "target"), GROUPS, 50, 1)
+    first, second = (scores[Key("zero-shot", direction, "BLEU")].resamples for direction in GROUPS["zero-shot"])
     assert (first == second).all()
 
 
 def test_without_the_baseline_there_are_intervals_only():
-    rows = significance_rows({"LAT": resampled(outputs(GOOD, "target"), GROUPS, 50, 1)}, "MT")
+    rows = significance_rows({"LAT": resample_scores(outputs(GOOD, "target"), GROUPS, 50, 1)}, "MT")
     assert all(row["p"] == "" and row["low"] for row in rows)

@@ -1,4 +1,4 @@
-"""The order of samples, how a global batch is cut, and what is refused before training starts."""
+"""The order of samples, the division of a global batch, and the errors that are found before training starts."""
 
 import json
 from collections import Counter
@@ -42,7 +42,7 @@ def tokenizer():
     return train_tokenizer(["the quick brown fox jumps over the lazy dog"] * 5, 300)
 
 
-def test_every_epoch_holds_every_sample_once():
+def test_every_epoch_contains_every_sample_once():
     batches = list(global_batches(20, 8, 5, seed=1))
     assert [len(batch) for batch in batches] == [8] * 5
     stream = [index for batch in batches for index in batch]
@@ -50,32 +50,32 @@ def test_every_epoch_holds_every_sample_once():
     assert stream[:20] != stream[20:]
 
 
-def test_the_seed_decides_the_order():
+def test_the_seed_determines_the_order():
     assert list(global_batches(20, 8, 3, seed=1)) == list(global_batches(20, 8, 3, seed=1))
     assert list(global_batches(20, 8, 3, seed=1)) != list(global_batches(20, 8, 3, seed=2))
 
 
-def test_steps_are_given_or_follow_from_the_epochs():
+def test_the_number_of_steps_is_given_or_follows_from_the_epochs():
     assert step_count(HYPERPARAMETERS, 20) == 5
     assert step_count(Hyperparameters(**vars(HYPERPARAMETERS) | {"steps": 3}), 20) == 3
 
 
 @pytest.mark.parametrize(("size", "world"), [(2, 1), (4, 2), (5, 2), (8, 1), (1, 4), (100, 2)])
-def test_processes_share_a_batch_without_gap_or_overlap(size, world):
+def test_processes_divide_a_batch_without_gap_or_overlap(size, world):
     batch = list(range(12))
     shares = [micro_batches(batch, SAMPLES, size, rank, world) for rank in range(world)]
-    assert len({len(share) for share in shares}) == 1  # collective operations need the same count
+    assert len({len(share) for share in shares}) == 1  # Collective operations need the same count.
     assert all(0 < len(micro_batch) <= size for share in shares for micro_batch in share)
-    dealt = Counter(id(sample) for share in shares for micro_batch in share for sample in micro_batch)
-    assert dealt == Counter(id(SAMPLES[index]) for index in batch)
+    counts = Counter(id(sample) for share in shares for micro_batch in share for sample in micro_batch)
+    assert counts == Counter(id(SAMPLES[index]) for index in batch)
 
 
-def test_a_batch_that_cannot_be_shared_evenly_is_one_clear_error():
+def test_a_batch_that_cannot_be_divided_evenly_gives_one_clear_error():
     with pytest.raises(InputError, match="batch_size 2 is not a multiple of the 4 processes"):
         micro_batches([0, 1], SAMPLES, 1, 0, 4)
 
 
-def test_samples_are_encoded_with_an_end_token_and_long_ones_left_out(tokenizer, tmp_path):
+def test_samples_are_encoded_with_an_end_token_and_long_ones_are_left_out(tokenizer, tmp_path):
     path = tmp_path / "samples.jsonl"
     write_jsonl(path, [{"prompt": "the fox", "response": "dog"}, {"prompt": "the fox " * 40, "response": "dog"}])
     (sample,), left_out = read_samples(path, tokenizer, 32)
@@ -85,7 +85,7 @@ def test_samples_are_encoded_with_an_end_token_and_long_ones_left_out(tokenizer,
     assert tokenizer.decode(sample.prompt[1:]) + tokenizer.decode(sample.response[:-1]) == "the foxdog"
 
 
-def test_unusable_samples_are_one_clear_error(tokenizer, tmp_path):
+def test_unusable_samples_give_one_clear_error(tokenizer, tmp_path):
     path = tmp_path / "samples.jsonl"
     write_jsonl(path, [{"prompt": "the fox " * 40, "response": "dog"}])
     with pytest.raises(InputError, match="none of its 1 samples fits in 32 tokens; raise max_length"):
@@ -104,7 +104,7 @@ def test_engine_configurations_are_filled_in(path):
     assert config["bf16"] == {"enabled": False}
 
 
-def test_a_broken_engine_configuration_is_one_clear_error(tmp_path):
+def test_a_broken_engine_configuration_gives_one_clear_error(tmp_path):
     path = tmp_path / "broken.json"
     path.write_text(json.dumps({})[:1])
     with pytest.raises(InputError, match=r"broken\.json: not JSON at line 1"):

@@ -1,6 +1,6 @@
-"""In the environment of envs/bleurt.txt: build a tiny BLEURT checkpoint, look at it, and print what was found as JSON.
+"""Build a tiny BLEURT checkpoint, load and score with it in several ways, and print the results as JSON.
 
-python tests/unit/tiny_bleurt.py FOLDER
+Run it in the environment of envs/bleurt.txt: `python tests/unit/tiny_bleurt.py FOLDER`.
 """
 
 import json
@@ -33,7 +33,7 @@ TEXTS = [
 
 
 def build(folder: Path) -> None:
-    """A checkpoint laid out as the published one is, with random weights."""
+    """Write a checkpoint with random weights in the layout of the published one."""
     folder.mkdir(parents=True)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXTS * 20),
@@ -64,13 +64,13 @@ def build(folder: Path) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.normal_(std=0.2)  # apart enough for scores to differ
+                parameter.normal_(std=0.2)  # Large enough for scores to differ.
     model.save_pretrained(folder)
     BleurtSPTokenizer(str(folder / "spm.model")).save_pretrained(folder)
 
 
 def error_of(*arguments, **options) -> str:
-    """The message of a checkpoint that is refused."""
+    """Return the error message for a checkpoint, or an empty string if it can be loaded."""
     try:
         Bleurt(*arguments, **options)
     except InputError as error:
@@ -79,7 +79,7 @@ def error_of(*arguments, **options) -> str:
 
 
 def main() -> None:
-    """Build, score in several ways, break it in several ways."""
+    """Build a checkpoint, score in several ways, and try to load broken checkpoints."""
     folder = Path(sys.argv[1])
     build(folder)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))

@@ -1,4 +1,4 @@
-"""Runs of the smoke experiment in scratch folders, as a user would start them."""
+"""Runs of the smoke experiment in temporary folders, started as a user starts them."""
 
 import os
 import re
@@ -15,12 +15,12 @@ from tests.conftest import ROOT
 
 @dataclass(frozen=True)
 class Run:
-    """A working directory of the workflow and how to call it there."""
+    """A working directory of the workflow, and Snakemake calls in it."""
 
     folder: Path
 
     def snakemake(self, *arguments: str, overlay: dict | None = None, check: bool = True):
-        """Start Snakemake on the smoke configuration, with further values laid over it."""
+        """Start Snakemake with the smoke configuration; the values of `overlay` override it."""
         overlays = [str(ROOT / "configs" / "smoke.yaml")]
         if overlay is not None:
             path = self.folder / "overlay.yaml"
@@ -35,14 +35,14 @@ class Run:
         return done
 
     def planned(self, overlay: dict) -> dict[str, int]:
-        """Jobs a rule that would run again under `overlay`."""
+        """Number of jobs per rule that would run with `overlay`."""
         done = self.snakemake("--dry-run", "--cores", "2", overlay=overlay)
         stats = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", done.stdout, re.DOTALL)
         rows = dict(line.split() for line in stats.group(1).splitlines()) if stats else {}
         return {rule: int(count) for rule, count in rows.items() if rule != "all"}
 
     def text(self, path: str) -> str:
-        """A result file."""
+        """The text of a file in `results/`."""
         return (self.folder / "results" / path).read_text(encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
-"""Started by a launcher: compares loss and gradients under DeepSpeed with the plain definition, and prints the worst.
+"""Compare loss and gradients under DeepSpeed with their plain definition, and print the largest errors.
 
+The script is started with a launcher:
 `torchrun --nproc-per-node 2 tests/workflow/exactness.py`
 """
 
@@ -25,7 +26,7 @@ ARCHITECTURES = ("llama", "llama-tied", "qwen3", "gemma3", "mistral")
 
 
 def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple[float, float]:
-    """Relative error of the loss, and the largest relative error of a parameter's gradient."""
+    """The relative error of the loss, and the largest relative error of the gradient of a parameter."""
     data = [*samples(3), *samples(4)]
     model = random_model(name)
     loss = plain_loss(model.double(), data, ALPHA)
@@ -45,14 +46,14 @@ def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple
     found = parts @ torch.tensor([1.0, ALPHA])
     worst = 0.0
     for key, parameter in model.named_parameters():
-        # stage 0 on the CPU keeps gradients where autograd put them, summed over processes in the engine's step
+        # ZeRO stage 0 on the CPU leaves gradients in `grad`; the engine sums them over the processes in its step.
         gradient = safe_get_full_grad(parameter) if stage else parameter.grad
         worst = max(worst, ((gradient.double() - expected[key]).norm() / expected[key].norm()).item())
     return (abs(found.double() - loss) / loss).item(), worst
 
 
 def main() -> None:
-    """Every architecture under every stage, with one micro-batch and with four."""
+    """Compare every architecture under every ZeRO stage, with one micro-batch and with four."""
     torch.set_num_threads(1)
     start_processes()
     world = deepspeed.comm.get_world_size()

@@ -1,11 +1,11 @@
-"""General tasks from instructions to the table of wins, ties and losses, with a judge on the loopback interface."""
+"""General tasks, from instructions to the table of wins, ties and losses, with a local server as the judge."""
 
 import json
 import shutil
 
 import pytest
 
-from tests.unit.test_judging import KEY, Server, server  # noqa: F401, the fixture
+from tests.unit.test_judging import KEY, Server, server  # noqa: F401, a fixture
 from tests.workflow.conftest import Run
 
 AFTER_THE_ANSWERS = {"judge": 1, "tables": 1, "figures": 1, "page": 1}
@@ -13,7 +13,7 @@ AFTER_THE_ANSWERS = {"judge": 1, "tables": 1, "figures": 1, "page": 1}
 
 @pytest.fixture
 def general(finished, tmp_path, server):  # noqa: F811
-    """A run that has its base model and data, and the overlay that adds general tasks."""
+    """A finished run, and the config overlay that adds general tasks."""
     run = Run(tmp_path / "run")
     shutil.copytree(finished.folder, run.folder, symlinks=True)
     alpaca = [{"instruction": f"Count to {number}.", "input": "", "output": f"1 to {number}"} for number in range(40)]
@@ -44,12 +44,14 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     assert done.returncode
     assert "the environment variable THE_KEY is not set" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not (run.folder / "results/finetune/tiny/demo/mt-alpaca").exists()  # nothing ran that would be in vain
+    # The workflow stops before its first job.
+    assert not (run.folder / "results/finetune/tiny/demo/mt-alpaca").exists()
 
     run.snakemake("--cores", "2", "--until", "answer", overlay=overlay)
     assert not Server.requests
     monkeypatch.setenv("THE_KEY", KEY)
-    # Two briefly tuned models may answer alike; a judge that likes the first place says nothing then, and is not asked.
+    # Two models that were trained for a few steps may give equal answers, which are ties without asking the judge. This
+    # judge always prefers the first answer, so that different answers are ties as well.
     Server.reply = staticmethod(lambda text: "A")
     run.snakemake("--cores", "2", overlay=overlay)
     samples = [json.loads(line) for line in run.text("prompts/tiny/demo/train/mt-alpaca.jsonl").splitlines()]
@@ -59,9 +61,9 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     answers = run.text("decode/tiny/demo/answers/LAT+Alpaca/answers.jsonl").splitlines()
     assert [list(json.loads(line)) for line in answers] == [["answer"], ["answer"]]
     header, row = run.text("tables/general.tsv").splitlines()
-    its = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-    assert its["system"] == "LAT+Alpaca" and its["baseline"] == "MT+Alpaca" and its["instructions"] == "birds"
-    assert (its["win"], its["tie"], its["lose"], its["n"]) == ("0", "2", "0", "2")
+    values = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+    assert values["system"] == "LAT+Alpaca" and values["baseline"] == "MT+Alpaca" and values["instructions"] == "birds"
+    assert (values["win"], values["tie"], values["lose"], values["n"]) == ("0", "2", "0", "2")
     assert "birds, judged by j in both orders" in run.text("tables/general.md")
     assert "| LAT+Alpaca | MT+Alpaca | 0.0 | 100.0 | 0.0 | 2 | 1.000 |" in run.text("tables/general.md")
     assert "General tasks" in run.text("page/index.html")

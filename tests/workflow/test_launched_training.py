@@ -1,4 +1,4 @@
-"""Training through the launcher: processes, accumulation and an interruption leave the weights unchanged."""
+"""Training through the launcher: processes, gradient accumulation and interruptions do not change the weights."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def plain(data, tmp_path_factory):
     ],
     ids=str,
 )
-def test_what_changes_speed_and_memory_alone_leaves_the_weights_unchanged(data, plain, tmp_path, changed):
+def test_settings_of_speed_and_memory_leave_the_weights_unchanged(data, plain, tmp_path, changed):
     found = trained(command(data, tmp_path, **changed), tmp_path)
     assert found.keys() == plain.keys()
     for name, weights in plain.items():
@@ -99,7 +99,7 @@ def test_sharded_training_ends_with_the_weights_of_unsharded_training(data, tmp_
     }
 
 
-LONG = 40  # steps, enough to be stopped in the middle
+LONG = 40  # steps of a run that is stopped before its end
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def undisturbed(data, tmp_path_factory):
 
 
 def assert_continues(words: list[str], output: Path, undisturbed: dict[str, torch.Tensor], steps: int = LONG) -> None:
-    """The same command again continues, ends with the very weights of an undisturbed run, and leaves nothing behind."""
+    """The same command continues, ends with exactly the weights of an undisturbed run, and removes its checkpoints."""
     assert not (output / "model").exists()
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr[-4000:]
@@ -131,7 +131,7 @@ def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, un
     words = command(data, tmp_path, steps=LONG, checkpoint_every=2, snapshot_steps="2 30")
     launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
     wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
-    # the launcher's workers are sessions of their own, which no signal to its group reaches
+    # The workers are sessions of their own, which a signal to the process group of the launcher does not reach.
     for process in [*launcher.children(recursive=True), launcher]:
         process.kill()
     launcher.wait()
@@ -145,7 +145,7 @@ def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, un
 
 
 @pytest.mark.parametrize("settings", [{"processes": 1}, {"processes": 2}, {"lora_rank": 4}], ids=str)
-def test_a_run_asked_to_stop_keeps_its_state_and_fails_so_that_it_is_tried_again(data, tmp_path, settings):
+def test_a_run_that_is_asked_to_stop_saves_its_state_and_exits_with_an_error(data, tmp_path, settings):
     settings = settings | {"steps": 400, "micro_batch_size": 4}
     expected = trained(command(data, tmp_path / "whole", **settings), tmp_path / "whole")
     output = tmp_path / "stopped"
@@ -155,28 +155,28 @@ def test_a_run_asked_to_stop_keeps_its_state_and_fails_so_that_it_is_tried_again
         wait_for(launcher, lambda: list((output / "checkpoints").glob("*/complete")))
         launcher.terminate()
         code = launcher.wait()
-    said = (tmp_path / "log").read_text()
-    assert code != 0, said[-3000:]
-    (stopped,) = re.findall(r"stopped after step (\d+) of 400; the same command continues from there", said)
+    output_log = (tmp_path / "log").read_text()
+    assert code != 0, output_log[-3000:]
+    (stopped,) = re.findall(r"stopped after step (\d+) of 400; the same command continues from there", output_log)
     (complete,) = (output / "checkpoints").glob("*/complete")
     assert complete.read_text() == f"step{stopped}"
     assert_continues(words, output, expected, steps=400)
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(data, undisturbed, tmp_path):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(data, undisturbed, tmp_path):
     words = command(data, tmp_path, steps=LONG, checkpoint_every=10)
     launcher = psutil.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
     wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
-    # from here on no file may grow, which every library meets as it meets a full disk
+    # From here on no file can grow beyond 4096 bytes, which has the same effect on a library as a full disk.
     for process in launcher.children(recursive=True):
         process.rlimit(psutil.RLIMIT_FSIZE, (4096, psutil.RLIM_INFINITY))
-    _, said = launcher.communicate()
+    _, stderr = launcher.communicate()
     assert launcher.returncode != 0
-    assert "free disk space" in said, said[-3000:]
+    assert "free disk space" in stderr, stderr[-3000:]
     assert_continues(words, tmp_path, undisturbed)
 
 
-def test_another_hyperparameter_never_continues_a_stale_run(data, tmp_path):
+def test_a_run_never_continues_a_run_with_other_hyperparameters(data, tmp_path):
     words = command(data, tmp_path, steps=LONG, checkpoint_every=2)
     launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
     wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
@@ -189,7 +189,7 @@ def test_another_hyperparameter_never_continues_a_stale_run(data, tmp_path):
     assert "continuing after step" not in done.stderr
 
 
-def test_adapters_train_under_the_launcher_and_end_as_plain_weights(data, plain, tmp_path):
+def test_adapters_are_trained_under_the_launcher_and_merged_into_plain_weights(data, plain, tmp_path):
     found = trained(command(data, tmp_path, lora_rank=4), tmp_path)
     assert found.keys() == plain.keys()
     before = load_file(data / "finetune/tiny/demo/mt/model/model.safetensors")
@@ -198,13 +198,13 @@ def test_adapters_train_under_the_launcher_and_end_as_plain_weights(data, plain,
     assert changed and all("_proj" in name for name in changed)
 
 
-def test_frozen_embeddings_stay_as_they_were(data, tmp_path):
+def test_frozen_embeddings_do_not_change(data, tmp_path):
     found = trained(command(data, tmp_path, freeze_embeddings=""), tmp_path)
     before = load_file(data / "finetune/tiny/demo/mt/model/model.safetensors")
     assert {name for name in before if torch.equal(found[name], before[name])} == {"model.embed_tokens.weight"}
 
 
-def test_what_made_a_model_is_kept_with_it(data, tmp_path):
+def test_a_model_contains_a_record_of_its_training(data, tmp_path):
     config = json.loads((ROOT / "configs/deepspeed/cpu.json").read_text())
     config["csv_monitor"] = {"enabled": True, "output_path": str(tmp_path / "tracker"), "job_name": "run"}
     (tmp_path / "deepspeed.json").write_text(json.dumps(config))
@@ -223,15 +223,15 @@ def test_what_made_a_model_is_kept_with_it(data, tmp_path):
         "peak_memory_mb",
         "samples_left_out",
     } <= record.keys()
-    # a tracker, by the engine's own integration
+    # The engine has written the losses to its tracker.
     losses = (tmp_path / "tracker/run/train_loss.csv").read_text().splitlines()
     steps = read_table(tmp_path / "steps.tsv")
     assert [float(line.split(",")[1]) for line in losses[1:]] == [float(row["loss"]) for row in steps]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_loss_and_gradients_are_the_plain_ones_whatever_the_engine_does(processes):
-    """Llama, tied and untied, Qwen3, Gemma3, Mistral; ZeRO 0, 2, 3; one micro-batch and four."""
+def test_loss_and_gradients_under_the_engine_equal_the_plain_ones(processes):
+    """Llama with and without tied embeddings, Qwen3, Gemma3, Mistral; ZeRO 0, 2, 3; one micro-batch and four."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()
@@ -244,7 +244,7 @@ def test_loss_and_gradients_are_the_plain_ones_whatever_the_engine_does(processe
         assert gradient_error < 1e-5, case
 
 
-def test_a_loss_that_stops_being_finite_ends_the_run_with_one_line(data, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_run_with_one_clear_error(data, tmp_path):
     done = subprocess.run(
         command(data, tmp_path, learning_rate=1e30), capture_output=True, text=True, env=environment()
     )

@@ -1,7 +1,8 @@
 """Decoding methods: beam search, and contrastive decoding against other instructions for the same input.
 
-Lines are decoded in batches of similar length under a token budget. What all prompts of a direction begin with, the
-instruction and the demonstrations, is read once: its keys and values serve every line.
+Lines are decoded in batches of similar length with a maximum number of tokens. The prefix that all prompts of a
+direction share (the instruction and the demonstrations) is processed once, and its keys and values are reused for every
+line.
 """
 
 import copy
@@ -26,20 +27,20 @@ from .models import encode_prompt
 from .prompts.prompting import response_end_marks
 from .runtime import Progress
 
-# Share of a contrastive batch that is unfinished when the finished lines leave it.
-KEPT = 0.9
-# Pieces of a batch a thread: one that is done sooner takes on more.
-PIECES = 2
+# Finished lines are removed from a contrastive batch when at most this share of its lines is unfinished.
+COMPACTION_SHARE = 0.9
+# CTranslate2 divides a batch into this many pieces per thread, so that a thread that is done early takes another piece.
+PIECES_PER_THREAD = 2
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to decode.
+    """Settings of the search.
 
     Attributes:
-        beam: hypotheses kept; 1 is greedy.
-        max_new_tokens: longest output.
-        batch_tokens: bound on rows * (prompt + new tokens) of one batch, each beam and each contrast being a row.
+        beam: number of beams; 1 is greedy search.
+        max_new_tokens: maximum length of an output, in tokens.
+        batch_tokens: maximum of rows * (prompt tokens + new tokens) per batch; every beam and every contrast is a row.
     """
 
     beam: int
@@ -49,33 +50,43 @@ class Settings:
 
 @dataclass(frozen=True)
 class Request:
-    """One line to decode: its prompt, and (prompt, weight) of each contrast, none for plain decoding."""
+    """One line to decode.
+
+    Attributes:
+        prompt: the real prompt.
+        contrasts: (prompt, weight) of each contrast; empty for beam search.
+    """
 
     prompt: str
     contrasts: tuple[tuple[str, float], ...] = ()
 
 
-# (prompt ids, weight) of a request: the real prompt with weight 1, then its contrasts.
+# The (prompt ids, weight) pairs of a request: the real prompt with weight 1, then the contrasts.
 EncodedRequest = Sequence[tuple[Sequence[int], float]]
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Decoded text, and whether the length limit cut it."""
+    """Decoded text, and whether the maximum length truncated it."""
 
     text: str
     truncated: bool
 
 
 class Engine(Protocol):
-    """What runs a model: continues a batch of encoded requests."""
+    """Runs a model: continues the prompts of a batch of encoded requests."""
 
-    window: int | None  # tokens of prompt and output together, None for no limit
+    window: int | None  # maximum number of tokens of prompt and output together; None for no limit
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
-        """Token ids that follow each request, end token included where it came.
+        """Return the token ids that follow each request, including the end token if it was generated.
 
-        The first `shared` tokens are the same in all prompts, those of later batches included; fewer than any has.
+        Args:
+            batch: the requests, which all have the same number of prompts.
+            beam: number of beams.
+            max_new_tokens: maximum length of an output, in tokens.
+            shared: number of leading tokens that all prompts share, those of later batches included. It is smaller than
+                the length of every prompt.
         """
 
 
@@ -84,27 +95,27 @@ class TransformersEngine:
 
     Args:
         model: a causal language model.
-        tokenizer: the model's.
-        early_stopping: a beam search ends as soon as it has as many finished hypotheses as beams, the rule of
-            CTranslate2; otherwise, the library's default, when it expects no better one to follow.
+        tokenizer: the tokenizer of the model.
+        early_stopping: end a beam search as soon as there are as many finished hypotheses as beams, which is the rule
+            of CTranslate2. Otherwise it ends when no better hypothesis is expected, which is the library's default.
     """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, early_stopping: bool = False
     ) -> None:
         self.model, self.tokenizer, self.early_stopping = model.eval(), tokenizer, early_stopping
-        # A hub model's own defaults (sampling, repetition penalty) fill whatever a call leaves open; none may.
+        # Otherwise the defaults of a hub model (sampling, repetition penalty) would apply where a call sets nothing.
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
         self._prefix: tuple[tuple[int, ...], DynamicCache] | None = None
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
-        """Contrastive search for requests with contrasts, beam search for the others."""
+        """Run contrastive search if the requests have contrasts, otherwise beam search."""
         if len(batch[0]) > 1:
             end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
             return contrastive_search(self.model, batch, max_new_tokens, end, pad)
-        prompts = [rows[0][0] for rows in batch]
-        # Padding between prefix and rest would count as distance in a sliding window.
+        prompts = [request[0][0] for request in batch]
+        # A sliding window would count the padding between the prefix and the rest of a prompt as distance.
         usable = shared and getattr(self.model.config.get_text_config(), "sliding_window", None) is None
         cache = self._keys_and_values(tuple(prompts[0][:shared])) if usable else None
         return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, cache, self.early_stopping)
@@ -119,15 +130,16 @@ class TransformersEngine:
 
 
 class CTranslate2Engine:
-    """Beam search of CTranslate2, whose finished rows leave the batch: several times sooner on a CPU.
+    """Beam search of CTranslate2, which is several times faster on a CPU because finished rows leave the batch.
 
-    The text is that of the reference engine with early stopping, which is the only rule CTranslate2 has.
+    The text is the same as that of the reference engine with early stopping, which is the only rule of CTranslate2.
 
     Args:
-        folder: a converted model.
-        tokenizer: that of the model it was converted from.
-        window: tokens of prompt and output together.
-        threads: CPU threads; on a GPU they are ignored.
+        folder: folder of the converted model.
+        tokenizer: tokenizer of the model that was converted.
+        window: maximum number of tokens of prompt and output together; None for no limit.
+        dtype: fp32, bf16 or fp16.
+        threads: CPU threads; ignored on a GPU.
     """
 
     def __init__(
@@ -142,21 +154,21 @@ class CTranslate2Engine:
             str(folder),
             device="cuda" if on_gpu else "cpu",
             compute_type={"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype],
-            # A thread for each of several pieces of a batch: a beam step of a small model is too short to be divided.
+            # Threads work on different pieces of a batch: a step of a small model is too short to divide among them.
             inter_threads=self._threads,
             intra_threads=1,
         )
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
-        """Beam search; the scores of hypotheses are normalised by their length, as in transformers.
+        """Run beam search. The scores of hypotheses are normalised by their length, as in transformers.
 
         Raises:
             InputError: a request has contrasts.
         """
         if len(batch[0]) > 1:
             raise InputError("contrastive decoding runs on `engine: transformers` only")
-        prompts = [self.tokenizer.convert_ids_to_tokens(rows[0][0]) for rows in batch]
-        # With a single token left of the shortest prompt, version 4.8.5 decodes the longer ones wrongly.
+        prompts = [self.tokenizer.convert_ids_to_tokens(request[0][0]) for request in batch]
+        # If only one token of the shortest prompt follows the prefix, version 4.8.5 decodes longer prompts wrongly.
         shared = max(0, min(shared, *(len(prompt) - 2 for prompt in prompts)))
         results = self.generator.generate_batch(
             [prompt[shared:] for prompt in prompts],
@@ -165,7 +177,7 @@ class CTranslate2Engine:
             max_length=max_new_tokens,
             end_token=self.tokenizer.eos_token,
             include_prompt_in_result=False,
-            max_batch_size=math.ceil(len(prompts) / (self._threads * PIECES)),
+            max_batch_size=math.ceil(len(prompts) / (self._threads * PIECES_PER_THREAD)),
         )
         outputs = [result.sequences_ids[0] for result in results]
         end = self.tokenizer.eos_token_id
@@ -173,15 +185,15 @@ class CTranslate2Engine:
 
 
 class VllmEngine:
-    """Beam search of vLLM, which lives in an environment of its own (`envs/vllm.yaml`) and needs a GPU.
+    """Beam search of vLLM, which needs a GPU and an environment of its own (`envs/vllm.yaml`).
 
-    It never stops early: it searches on up to the longest output and takes the best hypothesis of all.
+    It never stops early: it searches up to the maximum length and returns the best of all hypotheses.
 
     Args:
-        folder: the model.
-        window: tokens of prompt and output together.
+        folder: folder of the model.
+        window: maximum number of tokens of prompt and output together; None for no limit.
         dtype: fp32, bf16 or fp16.
-        gpus: among which the model is divided.
+        gpus: number of GPUs among which the model is divided.
 
     Raises:
         InputError: vLLM is not installed.
@@ -200,12 +212,12 @@ class VllmEngine:
             model=str(folder),
             dtype={"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype],
             tensor_parallel_size=gpus,
-            # keys and values of what prompts begin with are found again by themselves
+            # vLLM finds shared prefixes itself and reuses their keys and values.
             enable_prefix_caching=True,
         )
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
-        """Beam search; the scores of hypotheses are normalised by their length, as in transformers.
+        """Run beam search. The scores of hypotheses are normalised by their length, as in transformers.
 
         Raises:
             InputError: a request has contrasts.
@@ -214,19 +226,19 @@ class VllmEngine:
 
         if len(batch[0]) > 1:
             raise InputError("contrastive decoding runs on `engine: transformers` only")
-        prompts = [list(rows[0][0]) for rows in batch]
+        prompts = [list(request[0][0]) for request in batch]
         outputs = self.llm.beam_search(
             [{"prompt_token_ids": prompt} for prompt in prompts],
             BeamSearchParams(beam_width=beam, max_tokens=max_new_tokens, temperature=0.0, length_penalty=1.0),
         )
-        # the tokens of a sequence include its prompt
+        # The tokens of a sequence include the prompt.
         return [
             list(output.sequences[0].tokens[len(prompt) :]) for output, prompt in zip(outputs, prompts, strict=True)
         ]
 
 
 def context_window(config: PreTrainedConfig) -> int | None:
-    """Tokens a model was made for, from its configuration."""
+    """Maximum number of tokens of a model from its configuration; None if the configuration gives none."""
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
@@ -238,18 +250,18 @@ def decode(
     prompt_language: str,
     progress: Progress | None = None,
 ) -> list[Hypothesis]:
-    """Decode every request, by contrastive decoding where it has contrasts, else by beam search.
+    """Decode every request: by contrastive decoding if it has contrasts, otherwise by beam search.
 
     Args:
         engine: runs the model.
-        tokenizer: the model's.
-        requests: in any order.
+        tokenizer: the tokenizer of the model.
+        requests: the lines to decode, in any order.
         settings: see the class.
-        prompt_language: of the template, whose headers end a response.
-        progress: counts the lines, if given.
+        prompt_language: language of the template. The next header of the template ends a response.
+        progress: if given, counts the finished lines.
 
     Returns:
-        One hypothesis a request, in the order of the requests.
+        One hypothesis per request, in the order of the requests.
 
     Raises:
         InputError: a prompt leaves no room for output in the model's context window.
@@ -271,28 +283,39 @@ def decode_in_batches(
     done: Collection[int] = (),
     line_breaks: bool = False,
 ) -> Iterator[dict[int, Hypothesis]]:
-    """As `decode`, a batch at a time: hypotheses by the index of their request.
+    """Decode like `decode`, and yield the hypotheses of one batch at a time, by the index of their request.
 
-    Batches in which every request is among `done` are skipped; the others are what they would be without `done`, so
-    that an interrupted run ends with the same text. Without `line_breaks`, each text is folded into one line.
+    Args:
+        engine: runs the model.
+        tokenizer: the tokenizer of the model.
+        requests: the lines to decode, in any order.
+        settings: see `Settings`.
+        prompt_language: language of the template.
+        done: indices of finished requests. A batch is skipped if all of its requests are finished. The other batches
+            are the same as without `done`, so that an interrupted run ends with the same text.
+        line_breaks: keep the line breaks of an output instead of folding it into one line.
+
+    Raises:
+        InputError: a prompt leaves no room for output in the model's context window.
     """
     encoded = [
         [(encode_prompt(tokenizer, prompt), weight) for prompt, weight in ((request.prompt, 1.0), *request.contrasts)]
         for request in requests
     ]
-    lengths = [max(len(prompt) for prompt, _ in rows) for rows in encoded]
+    lengths = [max(len(prompt) for prompt, _ in request) for request in encoded]
     window = engine.window
     for number, length in enumerate(lengths, 1):
         if window and length >= window:
             raise InputError(f"line {number}: a prompt of {length} tokens leaves no room in the window of {window}")
     marks = response_end_marks(prompt_language, one_line=not line_breaks)
     end = tokenizer.eos_token_id
-    shared = shared_prefix([rows[0][0] for rows in encoded]) if all(len(rows) == 1 for rows in encoded) else 0
-    copies = [len(rows) if len(rows) > 1 else settings.beam for rows in encoded]
+    no_contrasts = all(len(request) == 1 for request in encoded)
+    shared = shared_prefix([request[0][0] for request in encoded]) if no_contrasts else 0
+    rows_per_request = [len(request) if len(request) > 1 else settings.beam for request in encoded]
     limits = [
         min(settings.max_new_tokens, window - length if window else settings.max_new_tokens) for length in lengths
     ]
-    for batch in _batches(lengths, copies, limits, settings):
+    for batch in _batches(lengths, rows_per_request, limits, settings):
         if all(index in done for index in batch):
             continue
         outputs = engine.search([encoded[index] for index in batch], settings.beam, limits[batch[0]], shared)
@@ -306,26 +329,33 @@ def decode_in_batches(
 
 
 def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, at least one of each left out."""
+    """Number of leading tokens that all prompts share, less than the length of every prompt; 0 for a single prompt."""
     if len(prompts) < 2:
         return 0
     ordered = sorted(map(tuple, prompts))
-    first, last = ordered[0], ordered[-1]  # what these two share all share
+    first, last = ordered[0], ordered[-1]  # The prefix of these two is the prefix of all.
     same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return min(same, *(len(prompt) - 1 for prompt in prompts))
 
 
 def _batches(
-    lengths: Sequence[int], copies: Sequence[int], limits: Sequence[int], settings: Settings
+    lengths: Sequence[int], rows_per_request: Sequence[int], limits: Sequence[int], settings: Settings
 ) -> Iterator[list[int]]:
-    # Rows of one batch have the same limit: a prompt that nearly fills the window cuts no other line's output short.
-    # Longest first: a batch too large for the memory fails at once, not after an hour.
+    """Group the indices of requests into batches of similar length.
+
+    A batch has at most `settings.batch_tokens` tokens, unless it is a single request that needs more.
+
+    The longest requests come first, so that a batch that does not fit in memory fails at once and not after an hour.
+    The requests of a batch have the same limit of new tokens, so that a prompt that nearly fills the context window
+    does not shorten the output of other lines.
+    """
     batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-copies[i], -lengths[i], i)):
+    for index in sorted(range(len(lengths)), key=lambda i: (-rows_per_request[i], -lengths[i], i)):
         if batch:
-            rows = copies[batch[0]] * (len(batch) + 1)
+            rows = rows_per_request[batch[0]] * (len(batch) + 1)
             full = rows * (lengths[batch[0]] + settings.max_new_tokens) > settings.batch_tokens
-            if full or (copies[index], limits[index]) != (copies[batch[0]], limits[batch[0]]):
+            same_kind = (rows_per_request[index], limits[index]) == (rows_per_request[batch[0]], limits[batch[0]])
+            if full or not same_kind:
                 yield batch
                 batch = []
         batch.append(index)
@@ -334,7 +364,7 @@ def _batches(
 
 
 def until_mark(text: str, marks: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first of the marks, and whether one was there."""
+    """Return the text before the first of the marks, and whether the text contains a mark."""
     ends = [place for mark in marks if (place := text.find(mark)) >= 0]
     return (text[: min(ends)], True) if ends else (text, False)
 
@@ -356,9 +386,20 @@ def beam_search(
     prefix: DynamicCache | None = None,
     early_stopping: bool = False,
 ) -> list[list[int]]:
-    """Token ids that follow each prompt (end token included where it came), by the library's beam search.
+    """Decode a batch of prompts with the beam search of transformers.
 
-    `prefix` holds the keys and values of what all prompts begin with; padding then stands between it and the rest.
+    Args:
+        model: in evaluation mode.
+        prompts: token ids of each prompt.
+        beam: number of beams; 1 is greedy search.
+        max_new_tokens: maximum length of an output, in tokens.
+        tokenizer: the tokenizer of the model.
+        prefix: keys and values of a prefix that all prompts share. Padding then stands between it and the rest of each
+            prompt.
+        early_stopping: end the search as soon as there are as many finished hypotheses as beams.
+
+    Returns:
+        The token ids that follow each prompt, including the end token if it was generated.
     """
     shared = prefix.get_seq_length() if prefix else 0
     ids, mask = _left_padded([prompt[shared:] for prompt in prompts], tokenizer.pad_token_id, model.device)
@@ -391,30 +432,30 @@ def contrastive_search(
 ) -> list[list[int]]:
     """Greedy source- and language-contrastive decoding (Sennrich et al., arXiv 2309.07098), batched over lines.
 
-    The next token maximises log(sum_i w_i p(y | prompt_i)), the weighted sum taken on probabilities: weight 1 for the
-    real prompt, a negative one for each contrast. Tokens whose sum is not positive are excluded; where none is left
-    (every contrast agrees with the real prompt), the real prompt alone decides. All prompts of a line then read the
-    chosen token.
+    The next token y maximises log(sum_i w_i p(y | prompt_i)), a weighted sum of probabilities in which the real prompt
+    has the weight 1 and each contrast a negative weight. Tokens whose sum is not positive are excluded. If none is left
+    because every contrast agrees with the real prompt, the real prompt alone determines the token. The chosen token is
+    then appended to all prompts of the line.
 
     Args:
         model: in evaluation mode.
-        requests: for each line its (prompt ids, weight) rows, the real prompt first; the same number for every line.
-        max_new_tokens: longest output.
+        requests: the (prompt ids, weight) pairs of each line, the real prompt first; the same number for every line.
+        max_new_tokens: maximum length of an output, in tokens.
         end: id of the end token.
-        pad: id that pads prompts.
+        pad: id of the padding token.
 
     Returns:
-        Token ids that follow each prompt, end token included where it came.
+        The token ids that follow each prompt, including the end token if it was generated.
     """
-    copies = len(requests[0])
-    prompts = [prompt for rows in requests for prompt, _ in rows]
-    weights = torch.tensor([[weight for _, weight in rows] for rows in requests], device=model.device)
+    prompts_per_line = len(requests[0])
+    prompts = [prompt for request in requests for prompt, _ in request]
+    weights = torch.tensor([[weight for _, weight in request] for request in requests], device=model.device)
     ids, mask = _left_padded(prompts, pad, model.device)
     cache = DynamicCache(config=model.config)
     positions = mask.cumsum(-1).sub(1).clamp(min=0)
     outputs: list[list[int]] = [[] for _ in requests]
-    lines = torch.arange(len(requests), device=model.device)  # those still in the batch
-    goes_on = torch.ones_like(lines, dtype=torch.bool)
+    lines = torch.arange(len(requests), device=model.device)  # indices of the lines that are still in the batch
+    unfinished = torch.ones_like(lines, dtype=torch.bool)
     for _ in range(max_new_tokens):
         logits = model(
             input_ids=ids,
@@ -424,29 +465,37 @@ def contrastive_search(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        chosen = contrastive_choice(logits.float().softmax(-1).view(len(lines), copies, -1), weights)
-        for line, token, unfinished in zip(lines.tolist(), chosen.tolist(), goes_on.tolist(), strict=True):
-            if unfinished:
+        chosen = contrastive_choice(logits.float().softmax(-1).view(len(lines), prompts_per_line, -1), weights)
+        for line, token, is_unfinished in zip(lines.tolist(), chosen.tolist(), unfinished.tolist(), strict=True):
+            if is_unfinished:
                 outputs[line].append(token)
-        goes_on &= chosen != end
-        left = int(goes_on.sum())
-        if not left:
+        unfinished &= chosen != end
+        remaining = int(unfinished.sum())
+        if not remaining:
             break
-        # Taking lines out copies the keys and values of all others, so that a few leave together.
-        if left <= KEPT * len(lines):
-            rows = goes_on.repeat_interleave(copies).nonzero().flatten()
+        # Removing lines copies the keys and values of all others, so several finished lines are removed together.
+        if remaining <= COMPACTION_SHARE * len(lines):
+            rows = unfinished.repeat_interleave(prompts_per_line).nonzero().flatten()
             cache.batch_select_indices(rows)
-            lines, weights, chosen = lines[goes_on], weights[goes_on], chosen[goes_on]
+            lines, weights, chosen = lines[unfinished], weights[unfinished], chosen[unfinished]
             mask, positions = mask[rows], positions[rows]
-            goes_on = goes_on[goes_on]
-        ids = chosen.repeat_interleave(copies).unsqueeze(1)
+            unfinished = unfinished[unfinished]
+        ids = chosen.repeat_interleave(prompts_per_line).unsqueeze(1)
         mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
         positions = positions[:, -1:] + 1
     return outputs
 
 
 def contrastive_choice(probabilities: Tensor, weights: Tensor) -> Tensor:
-    """Next token [lines] of `probabilities` [lines, prompts, vocabulary] under `weights` [lines, prompts]."""
+    """Choose the next token of each line, see `contrastive_search`.
+
+    Args:
+        probabilities: [lines, prompts, vocabulary], the real prompt of each line first.
+        weights: [lines, prompts].
+
+    Returns:
+        Token ids, [lines].
+    """
     combined = torch.bmm(weights.unsqueeze(1), probabilities).squeeze(1)
     best, chosen = combined.max(-1)
     return torch.where(best > 0, chosen, probabilities[:, 0].argmax(-1))

@@ -1,8 +1,9 @@
-"""Paired bootstrap resampling (Koehn 2004) of corpus figures, for all resamples of a system in one product.
+"""Paired bootstrap resampling (Koehn 2004) of corpus scores, computed for all resamples of a system at once.
 
-A corpus figure is a function of sums over lines, so that the sums of every resample are one matrix product: how often a
-resample drew each line, times the lines' statistics. Draws, intervals and p-values are those of `sacrebleu
---paired-bs`, whose loop over resamples this replaces; the tests compare the two.
+A corpus score is a function of statistics that are summed over lines. One matrix product therefore gives the sums of
+all resamples: the matrix of how often each resample drew each line, times the matrix of line statistics. Draws,
+intervals and p-values are the same as those of `sacrebleu --paired-bs`, which loops over the resamples instead; the
+tests compare the two.
 """
 
 from collections.abc import Sequence
@@ -19,9 +20,17 @@ CHRF_BETA = 2
 
 
 def draw(lines: int, resamples: int, seed: int) -> Floats:
-    """How often each resample draws each line: (resamples, lines), every row adding up to `lines`.
+    """Draw lines with replacement, and count how often each resample drew each line.
 
-    The same lines and seed give the same draws, which is what makes two systems' resamples pairs.
+    The same arguments give the same draws, so that the resamples of two systems are paired.
+
+    Args:
+        lines: number of lines.
+        resamples: number of resamples.
+        seed: random seed.
+
+    Returns:
+        Counts of shape (resamples, lines); every row adds up to `lines`.
     """
     chosen = np.random.default_rng(seed).choice(lines, size=(resamples, lines), replace=True)
     counts = np.zeros((resamples, lines))
@@ -30,20 +39,24 @@ def draw(lines: int, resamples: int, seed: int) -> Floats:
 
 
 def line_statistics(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
-    """A metric's statistics of every line: (lines, statistics)."""
-    # SacreBLEU has no public way to them; its own significance tests enter here, too.
+    """Return the statistics of a metric for every line, of shape (lines, statistics)."""
+    # SacreBLEU has no public function for this; its own significance tests call the private one as well.
     return np.asarray(metric._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64)
 
 
 def bleu_scores(sums: Floats) -> Floats:
-    """Corpus BLEU with exponential smoothing, SacreBLEU's default, of each row of summed statistics.
+    """Compute corpus BLEU with exponential smoothing, the default of SacreBLEU, from summed line statistics.
 
     Args:
-        sums: (..., 2 + 2 * order): lengths of output and reference, then matching and all n-grams by order.
+        sums: shape (..., 2 + 2 * order): the lengths of output and reference, then the number of matching n-grams of
+            each order, then the number of all output n-grams of each order.
+
+    Returns:
+        Scores from 0 to 100, of shape (...).
     """
     output, reference = sums[..., 0], sums[..., 1]
     correct, total = sums[..., 2 : 2 + BLEU_ORDER], sums[..., 2 + BLEU_ORDER :]
-    # An order without a match counts as half a match, the next one as a quarter.
+    # Exponential smoothing: the first order without a match counts as 1/2 match, the second one as 1/4, and so on.
     halvings = np.cumsum((correct == 0) & (total > 0), axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         precisions = np.where(correct > 0, correct, 0.5**halvings) / total
@@ -53,10 +66,13 @@ def bleu_scores(sums: Floats) -> Floats:
 
 
 def chrf_scores(sums: Floats) -> Floats:
-    """Corpus chrF of each row of summed statistics.
+    """Compute corpus chrF from summed line statistics.
 
     Args:
-        sums: (..., 3 * orders): of each order the n-grams of the output, of the reference and of both.
+        sums: shape (..., 3 * orders): per order, the number of n-grams in the output, in the reference and in both.
+
+    Returns:
+        Scores from 0 to 100, of shape (...).
     """
     output, reference, match = sums[..., 0::3], sums[..., 1::3], sums[..., 2::3]
     counted = (output > 0) & (reference > 0)
@@ -69,22 +85,22 @@ def chrf_scores(sums: Floats) -> Floats:
 
 
 def interval(scores: Floats) -> tuple[float, float]:
-    """Bounds of the middle 95 % of resampled figures."""
+    """Return the lower and upper bound of the middle 95 % of resampled scores."""
     ordered = np.sort(scores)
     outside = len(ordered) // 40
     return float(ordered[outside]), float(ordered[-outside - 1])
 
 
 def p_value(baseline: Floats, system: Floats, difference: float) -> float:
-    """How likely a difference between two systems as large as the one found is by chance.
+    """Return the probability that a difference at least as large as the observed one arises by chance.
 
     Args:
-        baseline: figures of one system over the resamples.
-        system: figures of the other over the same resamples.
-        difference: between the two systems' figures on the lines themselves.
+        baseline: scores of one system, one per resample.
+        system: scores of the other system on the same resamples.
+        difference: observed difference between the scores of the two systems on the original lines.
     """
     if difference == 0 and np.array_equal(baseline, system):
-        return 1.0  # sacrebleu calls equal outputs significantly different
+        return 1.0  # SacreBLEU would report equal outputs as significantly different.
     differences = np.abs(system - baseline)
     beyond = int(np.sum(differences - differences.mean() > abs(difference)))
     return (beyond + 1) / (len(differences) + 1)

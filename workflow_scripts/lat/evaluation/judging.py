@@ -1,10 +1,11 @@
-"""A language model as the judge of two answers to one instruction, asked twice with their places swapped.
+"""Pairwise comparison of answers by a language model, the judge, which is asked twice with the answers swapped.
 
-Judges prefer a place, mostly the first, whatever stands there. So a system wins where its answer is preferred in both
-places; one preference each is a tie (Zan et al., arXiv 2403.14399, general tasks). The judge may not abstain.
+A judge tends to prefer one position, usually the first, whatever the answer there is. A system therefore wins only if
+its answer is preferred in both positions; one preference for each answer is a tie (Zan et al., arXiv 2403.14399,
+general tasks). The judge is not allowed to abstain.
 
-Any server with the chat-completions interface of OpenAI serves. Every reply is kept in a journal as it arrives, under
-the hash of the whole request: what was asked once is never paid for again.
+Any server with OpenAI's chat-completions interface can be used. Every reply is written to a journal as soon as it
+arrives, together with a hash of the whole request, so that the same request is never paid for twice.
 """
 
 import hashlib
@@ -47,20 +48,23 @@ should be in. There is no tie.
 
 Reply with one letter, A or B, and nothing else."""
 
-# A line for each request would bury the progress.
+# The HTTP client logs one line per request, which would hide the progress messages.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 LETTER = re.compile(r"\W*(?:answer\W+)?([AB])\W*", re.IGNORECASE)
-# Of English text in the tokenisers of today's models; good enough to tell one dollar from ten.
+# Used to estimate the cost: characters per token of English text with current tokenizers, and tokens per reply. This is
+# accurate enough to distinguish one dollar from ten.
 CHARACTERS_PER_TOKEN = 4
 REPLY_TOKENS = 2
-# More replies than this without a choice mean that the judge does not understand its task; of a few asked first, half.
-UNCLEAR = 0.1
-FIRST = 10
+# Maximum share of replies without a choice; a judge above it does not understand the task. A trial of a few questions,
+# with a higher maximum, detects such a judge before all questions are paid for.
+MAX_UNCLEAR = 0.1
+TRIAL_QUESTIONS = 10
+TRIAL_MAX_UNCLEAR = 0.5
 
 
 class Reply(NamedTuple):
-    """What a judge said, and the tokens that were counted for it."""
+    """A reply of the judge, and the tokens that the server counted for prompt and reply."""
 
     text: str
     prompt_tokens: int
@@ -69,35 +73,35 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a million tokens cost, in any currency."""
+    """Prices of one million prompt tokens and of one million reply tokens, in any currency."""
 
     prompt: float
     completion: float
 
-    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """The cost of so many tokens."""
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return the cost of these numbers of tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 class Judgement(NamedTuple):
-    """How an answer fared against another, and the judge's replies with it in the first place and in the second."""
+    """The outcome for an answer, and the two replies of the judge: with this answer first, and with it second."""
 
     outcome: Outcome
     replies: tuple[str, str]
 
 
 def question(task: Task, first: str, second: str) -> list[ChatCompletionUserMessageParam]:
-    """The messages that ask which of two answers is better."""
+    """Return the messages that ask which of two answers is better."""
     instruction = task.instruction if task.input is None else f"{task.instruction}\n\n{task.input}"
-    # A single message: the templates of some models have no place for a system's.
+    # There is no system message, since the chat templates of some models do not support one.
     return [{"role": "user", "content": QUESTION.format(instruction=instruction, first=first, second=second)}]
 
 
 def choice(reply: str) -> str:
-    """The answer a reply prefers, `A` or `B`; empty if it does not say.
+    """Return the answer that a reply prefers, `A` or `B`, or an empty string if the reply is unclear.
 
-    The letter stands alone, `Answer` and punctuation aside: in a reply of several lines on the first (reasons follow)
-    or the last (they came before).
+    The letter must stand alone on the first line (reasons may follow) or on the last line (reasons may precede it),
+    apart from punctuation and the word `Answer`. Different letters on these two lines are unclear.
     """
     lines = reply.strip().split("\n")
     found = {match[1].upper() for line in (lines[0], lines[-1]) if (match := LETTER.fullmatch(line))}
@@ -105,7 +109,12 @@ def choice(reply: str) -> str:
 
 
 def outcome(first: str, second: str) -> Outcome:
-    """How an answer fared, from the reply with it in the first place and the reply with it in the second."""
+    """Return the outcome for an answer.
+
+    Args:
+        first: reply of the judge with this answer in the first position.
+        second: reply with this answer in the second position.
+    """
     choices = choice(first), choice(second)
     if "" in choices:
         return "unclear"
@@ -115,23 +124,26 @@ def outcome(first: str, second: str) -> Outcome:
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """The probability of counts at least as uneven if either were as likely: two-sided, exact, ties left out."""
+    """Return the p-value of the exact two-sided sign test, in which ties are not counted.
+
+    It is the probability of counts at least as uneven if wins and losses were equally likely.
+    """
     count = wins + losses
     tail = sum(math.comb(count, number) for number in range(min(wins, losses) + 1)) / 2**count
     return min(1.0, 2 * tail)
 
 
 class Judge:
-    """A model behind a chat-completions interface.
+    """A language model on a server with a chat-completions interface.
 
     Args:
-        base_url: of the interface, such as `https://api.openai.com/v1`.
-        key: its secret; never shown, even where the server repeats it. None for a server that wants none.
-        model: as the server calls it.
-        request: further fields of every request, such as `temperature`.
-        journal: where replies are kept.
-        timeout: seconds a request may take.
-        retries: how often a request is repeated that failed for a reason that may pass, after longer and longer waits.
+        base_url: URL of the interface, such as `https://api.openai.com/v1`.
+        key: API key, or None for a server that needs none. It is never shown, even if the server repeats it.
+        model: name of the model on the server.
+        request: additional fields of every request, such as `temperature`.
+        journal: journal that keeps the replies.
+        timeout: timeout of one request, in seconds.
+        retries: how often a request is repeated after a temporary failure, with increasing waits.
     """
 
     def __init__(
@@ -146,24 +158,29 @@ class Judge:
     ) -> None:
         self.base_url, self.model, self._request, self._journal, self._key = base_url, model, request, journal, key
         self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", timeout=timeout, max_retries=retries)
-        self._known = {row["request"]: Reply(*row["reply"]) for row in journal.read()}
+        self._replies = {row["request"]: Reply(*row["reply"]) for row in journal.read()}
         self._lock, self._failed = Lock(), Event()
 
-    def is_known(self, messages: list[ChatCompletionUserMessageParam]) -> bool:
-        """Whether a reply to these messages is kept."""
-        return self._name(messages) in self._known
+    def has_reply(self, messages: list[ChatCompletionUserMessageParam]) -> bool:
+        """Return whether the journal has a reply to these messages."""
+        return self._request_hash(messages) in self._replies
 
     def ask(self, questions: Sequence[list[ChatCompletionUserMessageParam]], parallel: int) -> list[Reply]:
-        """A reply to each of the questions, `parallel` of them asked at a time.
+        """Return one reply per question, in the order of the questions; only questions without a reply are asked.
+
+        Args:
+            questions: the messages of every question.
+            parallel: number of parallel requests.
 
         Raises:
-            InputError: the server refuses or does not answer. The replies until then are kept.
+            InputError: the server refuses a request or does not answer. The replies received so far are kept.
         """
-        open_ones = {name: its for its in questions if (name := self._name(its)) not in self._known}
-        progress = Progress(len(open_ones), "replies")
+        by_hash = {self._request_hash(messages): messages for messages in questions}
+        pending = {key: messages for key, messages in by_hash.items() if key not in self._replies}
+        progress = Progress(len(pending), "replies")
         self._failed.clear()
         with ThreadPoolExecutor(parallel) as pool:
-            futures = [pool.submit(self._answer, name, its) for name, its in open_ones.items()]
+            futures = [pool.submit(self._answer, key, messages) for key, messages in pending.items()]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -172,13 +189,13 @@ class Judge:
                 self._failed.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [self._known[self._name(its)] for its in questions]
+        return [self._replies[self._request_hash(messages)] for messages in questions]
 
-    def _name(self, messages: list[ChatCompletionUserMessageParam]) -> str:
-        whole = [self.base_url, self.model, self._request, messages]
-        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    def _request_hash(self, messages: list[ChatCompletionUserMessageParam]) -> str:
+        request = [self.base_url, self.model, self._request, messages]
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
-    def _answer(self, name: str, messages: list[ChatCompletionUserMessageParam]) -> None:
+    def _answer(self, key: str, messages: list[ChatCompletionUserMessageParam]) -> None:
         if self._failed.is_set():
             return
         try:
@@ -186,12 +203,13 @@ class Judge:
         except BaseException:
             self._failed.set()
             raise
-        with self._lock:  # at once: of the requests under way when another fails, none is lost
-            self._journal.add({"request": name, "reply": reply})
-            self._known[name] = reply
+        # Written immediately, so that replies to parallel requests are not lost when one of the requests fails.
+        with self._lock:
+            self._journal.add({"request": key, "reply": reply})
+            self._replies[key] = reply
 
     def _complete(self, messages: list[ChatCompletionUserMessageParam]) -> Reply:
-        kept = "replies so far are kept, rerun to go on"
+        rerun = "replies so far are kept, rerun to go on"
         try:
             completion = self._client.chat.completions.create(
                 model=self.model,
@@ -203,16 +221,18 @@ class Judge:
                 401: "check the key in the variable that `judge.key` names",
                 403: "check the key in the variable that `judge.key` names",
                 404: "check judge.base_url and judge.model",
-                429: f"wait, or lower judge.parallel; {kept}",
-            }.get(error.status_code, "check the config's `judge`" if error.status_code < 500 else kept)
-            raise self._failure(f"answers {error.status_code} ({self._said(error)}); {remedy}") from None
+                429: f"wait, or lower judge.parallel; {rerun}",
+            }.get(error.status_code, "check the config's `judge`" if error.status_code < 500 else rerun)
+            raise self._failure(f"answers {error.status_code} ({self._message(error)}); {remedy}") from None
         except openai.APIConnectionError as error:
-            raise self._failure(f"does not answer ({error.__cause__ or error}); check judge.base_url; {kept}") from None
+            raise self._failure(
+                f"does not answer ({error.__cause__ or error}); check judge.base_url; {rerun}"
+            ) from None
         except (openai.OpenAIError, ValueError) as error:
-            raise self._failure(f"answers what cannot be read ({error}); check judge.base_url") from None
-        said = (completion.model_extra or {}).get("error") if isinstance(completion, ChatCompletion) else None
-        if said:
-            raise self._failure(f"answers with an error ({said}); {kept}")
+            raise self._failure(f"sends a response that cannot be read ({error}); check judge.base_url") from None
+        message = (completion.model_extra or {}).get("error") if isinstance(completion, ChatCompletion) else None
+        if message:
+            raise self._failure(f"answers with an error ({message}); {rerun}")
         try:
             text = completion.choices[0].message.content or ""
             usage = completion.usage
@@ -220,11 +240,11 @@ class Judge:
         except (AttributeError, IndexError, TypeError):
             text = None
         if not isinstance(text, str):
-            raise self._failure("answers no chat completion; check judge.base_url, which mostly ends in /v1")
+            raise self._failure("sends no chat completion; check judge.base_url, which usually ends in /v1")
         return Reply(text, *tokens)
 
     @staticmethod
-    def _said(error: openai.APIStatusError) -> str:
+    def _message(error: openai.APIStatusError) -> str:
         body = error.body
         return str(body.get("message") or body) if isinstance(body, dict) else error.message
 
@@ -242,66 +262,73 @@ def compare(
     prices: Prices | None = None,
     max_cost: float | None = None,
 ) -> list[Judgement]:
-    """How each of the answers fares against the other answer to the same task; equal ones are ties without asking.
+    """Compare the answers of two systems; equal answers are ties, without asking the judge.
 
     Args:
-        judge: whom to ask.
-        tasks: what was answered.
-        answers: of the system.
-        others: of the one it is compared with.
-        parallel: requests at a time.
-        prices: of the estimate that is told before and the cost that is told after.
-        max_cost: nothing is asked if the estimate is above.
+        judge: the judge to ask.
+        tasks: the tasks.
+        answers: the answers of the system, one per task.
+        others: the answers of the baseline, one per task.
+        parallel: number of parallel requests.
+        prices: prices for the logged costs: the estimate before the first request and the cost after the last one.
+        max_cost: the maximum of the estimated cost; used only with `prices`.
+
+    Returns:
+        One judgement per task, with the outcome for the system.
 
     Raises:
-        InputError: the estimate is above `max_cost`, the judge fails, or too many of its replies choose none.
+        InputError: the estimate is above `max_cost`, the judge fails, or too many of its replies choose no answer.
     """
     pairs = list(zip(tasks, answers, others, strict=True))
-    asked = [pair for pair in pairs if pair[1] != pair[2]]
-    questions = [question(task, *places) for task, *two in asked for places in (two, two[::-1])]
-    left = [messages for messages in questions if not judge.is_known(messages)]
+    unequal = [pair for pair in pairs if pair[1] != pair[2]]
+    questions = [
+        question(task, first, second)
+        for task, answer, other in unequal
+        for first, second in ((answer, other), (other, answer))
+    ]
+    pending = [messages for messages in questions if not judge.has_reply(messages)]
     estimate = (
-        sum(len(str(message["content"])) for messages in left for message in messages) / CHARACTERS_PER_TOKEN,
-        len(left) * REPLY_TOKENS,
+        sum(len(str(message["content"])) for messages in pending for message in messages) / CHARACTERS_PER_TOKEN,
+        len(pending) * REPLY_TOKENS,
     )
     log.info(
-        "%d comparisons, %d of equal answers; %d questions for %s, %d still to ask: about %.0f thousand tokens%s",
-        len(pairs), len(pairs) - len(asked), len(questions), judge.model, len(left), sum(estimate) / 1000,
-        f", {prices.of(*estimate):.2f} at the config's prices" if prices else "",
+        "%d comparisons, %d with equal answers; %d questions for %s, %d still to ask: about %.0f thousand tokens%s",
+        len(pairs), len(pairs) - len(unequal), len(questions), judge.model, len(pending), sum(estimate) / 1000,
+        f", {prices.cost(*estimate):.2f} at the config's prices" if prices else "",
     )  # fmt: skip
-    if prices and max_cost is not None and prices.of(*estimate) > max_cost:
+    if prices and max_cost is not None and prices.cost(*estimate) > max_cost:
         raise InputError(
-            f"judge: {len(left)} questions would cost about {prices.of(*estimate):.2f}, judge.max_cost is {max_cost:g};"
-            " raise it, or take a cheaper judge"
+            f"judge: {len(pending)} questions would cost about {prices.cost(*estimate):.2f}, judge.max_cost is"
+            f" {max_cost:g}; raise it, or use a cheaper judge"
         )
-    for part, share in ((questions[:FIRST], 0.5), (questions, UNCLEAR)):
-        replies = judge.ask(part, parallel)
+    for subset, max_unclear in ((questions[:TRIAL_QUESTIONS], TRIAL_MAX_UNCLEAR), (questions, MAX_UNCLEAR)):
+        replies = judge.ask(subset, parallel)
         unclear = [reply.text for reply in replies if not choice(reply.text)]
-        if len(unclear) > share * len(replies):
+        if len(unclear) > max_unclear * len(replies):
             raise InputError(
                 f"judge: {len(unclear)} of {len(replies)} replies of {judge.model} are neither A nor B, such as"
-                f" {unclear[0][:60]!r}; take another judge, or give it room in judge.request"
+                f" {unclear[0][:60]!r}; use another judge, or allow longer replies in judge.request"
             )
     used = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
     log.info(
-        "%d + %d tokens, earlier runs included%s",
+        "%d prompt tokens and %d reply tokens, earlier runs included%s",
         *used,
-        f", {prices.of(*used):.2f} at the config's prices" if prices else "",
+        f", {prices.cost(*used):.2f} at the config's prices" if prices else "",
     )
 
-    found = iter(zip(replies[::2], replies[1::2], strict=True))
+    pairs_of_replies = iter(zip(replies[::2], replies[1::2], strict=True))
     judgements = []
     for _, answer, other in pairs:
         if answer == other:
             judgements.append(Judgement("tie", ("", "")))
         else:
-            first, second = next(found)
-            judgements.append(Judgement(outcome(first.text, second.text), (first.text, second.text)))
+            with_first, with_second = (reply.text for reply in next(pairs_of_replies))
+            judgements.append(Judgement(outcome(with_first, with_second), (with_first, with_second)))
     return judgements
 
 
 def count(outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Comparisons, how many have each outcome, and the p-value of the wins against the losses."""
+    """Return the columns `n`, one count per outcome, and `p`, the p-value of wins against losses by the sign test."""
     counts = Counter(outcomes)
     return {
         "n": sum(counts.values()),

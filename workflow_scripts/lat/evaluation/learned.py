@@ -1,6 +1,6 @@
-"""Learned metrics: BLEURT (Sellam et al. 2020) and COMET (Rei et al. 2020), each in an environment of its own.
+"""Learned metrics: BLEURT (Sellam et al. 2020) and COMET (Rei et al. 2020), each in a separate environment.
 
-Nothing here needs the main environment, and the libraries are imported where they are used.
+This module does not need the main environment; the metric libraries are imported inside the classes that use them.
 """
 
 import hashlib
@@ -13,20 +13,22 @@ from typing import Any, NamedTuple, Protocol
 from ..files import InputError, atomic_write, read_text
 from ..runtime import Progress
 
-# What tells the published checkpoints apart from other BERT-like models: layers, hidden size, heads, vocabulary.
+# Layers, hidden size, heads and vocabulary size, to tell the published checkpoints from other BERT-like models.
 BLEURT_SHAPES = {"BLEURT-20": (32, 1152, 18, 250_300), "BLEURT-20-D12": (12, 1024, 16, 120_300)}
-# The published example of BLEURT-20 and its scores; a tokeniser or model read wrongly does not reproduce them.
+# The published example of BLEURT-20: reference, candidate, score. An incorrectly loaded tokenizer or model does not
+# reproduce these scores.
 BLEURT_EXAMPLE = (
     ("a bird chirps by the window", "a bird chirps by the window", 0.9990),
     ("this is a random sentence", "this looks like a random sentence", 0.7930),
 )
 BLEURT_WINDOW = 512
 TOLERANCE = 0.02
+# A reference and a candidate that the tokenizer must encode exactly as SentencePiece does.
 PROBE = ("Grüße, „Welt“: 3.5 %!", "我喜欢 猫。 a  b")
 
 
 class Segment(NamedTuple):
-    """A line to score."""
+    """A line to score, with its source and its reference."""
 
     source: str
     hypothesis: str
@@ -34,19 +36,25 @@ class Segment(NamedTuple):
 
 
 class Metric(Protocol):
-    """A learned metric, loaded."""
+    """The interface of a loaded learned metric."""
 
     signature: str
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
-        """A score for each segment, in their order."""
+        """Return one score per segment, in the order of the segments."""
 
 
 def load_metric(kind: str, model: str, revision: str | None, shape: Sequence[int] | None = None) -> Metric:
-    """A metric by its kind, `bleurt` or `comet`, with a hub id or a folder of a checkpoint.
+    """Load a learned metric.
+
+    Args:
+        kind: `bleurt` or `comet`.
+        model: Hugging Face id or path of the checkpoint.
+        revision: revision of the Hugging Face repository; only for BLEURT.
+        shape: see `Bleurt`.
 
     Raises:
-        InputError: its library is missing, or the checkpoint is another than it should be.
+        InputError: the library of the metric is missing, or the checkpoint is missing or not the expected one.
     """
     if kind == "comet":
         return Comet(model)
@@ -54,18 +62,19 @@ def load_metric(kind: str, model: str, revision: str | None, shape: Sequence[int
 
 
 class Bleurt:
-    """BLEURT through bleurt-pytorch, with a checkpoint that has been looked at before it is believed."""
+    """BLEURT by bleurt-pytorch. The checkpoint is verified when it is loaded."""
 
     def __init__(self, model: str, revision: str | None = None, shape: Sequence[int] | None = None) -> None:
-        """Load and check a checkpoint.
+        """Load and verify a checkpoint.
 
         Args:
-            model: hub id or folder.
-            revision: of the hub's repository.
-            shape: layers, hidden size, heads and vocabulary it must have; that of the published ones by default.
+            model: Hugging Face id or folder.
+            revision: revision of the Hugging Face repository.
+            shape: required layers, hidden size, heads and vocabulary size; by default those of the published
+                checkpoint with the same name, or of BLEURT-20 if there is none.
 
         Raises:
-            InputError: bleurt-pytorch is missing, or the checkpoint is not what its name says.
+            InputError: bleurt-pytorch is missing, or the checkpoint is missing, incomplete or not the expected one.
         """
         try:
             import torch
@@ -80,12 +89,12 @@ class Bleurt:
         except (OSError, ValueError) as error:
             raise InputError(f"{model}: no BLEURT checkpoint ({str(error).splitlines()[0]})") from None
         name = Path(model).name
-        wanted = tuple(shape or BLEURT_SHAPES.get(name, BLEURT_SHAPES["BLEURT-20"]))
-        found = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size)
-        if config.model_type != "bleurt" or found != wanted:
+        expected_shape = tuple(shape or BLEURT_SHAPES.get(name, BLEURT_SHAPES["BLEURT-20"]))
+        actual_shape = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size)
+        if config.model_type != "bleurt" or actual_shape != expected_shape:
             raise InputError(
-                f"{model}: not BLEURT-20: layers, hidden size, heads and vocabulary are {found}, not {wanted}; "
-                "use lucadiliello/BLEURT-20"
+                f"{model}: not BLEURT-20: layers, hidden size, heads and vocabulary are {actual_shape}, not "
+                f"{expected_shape}; use lucadiliello/BLEURT-20"
             )
         try:
             tokenizer = BleurtSPTokenizer.from_pretrained(model, **options)
@@ -96,11 +105,11 @@ class Bleurt:
         self._torch, self._tokenizer, self._network = torch, tokenizer, network
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network.to(self._device)
-        # Under another release of transformers the tokeniser loses word marks or knows no piece, without an error.
-        expected = token_ids(pieces, *PROBE)
-        if tokenizer(*PROBE)["input_ids"] != expected or len(pieces) > config.vocab_size:
+        # With other releases of transformers, the tokenizer loses word boundary marks or all pieces without an error.
+        expected_ids = token_ids(pieces, *PROBE)
+        if tokenizer(*PROBE)["input_ids"] != expected_ids or len(pieces) > config.vocab_size:
             raise InputError(
-                f"{model}: its tokeniser does not give SentencePiece's own ids; use the versions of envs/bleurt.txt"
+                f"{model}: the tokenizer does not give the ids of SentencePiece; use the versions of envs/bleurt.txt"
             )
         if not shape and name == "BLEURT-20":
             scores = self.score([Segment("", candidate, reference) for reference, candidate, _ in BLEURT_EXAMPLE], 512)
@@ -111,48 +120,55 @@ class Bleurt:
                         f"{published:.3f}; fetch it again, and use the versions of envs/bleurt.txt"
                     )
         self.signature = (
-            f"model:{name}|weights:{_hash_of(network)}|bleurt-pytorch:{_version('bleurt-pytorch')}"
+            f"model:{name}|weights:{_weights_hash(network)}|bleurt-pytorch:{_version('bleurt-pytorch')}"
             f"|transformers:{_version('transformers')}"
         )
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
-        """A score for each segment: about 0 to 1, higher is better. Lines over 512 tokens are cut, as BLEURT does."""
-        rows = [
-            self._tokenizer(its.reference, its.hypothesis, truncation=True, max_length=BLEURT_WINDOW)["input_ids"]
-            for its in segments
+        """Return one score per segment, in the order of the segments.
+
+        Scores are about 0 to 1; higher is better. Inputs longer than 512 tokens are truncated, as in BLEURT itself.
+
+        Args:
+            segments: the lines to score; the source is not used.
+            batch_tokens: maximum of rows x tokens of one batch.
+        """
+        encoded = [
+            self._tokenizer(reference, hypothesis, truncation=True, max_length=BLEURT_WINDOW)["input_ids"]
+            for _, hypothesis, reference in segments
         ]
-        scores = [0.0] * len(rows)
-        progress = Progress(len(rows), "lines")
-        for batch in batches_by_length([len(row) for row in rows], batch_tokens):
-            longest = max(len(rows[number]) for number in batch)
+        scores = [0.0] * len(encoded)
+        progress = Progress(len(encoded), "lines")
+        for batch in batches_by_length([len(sequence) for sequence in encoded], batch_tokens):
+            longest = max(len(encoded[index]) for index in batch)
             ids = self._torch.zeros((len(batch), longest), dtype=self._torch.long)
             mask = self._torch.zeros_like(ids)
-            kinds = self._torch.zeros_like(ids)
-            for place, number in enumerate(batch):
-                row = rows[number]
-                ids[place, : len(row)] = self._torch.tensor(row)
-                mask[place, : len(row)] = 1
-                kinds[place, row.index(self._tokenizer.sep_token_id) + 1 : len(row)] = 1
+            token_types = self._torch.zeros_like(ids)
+            for row, index in enumerate(batch):
+                sequence = encoded[index]
+                ids[row, : len(sequence)] = self._torch.tensor(sequence)
+                mask[row, : len(sequence)] = 1
+                token_types[row, sequence.index(self._tokenizer.sep_token_id) + 1 : len(sequence)] = 1
             with self._torch.inference_mode():
                 logits = self._network(
                     input_ids=ids.to(self._device),
                     attention_mask=mask.to(self._device),
-                    token_type_ids=kinds.to(self._device),
+                    token_type_ids=token_types.to(self._device),
                 ).logits.flatten()
-            for number, score in zip(batch, logits.tolist(), strict=True):
-                scores[number] = score
+            for index, score in zip(batch, logits.tolist(), strict=True):
+                scores[index] = score
             progress.update(len(batch))
         return scores
 
 
 class Comet:
-    """COMET through unbabel-comet, which batches by length itself."""
+    """COMET by unbabel-comet, which makes batches of similar length itself."""
 
     def __init__(self, model: str) -> None:
-        """Load a checkpoint, a hub id or a `.ckpt` file.
+        """Load a checkpoint, given by its Hugging Face id or as a `.ckpt` file.
 
         Raises:
-            InputError: unbabel-comet is missing, or there is no such checkpoint.
+            InputError: unbabel-comet or the checkpoint is missing.
         """
         try:
             from comet import download_model, load_from_checkpoint
@@ -165,50 +181,55 @@ class Comet:
         self.signature = f"model:{Path(model).name}|unbabel-comet:{_version('unbabel-comet')}"
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
-        """A score for each segment."""
+        """Return one score per segment, in the order of the segments; higher is better."""
         import torch
 
-        data = [{"src": its.source, "mt": its.hypothesis, "ref": its.reference} for its in segments]
+        data = [{"src": segment.source, "mt": segment.hypothesis, "ref": segment.reference} for segment in segments]
         gpus = min(1, torch.cuda.device_count())
-        # It counts lines of a batch; about 64 tokens a line are three texts of a sentence.
+        # COMET limits the segments of a batch, not the tokens. A segment of three sentences has about 64 tokens.
         return list(self._model.predict(data, batch_size=max(1, batch_tokens // 64), gpus=gpus).scores)
 
 
 def token_ids(pieces: Any, reference: str, candidate: str) -> list[int]:
-    """What BLEURT reads: `[CLS] reference [SEP] candidate [SEP]`, in ids of raw SentencePiece."""
+    """Encode `[CLS] reference [SEP] candidate [SEP]`, the input of BLEURT, directly with SentencePiece."""
     cls, sep = pieces.piece_to_id("[CLS]"), pieces.piece_to_id("[SEP]")
     return [cls, *pieces.encode(reference), sep, *pieces.encode(candidate), sep]
 
 
 def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Numbers of rows in batches of similar length: rows x longest row stays under `batch_tokens`, or is one row."""
+    """Group the indices of sequences into batches of similar length.
+
+    Args:
+        lengths: number of tokens of every sequence.
+        batch_tokens: maximum of rows x longest row of one batch; a longer sequence is a batch of one row.
+    """
     batches: list[list[int]] = []
-    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        # Longest first, so that a batch that does not fit in memory fails at once.
+    # Longest first, so that a batch that does not fit in memory fails immediately.
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
-            batches[-1].append(number)
+            batches[-1].append(index)
         else:
-            batches.append([number])
+            batches.append([index])
     return batches
 
 
 def score_cached(
     segments: Sequence[Segment], folder: Path, key: Mapping[str, Any], load: Callable[[], Metric], batch_tokens: int
 ) -> tuple[list[float], str]:
-    """Scores of a file's lines and the metric's signature, from the cache if the same lines were scored before.
+    """Return one score per segment and the signature of the metric, from the cache if it has the same segments.
 
     Args:
-        segments: all lines.
-        folder: of the cache; a file there is named after the hash of `key` and all texts.
-        key: what else determines the scores, such as the model.
-        load: loads the metric, if it is needed.
-        batch_tokens: bound on rows x tokens of one batch.
+        segments: all lines of one file.
+        folder: folder of the cache; every file in it is named after the hash of `key` and all texts.
+        key: everything else that determines the scores, such as the model.
+        load: function that loads the metric; called only if the scores are not in the cache.
+        batch_tokens: maximum of rows x tokens of one batch.
     """
     content = json.dumps([dict(key), [tuple(segment) for segment in segments]], ensure_ascii=False, sort_keys=True)
     path = folder / f"{hashlib.sha256(content.encode('utf-8')).hexdigest()}.json"
     if path.is_file():
-        known = json.loads(read_text(path))
-        return known["scores"], known["signature"]
+        cached = json.loads(read_text(path))
+        return cached["scores"], cached["signature"]
     metric = load()
     scores = metric.score(segments, batch_tokens)
     with atomic_write(path) as handle:
@@ -216,8 +237,8 @@ def score_cached(
     return scores, metric.signature
 
 
-def _hash_of(network: Any) -> str:
-    """Of the weights, so that a figure says which checkpoint it came from."""
+def _weights_hash(network: Any) -> str:
+    """Return a hash of the sums of all weight tensors, so that a score's signature identifies the checkpoint."""
     digest = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):
         digest.update(name.encode())

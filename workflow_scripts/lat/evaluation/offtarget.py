@@ -1,8 +1,9 @@
-"""Off-target measurement: the ratio of the paper, what the lines were instead, and two stricter views of them.
+"""Off-target scores: the off-target ratio (OTR) of Zan et al. (2024), its parts by verdict, and two stricter scores.
 
-Line and word pass rates follow Marchisio et al., "Understanding and Mitigating Language Confusion in LLMs"
-(arXiv 2406.20052), whose counts of tokens come from a word segmenter of each language; here SacreBLEU's tokenisers
-stand in for them, so that a Chinese character counts as a token.
+The two stricter scores are the line and word pass rates of the Language Confusion Benchmark (Marchisio et al.,
+"Understanding and Mitigating Language Confusion in LLMs", arXiv 2406.20052). The benchmark counts tokens with a word
+segmenter for each language; SacreBLEU's tokenizers replace the segmenters here, so that a Chinese character counts as
+one token.
 """
 
 import string
@@ -19,7 +20,11 @@ from ..names import ENGLISH
 
 
 class Verdict(StrEnum):
-    """What language identification says of one output line; `SOURCE` if English is the source language."""
+    """What language identification says of one output line.
+
+    English is `TARGET` or `SOURCE` in directions to or from English, and `ENGLISH` only in all other directions.
+    `EMPTY` is a line without text.
+    """
 
     TARGET = "target"
     SOURCE = "source"
@@ -28,7 +33,8 @@ class Verdict(StrEnum):
     EMPTY = "empty"
 
 
-# Of the Language Confusion Benchmark.
+# Thresholds of the Language Confusion Benchmark: the minimum number of tokens of a line, the probability up to which
+# its language counts as unknown, and the minimum number of letters of an English word.
 CONFUSION_TOKENS = 5
 CONFUSION_SCORE = 0.3
 ENGLISH_WORD_LETTERS = 4
@@ -36,8 +42,12 @@ ENGLISH_WORD_LETTERS = 4
 _NO_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation) | {"—": " ", "،": None})
 
 
-class Line(NamedTuple):
-    """What became of one line: its language, the identifier's probability of it, whether it repeats the source."""
+class ClassifiedLine(NamedTuple):
+    """An output line after language identification.
+
+    `label` is the most probable language, `score` is the probability of that language, and `copy` is true if the line
+    repeats the source line.
+    """
 
     label: str
     score: float
@@ -46,7 +56,11 @@ class Line(NamedTuple):
 
 
 class OffTargetScore(NamedTuple):
-    """A figure of one direction, in %, and how many lines it is of."""
+    """A score of one direction by language identification, in %, and the number of lines it was computed on.
+
+    `Score` in `scores.py` is the score of one direction by a SacreBLEU metric and has the signature of that metric. An
+    `OffTargetScore` has no signature; the caller adds the signature of the language identifier.
+    """
 
     metric: str
     value: float
@@ -54,54 +68,63 @@ class OffTargetScore(NamedTuple):
 
 
 def classify(
-    found: Sequence[tuple[str, float]], outputs: Sequence[str], sources: Sequence[str], direction: str
-) -> list[Line]:
-    """What became of each output of a direction, given the identifier's (language, probability) of it.
+    predictions: Sequence[tuple[str, float]], outputs: Sequence[str], sources: Sequence[str], direction: str
+) -> list[ClassifiedLine]:
+    """Assign a verdict to every output line of a direction.
+
+    Args:
+        predictions: (language, probability) from the language identifier for every output line.
+        outputs: the output lines.
+        sources: the source lines.
+        direction: `src-tgt`.
 
     Raises:
-        InputError: there are no lines, or the outputs are not as many as the sources.
+        InputError: there are no output lines, or their number differs from the number of source lines.
     """
     if not outputs:
         raise InputError(f"{direction}: no output lines; the test set is empty")
     if len(outputs) != len(sources):
         raise InputError(f"{direction}: {len(outputs)} outputs for {len(sources)} sources; decode it again")
     source, target = split_direction(direction)
-    kinds = {target: Verdict.TARGET, source: Verdict.SOURCE}
-    if ENGLISH not in kinds:
-        kinds[ENGLISH] = Verdict.ENGLISH
+    verdicts = {target: Verdict.TARGET, source: Verdict.SOURCE}
+    if ENGLISH not in verdicts:
+        verdicts[ENGLISH] = Verdict.ENGLISH
     return [
-        Line(
+        ClassifiedLine(
             label,
             score,
-            kinds.get(label, Verdict.OTHER) if fold(output) else Verdict.EMPTY,
-            bool(fold(output)) and fold(output) == fold(original),
+            verdicts.get(label, Verdict.OTHER) if fold(output) else Verdict.EMPTY,
+            bool(fold(output)) and fold(output) == fold(source_line),
         )
-        for (label, score), output, original in zip(found, outputs, sources, strict=True)
+        for (label, score), output, source_line in zip(predictions, outputs, sources, strict=True)
     ]
 
 
-def off_target_scores(lines: Sequence[Line], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:
-    """All scores of a direction's judged outputs.
+def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:
+    """Compute all off-target scores of the classified output lines of a direction, in %.
 
-    - `OTR`: share of lines whose most probable language is not the target (Zan et al. 2024); empty lines count.
-    - `OTR-source`, `OTR-english`, `OTR-other`, `OTR-empty`: what these were instead; they add up to `OTR`.
+    - `OTR`: share of lines whose most probable language is not the target (Zan et al. 2024); empty lines are included.
+    - `OTR-source`, `OTR-english`, `OTR-other`, `OTR-empty`: the parts of `OTR` by verdict; they add up to `OTR`.
     - `copies`: share of lines that repeat the source word for word.
-    - `OTR-confusion`: 100 - line pass rate: lines of five tokens or more, and a language the identifier gives no more
-      than 0.3 is unknown and so not the target.
-    - `WPR`, only for targets in another script than Latin: of the lines that pass, the share without an English word.
+    - `OTR-confusion`: 100 - line pass rate, computed on lines of five or more tokens. A line passes if the target is
+      its most probable language, with a probability above 0.3; a language with a lower probability counts as unknown.
+    - `WPR`: word pass rate, only for target languages that are not written in Latin script: among the lines that pass,
+      the share without an English word.
 
-    A share of no lines at all is `nan`.
+    A share of zero lines is `nan`.
     """
     count = len(lines)
-    shares = {kind: 100 * sum(line.verdict == kind for line in lines) / count for kind in Verdict}
+    shares = {verdict: 100 * sum(line.verdict == verdict for line in lines) / count for verdict in Verdict}
     scores = [OffTargetScore("OTR", 100 - shares[Verdict.TARGET], count)]
-    scores += [OffTargetScore(f"OTR-{kind}", shares[kind], count) for kind in Verdict if kind != Verdict.TARGET]
+    scores += [OffTargetScore(f"OTR-{name}", shares[name], count) for name in Verdict if name != Verdict.TARGET]
     scores.append(OffTargetScore("copies", 100 * sum(line.copy for line in lines) / count, count))
 
     language = languages()[split_direction(direction)[1]]
     tokens = [_tokens(output, language.bleu_tokenizer) for output in outputs]
     long = [number for number in range(count) if len(tokens[number]) >= CONFUSION_TOKENS]
-    passed = [n for n in long if lines[n].verdict == Verdict.TARGET and lines[n].score > CONFUSION_SCORE]
+    passed = [
+        number for number in long if lines[number].verdict == Verdict.TARGET and lines[number].score > CONFUSION_SCORE
+    ]
     scores.append(OffTargetScore("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
     if language.script != "Latin":
         english = sum(any(token in english_words() for token in tokens[number]) for number in passed)
@@ -109,16 +132,19 @@ def off_target_scores(lines: Sequence[Line], outputs: Sequence[str], direction: 
     return scores
 
 
-def agreement(first: Sequence[Line], second: Sequence[tuple[str, float]]) -> OffTargetScore:
-    """Share of lines with text on which two identifiers name the same language."""
+def agreement(first: Sequence[ClassifiedLine], second: Sequence[tuple[str, float]]) -> OffTargetScore:
+    """Compute the share of non-empty lines, in %, to which two identifiers assign the same language."""
     pairs = [(line.label, label) for line, (label, _) in zip(first, second, strict=True) if line.label]
     return OffTargetScore("agreement", _share(sum(one == other for one, other in pairs), len(pairs)), len(pairs))
 
 
 @cache
 def english_words() -> frozenset[str]:
-    """Lower-case words of four letters or more in Webster's Second, the list of the Language Confusion Benchmark."""
-    # Imported here: reading the list takes a fifth of a second, and most targets are written in Latin script.
+    """Return the English words of the Language Confusion Benchmark.
+
+    They are the lower-case words of Webster's Second with four or more letters.
+    """
+    # Imported here, since loading the list takes 0.2 s and is not needed for target languages in Latin script.
     from english_words import get_english_words_set
 
     words = get_english_words_set(["web2"])
@@ -127,7 +153,7 @@ def english_words() -> frozenset[str]:
 
 def _tokens(line: str, tokenizer: str) -> list[str]:
     bare = line.translate(_NO_PUNCTUATION)
-    # Their rule for languages that put spaces between words.
+    # As in the Language Confusion Benchmark, languages that put spaces between words are split at white space.
     return bare.split() if tokenizer in ("13a", "ko-mecab") else _bleu(tokenizer).tokenizer(bare).split()
 
 

@@ -1,4 +1,4 @@
-"""BLEU and chrF++ of one direction, each with the signature that says how it was made."""
+"""BLEU and chrF++ of one direction, each with its SacreBLEU signature."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,11 @@ from ..languages import languages, split_direction
 
 
 class Score(NamedTuple):
-    """A figure of a metric and its signature."""
+    """A score of one direction by a SacreBLEU metric, from 0 to 100.
+
+    `OffTargetScore` in `offtarget.py` is the score of one direction by language identification. It holds the number of
+    lines it was computed on, which differs between off-target scores, whereas a `Score` covers all lines.
+    """
 
     metric: str
     value: float
@@ -19,16 +23,16 @@ class Score(NamedTuple):
 
 
 def metrics(direction: str) -> dict[str, BLEU | CHRF]:
-    """BLEU with the tokeniser of a direction's target language, and chrF++, by name."""
+    """Return BLEU, with the tokenizer of the direction's target language, and chrF++, by name."""
     tokenizer = languages()[split_direction(direction)[1]].bleu_tokenizer
     return {"BLEU": BLEU(tokenize=tokenizer), "chrF++": CHRF(word_order=2)}
 
 
 def translation_scores(hypotheses: Sequence[str], references: Sequence[str], direction: str) -> list[Score]:
-    """Corpus BLEU, with the target language's tokeniser, and chrF++ of one direction, by SacreBLEU.
+    """Compute corpus BLEU, with the tokenizer of the target language, and corpus chrF++ of one direction by SacreBLEU.
 
     Raises:
-        InputError: the two have different numbers of lines.
+        InputError: the numbers of hypotheses and references differ.
     """
     if len(hypotheses) != len(references):
         raise InputError(f"{direction}: {len(hypotheses)} hypotheses for {len(references)} references; decode it again")

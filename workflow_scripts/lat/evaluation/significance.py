@@ -1,4 +1,4 @@
-"""Intervals of figures and averages, and tests of systems against a baseline, from paired bootstrap resamples."""
+"""Confidence intervals of scores and their averages, and tests against a baseline, by paired bootstrap resampling."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +12,16 @@ from .offtarget import Verdict
 from .scores import metrics
 
 COLUMNS = ("system", "supervision", "direction", "metric", "value", "low", "high", "p")
-FROM_SUMS = {"BLEU": bleu_scores, "chrF++": chrf_scores}
+# The functions that compute a corpus score from summed line statistics.
+CORPUS_SCORES = {"BLEU": bleu_scores, "chrF++": chrf_scores}
 
 
 class Key(NamedTuple):
-    """What a figure is of; the direction is `AVG` for the mean over the directions of one kind."""
+    """What a score of one system belongs to.
+
+    `supervision` is `supervised` or `zero-shot`; `direction` is `AVG` for the mean over all directions with the same
+    supervision.
+    """
 
     supervision: str
     direction: str
@@ -25,79 +30,85 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Outputs:
-    """A system's lines of one direction, their references and their verdicts."""
+    """The output lines of a system in one direction, with their references, verdicts and learned-metric scores.
+
+    `learned` maps the name of a learned metric to one score per line.
+    """
 
     hypotheses: Sequence[str]
     references: Sequence[str]
     verdicts: Sequence[str]
-    learned: Mapping[str, Sequence[float]] = field(default_factory=dict)  # scores of every line by learned metric
+    learned: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Resampled:
-    """A figure on the lines themselves and on every resample of them."""
+class ResampledScore:
+    """A score on the original lines, and the same score on every resample of them (shape: resamples)."""
 
     value: float
     resamples: Floats
 
 
-def resampled(
+def resample_scores(
     outputs: Mapping[str, Outputs], groups: Mapping[str, Sequence[str]], resamples: int, seed: int
-) -> dict[Key, Resampled]:
-    """BLEU, chrF++, OTR and learned metrics of every direction, and their means over the directions of each kind.
+) -> dict[Key, ResampledScore]:
+    """Compute BLEU, chrF++, OTR and learned metrics of every direction, and their means over each group of directions.
 
-    Directions with equally many lines are resampled alike: they may be translations of one another, and then a
-    resample of the test set holds the same sentences in all of them.
+    Directions with the same number of lines use the same draws: their test sets may be translations of one another,
+    and then a resample holds the same sentences in all of them.
 
     Args:
-        outputs: by direction.
-        groups: directions by kind, `supervised` or `zero-shot`.
-        resamples: how many.
-        seed: of the draws; systems with the same seed are paired.
+        outputs: the outputs of one system, by direction.
+        groups: directions by supervision, `supervised` or `zero-shot`.
+        resamples: number of resamples.
+        seed: random seed of the draws; systems with the same seed are paired.
     """
     draws: dict[int, Floats] = {}
-    found: dict[Key, Resampled] = {}
+    scores: dict[Key, ResampledScore] = {}
     for supervision, directions in groups.items():
         for direction in directions:
-            its = outputs[direction]
-            lines = len(its.references)
+            output = outputs[direction]
+            lines = len(output.references)
             if lines not in draws:
                 draws[lines] = draw(lines, resamples, seed)
             for name, metric in metrics(direction).items():
-                statistics = line_statistics(metric, its.hypotheses, its.references)
-                score = FROM_SUMS[name]
-                found[Key(supervision, direction, name)] = Resampled(
-                    float(score(statistics.sum(axis=0))), score(draws[lines] @ statistics)
+                statistics = line_statistics(metric, output.hypotheses, output.references)
+                corpus_score = CORPUS_SCORES[name]
+                scores[Key(supervision, direction, name)] = ResampledScore(
+                    float(corpus_score(statistics.sum(axis=0))), corpus_score(draws[lines] @ statistics)
                 )
-            off_target = np.array([verdict != Verdict.TARGET for verdict in its.verdicts], dtype=np.float64)
-            found[Key(supervision, direction, "OTR")] = Resampled(
+            off_target = np.array([verdict != Verdict.TARGET for verdict in output.verdicts], dtype=np.float64)
+            scores[Key(supervision, direction, "OTR")] = ResampledScore(
                 100 * float(off_target.mean()), 100 * (draws[lines] @ off_target) / lines
             )
-            for name, scores in its.learned.items():
-                found[Key(supervision, direction, name)] = Resampled(
-                    float(np.mean(scores)), draws[lines] @ np.asarray(scores) / lines
+            for name, line_scores in output.learned.items():
+                scores[Key(supervision, direction, name)] = ResampledScore(
+                    float(np.mean(line_scores)), draws[lines] @ np.asarray(line_scores) / lines
                 )
-        for name in dict.fromkeys(key.metric for key in found):
-            parts = [found[Key(supervision, direction, name)] for direction in directions]
+        for name in dict.fromkeys(key.metric for key in scores):
+            parts = [scores[Key(supervision, direction, name)] for direction in directions]
             if parts:
-                found[Key(supervision, AVERAGE, name)] = Resampled(
+                scores[Key(supervision, AVERAGE, name)] = ResampledScore(
                     float(np.mean([part.value for part in parts])),
                     np.mean([part.resamples for part in parts], axis=0),
                 )
-    return found
+    return scores
 
 
-def significance_rows(systems: Mapping[str, Mapping[Key, Resampled]], baseline: str) -> list[dict[str, Any]]:
-    """A row a figure: its 95 % interval, and its p-value where the baseline is another of the systems."""
+def significance_rows(systems: Mapping[str, Mapping[Key, ResampledScore]], baseline: str) -> list[dict[str, Any]]:
+    """Return one row per system and score, with its 95 % interval and its p-value against the baseline.
+
+    The p-value is empty for the baseline itself, and for all systems if the baseline is not among them.
+    """
     rows = []
-    for system, figures in systems.items():
-        for key, figure in figures.items():
-            low, high = interval(figure.resamples)
-            row = {"system": system, **key._asdict(), "value": figure.value, "low": low, "high": high}
+    for system, scores in systems.items():
+        for key, score in scores.items():
+            low, high = interval(score.resamples)
+            row = {"system": system, **key._asdict(), "value": score.value, "low": low, "high": high}
             row = {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()}
             row["p"] = ""
             if baseline in systems and system != baseline:
                 other = systems[baseline][key]
-                row["p"] = f"{p_value(other.resamples, figure.resamples, figure.value - other.value):.4f}"
+                row["p"] = f"{p_value(other.resamples, score.resamples, score.value - other.value):.4f}"
             rows.append(row)
     return rows

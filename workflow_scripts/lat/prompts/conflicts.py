@@ -1,12 +1,13 @@
 """Instruction-conflicting samples: source and response of a training sample under a wrong instruction.
 
-Two ways of drawing the wrong instruction:
+There are two ways to draw the wrong instruction:
 
-`instruction`  the instruction of another random training sample, redrawn until its text differs (as published; with
-               six balanced English-centric directions, 2 of 5 conflicts of X-to-English samples keep the right target).
-               General instructions among the samples are drawn, and get conflicts, like those of translations.
-`target`       the sample's source language with a wrong target language, drawn evenly among the benchmark's languages
-               (the paper's words: the direction is replaced by a wrong one). General instructions have no target.
+`instruction`  The instruction of another random training sample, drawn again until its text differs, as published. With
+               six balanced English-centric directions, 2 of 5 conflicts of X-to-English samples name the correct target
+               language. General instructions among the samples are drawn, and get conflicts, like translations.
+`target`       The sample's source language with a wrong target language, drawn uniformly from the benchmark's languages
+               (in the words of the paper, the direction is replaced by a wrong one). General instructions have no
+               target language and get no conflict.
 """
 
 import random
@@ -21,7 +22,7 @@ Draw = Literal["instruction", "target"]
 
 
 class Instruction(NamedTuple):
-    """What a sample is told to do, and the direction if that is to translate."""
+    """The text of a sample's instruction, and its direction; None for a general instruction."""
 
     text: str
     direction: str | None = None
@@ -35,19 +36,19 @@ def translation(direction: str) -> Instruction:
 def draw_conflicts(
     instructions: Sequence[Instruction], languages: Sequence[str], draw: Draw, seed: int
 ) -> list[Instruction]:
-    """A conflicting instruction for every sample.
+    """Draw a conflicting instruction for every sample.
 
     Args:
-        instructions: the instruction of each training sample; for `target` all of them translations.
-        languages: the benchmark's languages, among which `target` draws.
-        draw: `instruction` or `target`, see the module.
-        seed: of the generator; the same seed gives the same conflicts.
+        instructions: the instruction of each training sample; with `target`, all of them must be translations.
+        languages: the benchmark's languages, from which `target` draws.
+        draw: `instruction` or `target`, see the docstring of the module.
+        seed: seed of the generator; the same seed gives the same conflicts.
 
     Returns:
-        As many as samples; each one's text differs from that of its sample.
+        One instruction per sample, whose text differs from the instruction of the sample.
 
     Raises:
-        InputError: no wrong instruction exists (a single instruction, or a single language to draw from).
+        InputError: there is no wrong instruction to draw (a single instruction, or no other language).
     """
     generator = random.Random(f"conflicts {seed}")
     if draw == "instruction":
@@ -55,17 +56,25 @@ def draw_conflicts(
             raise InputError(
                 "conflicts: every sample has the same instruction; train on two directions, or set conflicts: target"
             )
-        return [_other_sample(instruction, instructions, generator) for instruction in instructions]
-    return [translation(_wrong_target(its.direction, languages, generator)) for its in instructions if its.direction]
+        return [_other_instruction(instruction, instructions, generator) for instruction in instructions]
+    return [
+        translation(_wrong_direction(instruction.direction, languages, generator))
+        for instruction in instructions
+        if instruction.direction
+    ]
 
 
-def _other_sample(own: Instruction, instructions: Sequence[Instruction], generator: random.Random) -> Instruction:
-    while (drawn := generator.choice(instructions)).text == own.text:
+def _other_instruction(
+    instruction: Instruction, instructions: Sequence[Instruction], generator: random.Random
+) -> Instruction:
+    """Draw from the instructions of all samples until the text differs from that of `instruction`."""
+    while (drawn := generator.choice(instructions)).text == instruction.text:
         pass
     return drawn
 
 
-def _wrong_target(direction: str, languages: Sequence[str], generator: random.Random) -> str:
+def _wrong_direction(direction: str, languages: Sequence[str], generator: random.Random) -> str:
+    """Replace the target language of `direction` by one that is neither its source nor its target language."""
     source, target = split_direction(direction)
     wrong = [language for language in languages if language not in (source, target)]
     if not wrong:

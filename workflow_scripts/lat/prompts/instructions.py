@@ -1,7 +1,7 @@
-"""Sets of general instructions: Alpaca's training samples, AlpacaEval's prompts, or a file of one's own.
+"""Sets of general instructions: the training samples of Alpaca, the prompts of AlpacaEval, or the user's own file.
 
-A set is a JSON list, or JSON lines in a file called `.jsonl`, of objects with `instruction`, where there is one
-`input`, and, to train on, `output`.
+A set is a file with a JSON list of objects, or a `.jsonl` file with one JSON object per line. Every object has the key
+`instruction`; it may have the key `input`, and to train on it, it needs the key `output`.
 """
 
 import json
@@ -12,7 +12,7 @@ from ..files import InputError, read_jsonl, read_text
 
 
 class Task(NamedTuple):
-    """An instruction, its input if it has one, and what was answered, empty if nothing is known."""
+    """An instruction, its input (None if it has none), and its output (empty if it is unknown)."""
 
     instruction: str
     input: str | None
@@ -20,14 +20,14 @@ class Task(NamedTuple):
 
 
 def read_instructions(path: Path, with_outputs: bool = False) -> list[Task]:
-    """The tasks of a set, in its order.
+    """Read the tasks of a set, in the order of the file.
 
     Args:
-        path: the file.
-        with_outputs: tasks without an output are left out, since nothing can be learned from them.
+        path: file of the set.
+        with_outputs: leave out tasks without an output, which cannot be trained on.
 
     Raises:
-        InputError: it is no such set, or is empty.
+        InputError: the file is not a set of instructions, or it has no tasks.
     """
     tasks = []
     for number, row in enumerate(_objects(path), 1):
@@ -49,10 +49,11 @@ def _objects(path: Path) -> list[dict[str, Any]]:
         rows = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}: line {error.lineno} is not JSON ({error.msg}); if it holds an object a line, call it .jsonl"
+            f"{path}: line {error.lineno} is not JSON ({error.msg}); if it holds one object per line, call it .jsonl"
         ) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(
-            f"{path}: not a list of objects, nor called .jsonl; see workflow_scripts/lat/instructions.py for what is"
+            f"{path}: not a list of objects, nor called .jsonl; see workflow_scripts/lat/prompts/instructions.py for "
+            "the layout of a set"
         )
     return rows

@@ -1,7 +1,7 @@
-"""Prompts: the Alpaca template, where the instruction stands, in which language, with how many demonstrations.
+"""Prompts in the Alpaca template, and its variants: position and language of the instruction, demonstrations.
 
 Zan et al. (arXiv 2403.14399) tune and decode with the Alpaca template and the instruction `Translate the following
-sentences from {source} to {target}.`; the baselines Post-ins, PTL and k-shot are other ways of filling it.
+sentences from {source} to {target}.` The baselines Post-ins, PTL and k-shot fill the template in other ways.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ Position = Literal["before", "after"]
 
 @cache
 def wordings() -> dict[str, dict[str, Any]]:
-    """Template pieces and language names of every prompt language, from `resources/prompts.yaml`."""
+    """Fixed texts of the template and language names for every prompt language, from `resources/prompts.yaml`."""
     return yaml.safe_load(read_text(RESOURCES / "prompts.yaml"))
 
 
 def translation_instruction(direction: str, prompt_language: str = "en") -> str:
-    """The instruction that asks for `direction`, worded in `prompt_language`.
+    """The instruction to translate in `direction`, written in `prompt_language`.
 
     Raises:
         InputError: the wording or a language name is missing from `resources/prompts.yaml`.
@@ -42,11 +42,11 @@ def translation_instruction(direction: str, prompt_language: str = "en") -> str:
 
 @dataclass(frozen=True)
 class Template:
-    """How an instruction and an input become a prompt.
+    """A variant of the Alpaca template, which makes a prompt from an instruction and an input.
 
     Attributes:
-        instruction_position: `before` the input (as tuned), or `after` it (Post-ins).
-        preamble: whether the sentence that introduces Alpaca prompts comes first.
+        instruction_position: position of the instruction: `before` the input (Alpaca), or `after` it (Post-ins).
+        preamble: whether the prompt starts with the introductory sentence of Alpaca prompts.
     """
 
     instruction_position: Position = "before"
@@ -59,13 +59,14 @@ class Template:
         demonstrations: Sequence[tuple[str, str]] = (),
         prompt_language: str = "en",
     ) -> str:
-        """The prompt up to and including the response header; the response follows it without a separator.
+        """Render a prompt up to and including the response header, which the response follows without a separator.
 
         Args:
-            instruction: what is asked for.
-            source: the sentence to translate or another input; None where an (English) instruction comes without one.
-            demonstrations: (source, target) pairs shown, in this order, before the sentence (k-shot).
-            prompt_language: language of preamble and headers (PTL: the target language).
+            instruction: text of the instruction.
+            source: the sentence to translate, or the input of a general instruction; None for a general instruction
+                (in English) without an input.
+            demonstrations: (source, target) pairs that are shown before the sentence, in this order (k-shot).
+            prompt_language: language of the preamble and the headers (PTL: the target language).
         """
         wording = wordings()[prompt_language]
         instruction_part = f"### {wording['instruction_header']}\n{instruction}\n\n"
@@ -85,21 +86,24 @@ class Template:
 
 
 def template_pieces() -> list[str]:
-    """The fixed strings of the English template between its slots, in both layouts, headers included."""
+    """The fixed strings of the English template between its slots, with the instruction before and after the input."""
     slot = "\0"
     instruction = wordings()["en"]["translate"].format(source=slot, target=slot)
     rendered = [
         Template(position, preamble=False).render(instruction, slot, [(slot, slot)]) for position in get_args(Position)
     ]
-    # Without the spaces and full stops around a slot, which belong to the words that fill it.
+    # Spaces and full stops next to a slot are removed: they belong to the words that fill the slot.
     pieces = {piece.strip(" .") for text in rendered for piece in text.split(slot)}
     return sorted(piece for piece in pieces if "###" in piece)
 
 
 def response_end_marks(prompt_language: str = "en", one_line: bool = True) -> list[str]:
-    """What begins a further block of the template: text from here on is no longer the response.
+    """Strings that begin another block of the template; the text from there on does not belong to the response.
 
-    Responses of several lines may have headings of their own, those of `one_line` not.
+    Args:
+        prompt_language: language of the template.
+        one_line: responses have one line, so that any heading ends them. Responses of several lines may contain
+            headings, so that only the instruction header ends them.
     """
     instruction = f"### {wordings()[prompt_language]['instruction_header']}"
     return ["\n\n###", instruction] if one_line else [instruction]

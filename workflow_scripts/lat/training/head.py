@@ -1,9 +1,10 @@
-"""The language-model head and both losses in one pass over slices of tokens, gradients included.
+"""The language-model head with both losses and their gradients, computed on one slice of tokens after another.
 
-A head's logits are the largest tensor of a training step: tokens x vocabulary, and plain autograd holds several copies
-of it until the backward pass. Here a slice of tokens at a time goes through the head, its loss and the gradient of its
-loss, while its logits exist; what stays for the backward pass has the size of the hidden states and of the weight.
-Nothing is computed twice. The same idea serves cross-entropy alone in Liger Kernel (Hsu et al., arXiv 2410.10989).
+The logits are the largest tensor of a training step (tokens x vocabulary), and plain autograd keeps several copies of
+them until the backward pass. Here the logits, the losses and the gradient of the losses are computed for a slice of
+tokens at a time, so that only the logits of one slice exist. What is kept for the backward pass has the size of the
+hidden states and of the weight. Nothing is computed twice. Liger Kernel (Hsu et al., arXiv 2410.10989) uses the same
+idea for cross-entropy alone.
 """
 
 from typing import Any
@@ -16,17 +17,17 @@ from transformers import PreTrainedModel
 from ..files import InputError
 from .losses import token_losses
 
-# Logits of a slice, in values: large enough to keep the matrix products busy, small enough not to show in the peak.
+# Number of logits per slice: large enough for efficient matrix products, small enough not to raise the peak memory.
 SLICE_VALUES = {"cpu": 2**23, "cuda": 2**27}
 
 
 class HeadLoss(nn.Module):
-    """Losses of response tokens from the hidden states that predict them.
+    """Compute the losses of response tokens from the hidden states that predict them.
 
-    It holds the head's own weight, as a module of its own, so that ZeRO-3 gathers the weight when it is called.
+    The weight of the head is a parameter of this module, so that ZeRO-3 gathers it when the module is called.
 
     Args:
-        model: a causal language model whose head is one matrix, maybe followed by soft-capping.
+        model: a Hugging Face causal LM whose head is one matrix product, optionally followed by soft-capping.
 
     Raises:
         InputError: the model computes its logits in another way.
@@ -36,26 +37,30 @@ class HeadLoss(nn.Module):
         super().__init__()
         self.weight: nn.Parameter = model.get_output_embeddings().weight
         self.cap: float | None = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-        self._compare_with(model)
+        self._check_logits(model)
 
     def forward(self, hidden: Tensor, tokens: Tensor, conflicting: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-        """Sum of the losses, conflicting tokens weighted by alpha, and the loss of each token.
+        """Compute the loss of each token, and their sum with the losses of conflicting tokens multiplied by alpha.
 
         Args:
-            hidden: [tokens, hidden], of any dtype.
-            tokens: [tokens], int64, the tokens the hidden states should predict.
-            conflicting: [tokens], bool, where unlikelihood is wanted in place of likelihood.
+            hidden: hidden states, [tokens, hidden], any dtype.
+            tokens: the response tokens that the hidden states predict, [tokens], int64.
+            conflicting: True for the tokens whose loss is unlikelihood instead of likelihood, [tokens], bool.
             alpha: weight of the unlikelihood loss.
 
         Returns:
-            An fp32 scalar, which has a gradient, and fp32 [tokens], which has none.
+            The weighted sum, an fp32 scalar with gradient, and the unweighted losses, fp32 [tokens] without gradient.
         """
         return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, alpha, self.cap)
 
-    def _compare_with(self, model: PreTrainedModel) -> None:
-        """A scale or bias this module does not know of would train another model than the one that is decoded."""
+    def _check_logits(self, model: PreTrainedModel) -> None:
+        """Compare the logits with those of the model.
+
+        With a scale or bias that this module does not apply, another model would be trained than the one that is
+        decoded.
+        """
         if self.weight.is_meta or not self.weight.numel():
-            return  # already divided among processes; each process has compared before
+            return  # The weight is already divided among processes, each of which has compared before.
         with torch.no_grad():
             ids = torch.arange(3, 7, device=self.weight.device)[None]
             expected = model(input_ids=ids, use_cache=False).logits[0].float()
@@ -76,6 +81,8 @@ def _logits(hidden: Tensor, weight: Tensor, cap: float | None) -> Tensor:
 
 
 class _SlicedHeadLoss(torch.autograd.Function):
+    """Compute losses and gradients in the forward pass; the backward pass only scales the gradients."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -86,35 +93,36 @@ class _SlicedHeadLoss(torch.autograd.Function):
         alpha: float,
         cap: float | None,
     ) -> tuple[Tensor, Tensor]:
-        hidden_wanted, weight_wanted = ctx.needs_input_grad[:2]
+        needs_hidden_gradient, needs_weight_gradient = ctx.needs_input_grad[:2]
         weights = torch.where(conflicting, alpha, 1.0)
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
-        hidden_gradient = torch.empty_like(hidden) if hidden_wanted else None
-        # fp32 whatever the dtype: a sum over slices in bf16 would lose what the slices add.
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if weight_wanted else None
+        hidden_gradient = torch.empty_like(hidden) if needs_hidden_gradient else None
+        # Always fp32: a sum over slices in bf16 would lose small contributions.
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if needs_weight_gradient else None
         step = max(1, SLICE_VALUES.get(hidden.device.type, 2**23) // len(weight))
         for start in range(0, len(tokens), step):
             part = slice(start, start + step)
             logits = _logits(hidden[part], weight, cap)
             targets = tokens[part, None]
-            chosen = logits.gather(-1, targets)
-            # From here on, what costs tokens x vocabulary happens in place.
-            slope_of_cap = 1 - (logits / cap).square() if cap else None
+            target_logits = logits.gather(-1, targets)
+            # d cap * tanh(x / cap) / dx = 1 - tanh(x / cap)^2
+            cap_derivative = 1 - (logits / cap).square() if cap else None
+            # To save memory, operations on tokens x vocabulary are done in place from here on.
             largest = logits.amax(-1, keepdim=True)
-            total = logits.sub_(largest).exp_().sum(-1, keepdim=True)
-            log_p = (chosen - largest - total.log()).squeeze(-1)
+            exp_sum = logits.sub_(largest).exp_().sum(-1, keepdim=True)
+            log_p = (target_logits - largest - exp_sum.log()).squeeze(-1)
             with torch.enable_grad():
                 log_p.requires_grad_()
-                losses_here = token_losses(log_p, conflicting[part])
-                (slope,) = torch.autograd.grad(losses_here.sum(), log_p)
-            losses[part] = losses_here.detach()
+                slice_losses = token_losses(log_p, conflicting[part])
+                (log_p_gradient,) = torch.autograd.grad(slice_losses.sum(), log_p)
+            losses[part] = slice_losses.detach()
             if hidden_gradient is None and weight_gradient is None:
                 continue
             # d log p(token) / d logits = onehot(token) - softmax
-            slope = (slope * weights[part])[:, None]
-            gradient = logits.mul_(-slope / total).scatter_add_(-1, targets, slope)
-            if slope_of_cap is not None:
-                gradient.mul_(slope_of_cap)
+            log_p_gradient = (log_p_gradient * weights[part])[:, None]
+            gradient = logits.mul_(-log_p_gradient / exp_sum).scatter_add_(-1, targets, log_p_gradient)
+            if cap_derivative is not None:
+                gradient.mul_(cap_derivative)
             gradient = gradient.to(weight.dtype)
             if hidden_gradient is not None:
                 hidden_gradient[part] = gradient @ weight
@@ -131,7 +139,7 @@ class _SlicedHeadLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.gradients
-        del ctx.gradients  # so that autograd may keep the weight's gradient instead of copying it
+        del ctx.gradients  # Without another reference, autograd keeps the gradient of the weight instead of copying it.
         if hidden_gradient is not None:
             hidden_gradient = hidden_gradient.mul_(scale)
         if weight_gradient is not None:

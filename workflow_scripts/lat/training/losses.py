@@ -1,12 +1,21 @@
-"""The training objective of Zan et al. (arXiv 2403.14399): likelihood of the response, unlikelihood under a conflict.
+"""The training objective of Zan et al. (arXiv 2403.14399): likelihood of responses, unlikelihood under a conflict.
 
     L     = L_MLE + alpha * L_UL
     L_MLE = mean over response tokens of -log p(token | prompt)
     L_UL  = mean over response tokens of -log(1 - p(token | conflicting prompt))
 
-Both means run over the response tokens (end token included) of the *global* batch. The functions here return values
-per token; whoever holds the batch divides their sums by its token counts, so that accumulation and several processes
-leave the value unchanged. Everything is computed in fp32 whatever the model's dtype.
+Both means are taken over the response tokens (end tokens included) of the *global* batch. The functions of this module
+return one value per token; the training loop divides the sums by the number of response tokens, so that gradient
+accumulation and the number of processes do not change the value. Everything is computed in fp32, whatever the dtype of
+the model.
+
+The objective is computed in several files. Alpha is set in the config (`unlikelihood.alpha`); a benchmark, a base model
+and a model can override it. `rules/unlikelihood.smk` passes it as the flag `--alpha` to
+`workflow_scripts/unlikelihood.py`, which calls `run_training` (`run.py` in this package), which stores it in
+`Hyperparameters`. `loop.py` passes alpha to `ResponseLoss` (`modelling.py`), which runs the model and selects the
+hidden states that predict response tokens. `HeadLoss` (`head.py`) computes log p of these tokens, gets their losses
+from `token_losses` in this module, multiplies the losses of conflicting tokens by alpha and returns the sum. Finally,
+`loop.py` divides the sum by the number of response tokens of the global batch.
 """
 
 import math
@@ -14,17 +23,25 @@ import math
 import torch
 from torch import Tensor
 
-# The published floor of 1 - p: a token the model is certain of costs -log(1e-9) = 20.7 and gets no gradient.
+# The published floor of 1 - p: a token with p = 1 has the loss -log(1e-9) = 20.7 and no gradient.
 ONE_MINUS_P_FLOOR = 1e-9
 
 
 def unlikelihood(log_probabilities: Tensor) -> Tensor:
-    """-log(1 - p) of each token, 1 - p floored at 1e-9, from log p of any shape.
+    """Compute the unlikelihood loss -log(1 - p) of each token, with 1 - p floored at 1e-9.
 
-    Two forms of log(1 - exp(x)) meet at p = 1/2, each exact on its side: expm1 as p -> 1, log1p as p -> 0.
+    log(1 - exp(x)) is computed in two forms, which meet at p = 1/2. Each is accurate on one side: the form with expm1
+    for p -> 1, the form with log1p for p -> 0.
+
+    Args:
+        log_probabilities: log p of the tokens, any shape.
+
+    Returns:
+        The losses, in the shape of `log_probabilities`.
     """
     near_one = log_probabilities > -math.log(2.0)
-    # Each form sees only values it is safe for: torch.where passes gradients of both branches, and 0 * inf is NaN.
+    # Each form gets only values for which its gradient is finite: torch.where multiplies the gradient of the branch
+    # that is not chosen by 0, and 0 * inf is NaN.
     high = torch.where(near_one, log_probabilities, -math.log(2.0))
     low = torch.where(near_one, -math.log(2.0), log_probabilities)
     log_one_minus_p = torch.where(
@@ -34,5 +51,13 @@ def unlikelihood(log_probabilities: Tensor) -> Tensor:
 
 
 def token_losses(log_probabilities: Tensor, conflicting: Tensor) -> Tensor:
-    """Loss of each response token: -log p, or -log(1 - p) where `conflicting`; all of one shape."""
+    """Compute the loss of each response token: -log(1 - p) for conflicting tokens, -log p for the others.
+
+    Args:
+        log_probabilities: log p of the tokens, any shape.
+        conflicting: True for the tokens of conflicting sequences, bool, same shape.
+
+    Returns:
+        The losses, same shape.
+    """
     return torch.where(conflicting, unlikelihood(log_probabilities), -log_probabilities)

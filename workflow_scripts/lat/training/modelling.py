@@ -1,4 +1,4 @@
-"""Packed sequences, and the forward pass of training: the loss of the response tokens only."""
+"""Packed sequences, and the forward pass of training, which computes the losses of the response tokens only."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from transformers import PreTrainedModel
 
 from .head import HeadLoss
 
-IGNORED = -100
+IGNORED = -100  # label of tokens outside responses
 
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Prompt and response as token ids; `conflicting` if its response counts as unlikelihood."""
+    """Prompt and response as token ids; the loss of a `conflicting` sequence is unlikelihood."""
 
     prompt: list[int]
     response: list[int]
@@ -25,20 +25,20 @@ class TokenSequence:
 
 
 def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict[str, Tensor]:
-    """Tensors in which sequences follow one another in rows, so that hardly a token is padding.
+    """Pack sequences one after another into rows, with little padding.
 
-    Position ids start at 0 with each sequence, by which the model keeps them from attending to one another. The free
-    end of a row is filled with a sequence of padding.
+    Position ids start at 0 for each sequence; from them the model sees where a sequence begins, and lets no sequence
+    attend to another. The free end of a row is filled with a sequence of padding tokens.
 
     Args:
-        sequences: each with at least one prompt token, which predicts the first response token.
+        sequences: sequences with at least one prompt token each, which predicts the first response token.
         pad: id of the padding token.
-        single_row: pack everything into one row, as flash attention needs it, instead of into rows as long as the
-            longest sequence, where attention, which costs the square of a row, is cheapest.
+        single_row: pack all sequences into one row, which flash attention requires. Otherwise rows are as long as the
+            longest sequence, which makes attention cheapest, because its cost grows with the square of the row length.
 
     Returns:
-        `input_ids`, `position_ids`, `labels` (-100 outside responses), int64, and `conflicting`, bool, which is True
-        where a label belongs to a conflicting sequence; all [rows, row length].
+        `input_ids`, `position_ids` and `labels` (-100 outside responses), int64, and `conflicting`, bool, which is True
+        for the labels of conflicting sequences; all of shape [rows, row length].
     """
     longest_first = sorted(sequences, key=len, reverse=True)
     capacity = sum(map(len, longest_first)) if single_row else len(longest_first[0])
@@ -73,18 +73,18 @@ def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict
 
 
 class ResponseLoss(nn.Module):
-    """Both losses over one batch of packed sequences, conflicting ones included, in a single forward.
+    """Compute both losses of a batch of packed sequences, conflicting ones included, in a single forward pass.
 
-    It wraps the model so that everything, the language-model head included, runs inside the training engine's own
-    forward: under ZeRO-3 a head applied outside would see an empty weight. The head is applied to positions that
-    predict a response token only; logits of prompts are never computed.
+    The module wraps the model, so that the language-model head also runs inside the forward pass of the training
+    engine. Outside of it, the weight of the head would be empty under ZeRO-3. The head is applied only to positions
+    that predict a response token; the logits of prompts are never computed.
 
     Args:
-        model: a causal language model.
+        model: a Hugging Face causal LM.
         alpha: weight of the unlikelihood loss.
 
     Raises:
-        InputError: the model's head is of an unknown kind, see `HeadLoss`.
+        InputError: the model computes its logits in an unsupported way, see `HeadLoss`.
     """
 
     def __init__(self, model: PreTrainedModel, alpha: float) -> None:
@@ -96,16 +96,20 @@ class ResponseLoss(nn.Module):
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, labels: Tensor, conflicting: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The objective of `losses`, summed over response tokens instead of averaged; see `pack` for the inputs.
+        """Compute the objective of `losses.py`, but summed over the response tokens, not averaged.
+
+        The arguments are the tensors that `pack` returns.
 
         Returns:
-            likelihood + alpha * unlikelihood, an fp32 scalar; and the two parts, fp32 [2], without gradient.
+            likelihood + alpha * unlikelihood, an fp32 scalar; and the two parts without alpha, fp32 [2], without
+            gradient.
         """
-        # No attention mask: the library builds the packed one, sliding windows included, from the position ids.
+        # No attention mask is given: transformers builds the mask of packed sequences, sliding windows included, from
+        # the position ids.
         hidden = self.model.base_model(
             input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
-        predicts = labels[:, 1:] != IGNORED
-        unlikely = conflicting[:, 1:][predicts]
-        total, losses = self.head(hidden[:, :-1][predicts], labels[:, 1:][predicts], unlikely, self.alpha)
-        return total, torch.stack([losses[~unlikely].sum(), losses[unlikely].sum()])
+        is_response = labels[:, 1:] != IGNORED
+        is_conflicting = conflicting[:, 1:][is_response]
+        total, losses = self.head(hidden[:, :-1][is_response], labels[:, 1:][is_response], is_conflicting, self.alpha)
+        return total, torch.stack([losses[~is_conflicting].sum(), losses[is_conflicting].sum()])

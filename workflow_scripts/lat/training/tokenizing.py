@@ -1,4 +1,4 @@
-"""A byte-level BPE for base models the workflow builds itself."""
+"""A byte-level BPE tokenizer for base models that the workflow builds."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,15 @@ START, END, PAD = "<s>", "</s>", "<pad>"
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int, pieces: Sequence[str] = ()) -> PreTrainedTokenizerFast:
-    """Learn a BPE of `vocabulary` tokens from `texts`: the 256 bytes, three special tokens and `pieces` included.
+    """Train a byte-level BPE tokenizer, which starts every prompt with `<s>`.
 
-    Prompts start with `<s>`. Nothing is unknown to it, since every byte is a token. `pieces` are fixed strings, such as
-    a template's headers, that become one token each: a third fewer tokens a sample for a model tuned on one template.
+    Every byte is a token, so there are no unknown tokens.
+
+    Args:
+        texts: the texts to learn from.
+        vocabulary: number of tokens, including the 256 bytes, three special tokens and `pieces`.
+        pieces: fixed strings that become one token each, such as the headers of a template. For a model that is tuned
+            on one template, they save a third of the tokens per sample.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

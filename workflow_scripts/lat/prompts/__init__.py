@@ -1,0 +1,1 @@
+"""Prompts: the template, instructions, and conflicting instructions."""
