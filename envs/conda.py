@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-pins = Path(sys.argv[1]).read_text(encoding="utf-8").split()
-print("# Made from main.txt by `make lock`.")
+lock = Path(sys.argv[1])
+pins = lock.read_text(encoding="utf-8").split()
+print(f"# Made from {lock.name} by `make lock`.")
 print("channels: [conda-forge, nodefaults]")
 print("dependencies:", "  - python=3.11", "  - pip", "  - pip:", *(f"      - {pin}" for pin in pins), sep="\n")
