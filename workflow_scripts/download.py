@@ -1,6 +1,7 @@
-"""Step `download`: fetch the sources, read their texts, divide them into the files of a benchmark.
+"""Step `download`: download the sources, read their texts and write the files of a benchmark.
 
-Benchmarks of catalogues: `fetch`, `extract`, `split`. Benchmarks of published corpora: `fetch`, `read`, `assemble`.
+Benchmarks of localisation catalogues use the subcommands `fetch`, `extract` and `split`; benchmarks of published
+corpora use `fetch`, `read` and `assemble`.
 """
 
 import argparse
@@ -24,56 +25,54 @@ from .lat.runtime import log, run_step
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the flags and run the subcommand."""
+    """Parse the command line and run the subcommand."""
     parser = argparse.ArgumentParser(prog="python -m workflow_scripts.download", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("fetch", help="download one source and verify it")
+    command = commands.add_parser("fetch", help="download and verify one source")
     command.set_defaults(run=run_fetch)
-    command.add_argument("--source", required=True, help="its name in resources/sources.tsv")
-    command.add_argument("--output", type=Path, required=True, help="where the file goes")
+    command.add_argument("--source", required=True, help="name of the source in resources/sources.tsv")
+    command.add_argument("--output", type=Path, required=True, help="path of the downloaded file or folder")
 
-    command = commands.add_parser("extract", help="read the catalogues of one source")
+    command = commands.add_parser("extract", help="read the localisation catalogues of one source")
     command.set_defaults(run=run_extract)
-    command.add_argument("--source", required=True, help="its name in resources/sources.tsv")
-    command.add_argument("--archive", type=Path, required=True, help="its downloaded file")
-    command.add_argument("--languages", nargs="+", required=True, help="language codes, en among them")
-    command.add_argument("--output", type=Path, required=True, help="rows, JSON lines")
-    command.add_argument("--counts", type=Path, required=True, help="what was read and left out and why, TSV")
+    command.add_argument("--source", required=True, help="name of the source in resources/sources.tsv")
+    command.add_argument("--archive", type=Path, required=True, help="downloaded file of the source")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes, including en")
+    command.add_argument("--output", type=Path, required=True, help="extracted rows (JSON lines)")
+    command.add_argument("--counts", type=Path, required=True, help="messages kept and left out, by reason (TSV)")
 
-    command = commands.add_parser("split", help="filter the rows of all sources and divide them")
+    command = commands.add_parser("split", help="make the files of a benchmark from catalogues")
     command.set_defaults(run=run_split)
-    command.add_argument("--catalogues", type=Path, nargs="+", required=True, help="extracted rows, a file a source")
-    command.add_argument("--languages", nargs="+", required=True, help="language codes, en among them")
+    command.add_argument("--catalogues", type=Path, nargs="+", required=True, help="one output of `extract` per source")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes, including en")
     command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
     command.add_argument("--lid", type=Path, required=True, help="fastText language identification model")
-    command.add_argument("--min-words", type=int, required=True, help="words of an English text, at least")
-    command.add_argument("--max-words", type=int, required=True, help="words of any text, at most")
-    command.add_argument("--train-rows", type=int, required=True, help="rows of each direction, at most; 0: no limit")
+    command.add_argument("--min-words", type=int, required=True, help="minimum words of an English text")
+    command.add_argument("--max-words", type=int, required=True, help="maximum words of any text")
+    command.add_argument("--train-rows", type=int, required=True, help="maximum rows of each direction; 0: no limit")
     command.add_argument("--test-rows", type=int, required=True, help="rows of the test set")
-    command.add_argument(
-        "--test-min-words", type=int, required=True, help="words of an English test sentence, at least"
-    )
-    command.add_argument("--demonstrations", type=int, required=True, help="rows held out to be shown in prompts")
+    command.add_argument("--test-min-words", type=int, required=True, help="minimum words of an English test sentence")
+    command.add_argument("--demonstrations", type=int, required=True, help="rows held out as demonstrations")
     add_benchmark_arguments(command)
 
-    command = commands.add_parser("read", help="read one corpus, a pair of text files a direction")
+    command = commands.add_parser("read", help="read one corpus into a pair of text files per direction")
     command.set_defaults(run=run_read)
-    command.add_argument("--corpus", required=True, help="its name in resources/sources.tsv, `sacrebleu` or `local`")
-    command.add_argument("--archive", type=Path, help="its downloaded file, for a corpus of the table")
+    command.add_argument("--corpus", required=True, help="name in resources/sources.tsv, `sacrebleu` or `local`")
+    command.add_argument("--archive", type=Path, help="downloaded file of a corpus in resources/sources.tsv")
     command.add_argument("--parts", nargs="+", required=True, help="such as `train`, `tst2017`, `wmt22` or a path")
-    command.add_argument("--directions", nargs="+", required=True)
-    command.add_argument("--output", type=Path, required=True, help="folder of <direction>.{src,ref}.txt")
+    command.add_argument("--directions", nargs="+", required=True, help="directions such as en-it")
+    command.add_argument("--output", type=Path, required=True, help="folder for the files <direction>.{src,ref}.txt")
 
-    command = commands.add_parser("assemble", help="make a benchmark of corpora")
+    command = commands.add_parser("assemble", help="make the files of a benchmark from corpora")
     command.set_defaults(run=run_assemble)
     for role in ("train", "test", "demonstrations"):
-        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders that `read` wrote")
+        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
     command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
-    command.add_argument("--zero-shot", nargs="*", default=[], help="directions without")
-    command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction; 0: all there are")
-    command.add_argument("--both-ways", action="store_true", help="train on each pair in both directions")
-    command.add_argument("--demonstrations", type=int, required=True, help="how many to show in prompts")
+    command.add_argument("--zero-shot", nargs="*", default=[], help="directions without training samples")
+    command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction; 0: all pairs")
+    command.add_argument("--both-ways", action="store_true", help="use each pair in both directions")
+    command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
     add_benchmark_arguments(command)
 
     options = parser.parse_args(arguments)
@@ -81,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def add_benchmark_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of whatever makes the files of a benchmark."""
-    command.add_argument("--seed", type=int, required=True, help="another seed chooses other rows")
-    command.add_argument("--train", type=Path, required=True, help="training samples, JSON lines")
-    command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts, JSON lines")
+    """Add the flags of the subcommands that write the files of a benchmark."""
+    command.add_argument("--seed", type=int, required=True, help="determines which rows are chosen")
+    command.add_argument("--train", type=Path, required=True, help="training samples (JSON lines)")
+    command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts (JSON lines)")
     command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
-    command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations, JSON lines")
-    command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept, TSV")
+    command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations (JSON lines)")
+    command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept (TSV)")
 
 
 def run_fetch(options: argparse.Namespace) -> None:
@@ -101,7 +100,7 @@ def run_fetch(options: argparse.Namespace) -> None:
 
 
 def run_extract(options: argparse.Namespace) -> None:
-    """Read the catalogues of one source."""
+    """Read the localisation catalogues of one source."""
     check_languages(options.languages)
     rows, counts = read_archive(options.archive, find_source(options.source), options.languages)
     write_jsonl(options.output, rows)
@@ -117,9 +116,9 @@ def run_extract(options: argparse.Namespace) -> None:
 def run_split(options: argparse.Namespace) -> None:
     """Filter and divide the rows of all sources."""
     check_languages(options.languages)
-    samples = [CatalogueRow(path.stem, row) for path in options.catalogues for row in read_jsonl(path)]
+    rows = [CatalogueRow(path.stem, texts) for path in options.catalogues for texts in read_jsonl(path)]
     limits = Limits(options.min_words, options.max_words)
-    kept, counts = run_filters(samples, options.languages, limits, LanguageIdentifier(options.lid))
+    kept, counts = run_filters(rows, options.languages, limits, LanguageIdentifier(options.lid))
     sizes = Sizes(options.test_rows, options.test_min_words, options.demonstrations, options.train_rows)
     splits = split(kept, options.languages, options.supervised, sizes, options.seed)
 
@@ -140,8 +139,8 @@ def run_split(options: argparse.Namespace) -> None:
 
 
 def run_read(options: argparse.Namespace) -> None:
-    """Read every direction of one corpus, its parts one after the other."""
-    # SacreBLEU would wait for ever for a server that does not answer.
+    """Read every direction of one corpus, with the parts one after the other."""
+    # Without a timeout, SacreBLEU would wait forever for a server that does not answer.
     socket.setdefaulttimeout(60)
     with tempfile.TemporaryDirectory() as cache, replaced_folder(options.output) as partial:
         for direction in options.directions:
@@ -158,7 +157,7 @@ def run_read(options: argparse.Namespace) -> None:
 
 
 def run_assemble(options: argparse.Namespace) -> None:
-    """Make training samples, test set and demonstrations of the corpora read before."""
+    """Make training samples, test set and demonstrations from corpora written by `read`."""
     directions = [*options.supervised, *options.zero_shot]
     test = {}
     for direction in directions:
@@ -168,15 +167,16 @@ def run_assemble(options: argparse.Namespace) -> None:
             raise InputError(f"direction {direction}: the test corpora have no pair; choose others")
     demonstrations = {}
     for direction in directions:
-        shown = [pair for pair in read_pairs(options.demonstrations_corpora, direction) if pair.source and pair.target]
-        if len(shown) < options.demonstrations:
+        pairs = [pair for pair in read_pairs(options.demonstrations_corpora, direction) if pair.source and pair.target]
+        if len(pairs) < options.demonstrations:
             raise InputError(
-                f"direction {direction}: {options.demonstrations} demonstrations wanted, {len(shown)} pairs are there;"
+                f"direction {direction}: {options.demonstrations} demonstrations wanted, {len(pairs)} pairs are there;"
                 " lower demonstrations or add corpora"
             )
-        # The same numbers in every direction: of a corpus that is parallel in all languages, the same sentences.
-        order = sorted(range(len(shown)), key=lambda number: rank(options.seed, str(number)))
-        demonstrations[direction] = [shown[number] for number in order[: options.demonstrations]]
+        # The chosen line numbers are the same in every direction, so that a corpus that is parallel in all languages
+        # gives the same sentences.
+        order = sorted(range(len(pairs)), key=lambda number: rank(options.seed, str(number)))
+        demonstrations[direction] = [pairs[number] for number in order[: options.demonstrations]]
     corpora = {direction: read_pairs(options.train_corpora, direction) for direction in options.supervised}
     held_out = {direction: [*test[direction], *demonstrations[direction]] for direction in directions}
     assembled = assemble(corpora, held_out, options.train_rows, options.both_ways, options.seed)
@@ -191,7 +191,7 @@ def run_assemble(options: argparse.Namespace) -> None:
     write_jsonl(options.monolingual, assembled.monolingual)
     write_table(options.filters, assembled.counts, COLUMNS)
     log.info(
-        "%d training samples in %d directions, %d test pairs in %d",
+        "%d training samples in %d directions, %d test pairs in %d directions",
         len(assembled.train),
         len(corpora),
         sum(map(len, test.values())),
@@ -200,13 +200,13 @@ def run_assemble(options: argparse.Namespace) -> None:
 
 
 def write_pairs(folder: Path, direction: str, pairs: Sequence[Pair]) -> None:
-    """Write the two sides of a direction's pairs."""
+    """Write the source texts and the reference texts of a direction."""
     write_lines(folder / f"{direction}.src.txt", (pair.source for pair in pairs))
     write_lines(folder / f"{direction}.ref.txt", (pair.target for pair in pairs))
 
 
 def read_pairs(folders: Sequence[Path], direction: str) -> list[Pair]:
-    """A direction's pairs of several corpora."""
+    """Read the pairs of a direction from the folders of several corpora."""
     pairs = []
     for folder in folders:
         sides = [read_lines(folder / f"{direction}.{side}.txt") for side in ("src", "ref")]
@@ -215,10 +215,10 @@ def read_pairs(folders: Sequence[Path], direction: str) -> list[Pair]:
 
 
 def check_languages(languages: Sequence[str]) -> None:
-    """Check that the languages are known and distinct and that English, on which rows are aligned, is one of them.
+    """Check that the languages are known and distinct and include English, on which the rows are aligned.
 
     Raises:
-        InputError: they are not.
+        InputError: a language is unknown or repeated, English is missing, or there are fewer than two languages.
     """
     for language in languages:
         if language not in known_languages():
@@ -228,24 +228,24 @@ def check_languages(languages: Sequence[str]) -> None:
 
 
 def directions_of(languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Every ordered pair of languages."""
+    """Return every ordered pair of different languages."""
     return [(source, target) for source in languages for target in languages if source != target]
 
 
 def write_test(folder: Path, test: Sequence[CatalogueRow], languages: Sequence[str]) -> None:
-    """Write source and reference texts of every direction, the same rows in the same order in each."""
+    """Write the source and reference texts of every direction, with the same rows in the same order in each."""
     with replaced_folder(folder) as partial:
         for source, target in directions_of(languages):
-            write_lines(partial / f"{source}-{target}.src.txt", (sample.row[source] for sample in test))
-            write_lines(partial / f"{source}-{target}.ref.txt", (sample.row[target] for sample in test))
+            write_lines(partial / f"{source}-{target}.src.txt", (row.texts[source] for row in test))
+            write_lines(partial / f"{source}-{target}.ref.txt", (row.texts[target] for row in test))
 
 
 def write_demonstrations(folder: Path, demonstrations: Sequence[CatalogueRow], languages: Sequence[str]) -> None:
-    """Write the demonstrations of every direction, the same rows in the same order in each."""
+    """Write the demonstrations of every direction, with the same rows in the same order in each."""
     with replaced_folder(folder) as partial:
         for source, target in directions_of(languages):
-            rows = ({"source": sample.row[source], "target": sample.row[target]} for sample in demonstrations)
-            write_jsonl(partial / f"{source}-{target}.jsonl", rows)
+            pairs = ({"source": row.texts[source], "target": row.texts[target]} for row in demonstrations)
+            write_jsonl(partial / f"{source}-{target}.jsonl", pairs)
 
 
 if __name__ == "__main__":

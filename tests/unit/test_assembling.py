@@ -1,4 +1,4 @@
-"""Benchmarks made of published corpora."""
+"""Benchmarks assembled from published corpora."""
 
 import json
 
@@ -14,14 +14,14 @@ IT_EN = [Pair(pair.target, pair.source) for pair in EN_IT]
 TEST = {"en-it": [Pair("What is held out stays out.", "Ciò che è escluso resta escluso.")]}
 
 
-def kept(assembled, direction):
+def counts_of(assembled, direction):
     return {row["filter"]: (row["dropped"], row["kept"]) for row in assembled.counts if row["direction"] == direction}
 
 
 def test_empty_repeated_and_held_out_pairs_are_dropped_and_counted():
     bad = [Pair("", "Vuoto."), EN_IT[0], Pair("what is held out, stays out!", "Altro."), Pair("Thank you.", "Grazie.")]
     assembled = assemble({"en-it": [*EN_IT, *bad]}, TEST | {"it-en": [Pair("Grazie.", "Thank you.")]}, 0, False, seed=1)
-    assert kept(assembled, "en-it") == {
+    assert counts_of(assembled, "en-it") == {
         "empty": (1, 9), "duplicate": (1, 8), "touches_test": (1, 7), "train_rows": (0, 7)
     }  # fmt: skip
     assert {"direction": "en-it", "source": "Thank you.", "target": "Grazie."} in assembled.train
@@ -52,7 +52,7 @@ def test_monolingual_texts_are_distinct():
 
 @pytest.fixture
 def corpora(tmp_path):
-    """Corpora as the user's own files, read; the flags of `assemble` for them."""
+    """Read corpora from the user's own files and return the flags of `assemble` for them."""
 
     def write(name, texts):
         for language, lines in texts.items():

@@ -1,3 +1,5 @@
+"""Localisation catalogues, read from small archives."""
+
 import io
 import json
 import tarfile
@@ -9,7 +11,13 @@ from pathlib import Path
 import polib
 import pytest
 
-from workflow_scripts.lat.data.catalogues import Translation, choose_tags, join_on_english, maximise, read_archive
+from workflow_scripts.lat.data.catalogues import (
+    Translation,
+    add_likely_subtags,
+    choose_tags,
+    join_on_english,
+    read_archive,
+)
 from workflow_scripts.lat.data.sources import Source
 from workflow_scripts.lat.files import InputError
 
@@ -67,8 +75,8 @@ class TestTags:
             ("", None),
         ],
     )
-    def test_what_is_unsaid_is_filled_in(self, tag, parts):
-        assert maximise(tag) == parts
+    def test_missing_parts_are_filled_in(self, tag, parts):
+        assert add_likely_subtags(tag) == parts
 
     def test_every_language_of_the_benchmarks_is_found_in_each_spelling(self):
         tags = ["cs_CZ", "de", "en_US", "fr_FR", "it_IT", "ja-JP", "ko", "nl_NL", "ro_RO", "ru", "uk_UA", "zh_CN"]
@@ -78,7 +86,7 @@ class TestTags:
     def test_other_countries_and_scripts_are_other_languages(self):
         assert choose_tags(["nl_BE", "zh_Hant", "zh_TW", "pt", "ro_MD", "en_GB"], [*LANGUAGES, "zh"]) == {}
 
-    def test_the_plain_spelling_wins(self):
+    def test_the_tag_like_the_language_code_is_chosen_or_the_shortest(self):
         assert choose_tags(["nl_NL", "nl-nl", "nl", "zh_CN", "zh_Hans"], ["nl", "zh"]) == {"nl": "nl", "zh": "zh_CN"}
 
 
@@ -131,7 +139,7 @@ class TestGettext:
             tmp_path / "program.whl", {"program/app/locale/ro_RO/LC_MESSAGES/app.mo": catalogue.to_binary()}
         )
         rows, counts = read_archive(archive, GETTEXT, LANGUAGES)
-        # A compiled catalogue is sorted, and what was fuzzy is not in it.
+        # A compiled catalogue is sorted and has no fuzzy entries.
         assert sorted(rows, key=lambda row: row["en"]) == [
             {"en": "May", "ro": "Mai"},
             {"en": "Save the file", "ro": "Salvează fișierul"},
@@ -149,7 +157,7 @@ class TestGettext:
 
 
 class TestJson:
-    def test_keys_lead_to_the_english_text(self, tmp_path):
+    def test_the_english_text_is_found_by_the_key(self, tmp_path):
         archive = write_zip(
             tmp_path / "program.whl",
             {
@@ -176,7 +184,7 @@ class TestJson:
 
 
 class TestJoin:
-    def test_a_row_keeps_to_one_place_as_far_as_it_goes(self):
+    def test_a_row_takes_the_texts_of_one_place_first(self):
         rows = join_on_english(
             [
                 Translation("it", ("menu",), "Open", "Apri"),
@@ -196,7 +204,7 @@ class TestMistakes:
         with pytest.raises(InputError, match=r"program\.whl: no such file; fetch the source first"):
             read_archive(tmp_path / "program.whl", GETTEXT, LANGUAGES)
 
-    def test_no_archive(self, tmp_path):
+    def test_a_file_that_is_not_an_archive(self, tmp_path):
         path = tmp_path / "program.whl"
         path.write_bytes(b"<html>")
         with pytest.raises(InputError, match="neither a zip nor a tar archive"):

@@ -1,4 +1,4 @@
-"""Published corpora, read from small archives in their publishers' own layouts."""
+"""Published corpora, read from small archives in the formats of their publishers."""
 
 import hashlib
 import io
@@ -74,7 +74,7 @@ def xml(kind: str, first: str, second: str) -> bytes:
 class TestIwslt:
     def test_training_text_without_its_tags(self, tmp_path):
         archive = tmp_path / "DeEnItNlRo-DeEnItNlRo.zip"
-        # A listing of macOS comes first.
+        # The first member is a resource fork of macOS.
         archive.write_bytes(zip_of({"x/._train.tags.it-nl.it": b"\x00\x05"} | training_files()))
         assert read_iwslt(archive, "train", "it-nl") == TRAINING
 
@@ -84,7 +84,7 @@ class TestIwslt:
         archive.write_bytes(tar_of({"2017-01-trnmted/texts/DeEnItNlRo/DeEnItNlRo/DeEnItNlRo-DeEnItNlRo.tgz": inner}))
         assert read_iwslt(archive, "train", "it-nl") == TRAINING
 
-    def test_a_test_set_whose_sides_lie_in_opposite_directions(self, tmp_path):
+    def test_a_test_set_with_source_and_reference_in_opposite_directions(self, tmp_path):
         name = "IWSLT17.TED.tst2017.mltlng"
         archive = tmp_path / "2017-01-mted-test.tgz"
         archive.write_bytes(
@@ -111,14 +111,14 @@ class TestIwslt:
         archive.write_bytes(zip_of(files))
         assert read_iwslt(archive, "dev2010", "it-nl")[0] == Pair("Uno.", "Een.")
 
-    def test_a_bare_ampersand_does_no_harm(self, tmp_path):
+    def test_an_unescaped_ampersand_is_accepted(self, tmp_path):
         archive = tmp_path / "a.zip"
         broken = xml("srcset", "R & D", "Due")
         files = {f"D/IWSLT17.TED.dev2010.it-nl.{language}.xml": broken for language in ("it", "nl")}
         archive.write_bytes(zip_of(files))
         assert [pair.source for pair in read_iwslt(archive, "dev2010", "it-nl")] == ["R & D", "Due & more"]
 
-    def test_what_is_wrong_is_told_with_the_archive(self, tmp_path):
+    def test_errors_name_the_archive(self, tmp_path):
         archive = tmp_path / "a.zip"
         archive.write_bytes(zip_of(training_files()))
         with pytest.raises(InputError, match=r"a\.zip: no training text of en-it"):
@@ -136,7 +136,7 @@ class TestIwslt:
         with pytest.raises(InputError, match="not UTF-8 at byte 4"):
             read_iwslt(archive, "train", "it-nl")
 
-    def test_other_segments_on_one_side_are_refused(self, tmp_path):
+    def test_different_segments_in_source_and_reference_are_refused(self, tmp_path):
         archive = tmp_path / "a.zip"
         one, other = xml("srcset", "Uno.", "Due"), xml("refset", "Een.", "Twee").replace(b'id="2"', b'id="3"')
         names = ["D/IWSLT17.TED.dev2010.it-nl.it.xml", "D/IWSLT17.TED.dev2010.it-nl.nl.xml"]
@@ -154,7 +154,7 @@ class TestIwslt:
         with pytest.raises(InputError, match="larger than any file"):
             read_iwslt(archive, "train", "it-nl")
 
-    def test_nothing_is_written_wherever_a_member_wants_to_go(self, tmp_path):
+    def test_nothing_is_written_whatever_the_path_of_a_member(self, tmp_path):
         archive = tmp_path / "a.zip"
         files = {f"../../{Path(name).name}": content for name, content in training_files().items()}
         archive.write_bytes(zip_of(files))
@@ -174,7 +174,7 @@ class TestFlores:
     def test_lines_are_translations_of_one_another(self, archive):
         assert read_flores(archive, "dev", "en-zh") == [Pair("One.", "一。"), Pair("Two.", "二。")]
 
-    def test_what_is_wrong_is_told(self, archive):
+    def test_errors_name_the_missing_part(self, archive):
         with pytest.raises(InputError, match="no dev in ro"):
             read_flores(archive, "dev", "en-ro")
         with pytest.raises(InputError, match="no devtest in en"):
@@ -196,12 +196,12 @@ class TestLocal:
         assert read_local(f"{tmp_path}/train", "nl-it") == [Pair("Een.", "Uno.")]
         assert read_local(f"{tmp_path}/test", "nl-it") == [Pair("Twee.", "Due.")]
         assert [path.name for path in local_files(f"{tmp_path}/train")] == ["train.it-nl.it", "train.it-nl.nl"]
-        # names with points, as in MMCR4NLP
+        # Names with dots, as in MMCR4NLP.
         (tmp_path / "train.5lingual.v1.it-nl.it").write_text("Tre.\n", encoding="utf-8")
         (tmp_path / "train.5lingual.v1.it-nl.nl").write_text("Drie.\n", encoding="utf-8")
         assert read_local(f"{tmp_path}/train.5lingual.v1", "nl-it") == [Pair("Drie.", "Tre.")]
 
-    def test_what_is_wrong_is_told_with_the_names_that_would_do(self, tmp_path):
+    def test_errors_name_the_expected_files(self, tmp_path):
         with pytest.raises(InputError, match=r"train\.en-it\.en and .*train\.en-it\.it"):
             read_local(f"{tmp_path}/train", "en-it")
         (tmp_path / "train.en").write_text("One.\nTwo.\n")
@@ -224,7 +224,7 @@ class Quiet(SimpleHTTPRequestHandler):
 class TestSacrebleu:
     @pytest.fixture
     def served(self, tmp_path, monkeypatch):
-        """A test set in the form of WMT22, on the loopback interface."""
+        """Serve a test set in the format of WMT22 on the loopback interface."""
         folder = tmp_path / "web"
         folder.mkdir()
         content = tar_of({"set/wmttest.cs-en.all.xml": WMT.encode()})
@@ -243,11 +243,11 @@ class TestSacrebleu:
             server.shutdown()
             thread.join()
 
-    def test_the_reference_is_the_one_it_scores_against(self, served, tmp_path):
+    def test_the_reference_is_the_one_that_sacrebleu_scores_against(self, served, tmp_path):
         served()
         assert read_sacrebleu("wmt99", "cs-en", tmp_path / "cache") == [Pair("Ano.", "Yes."), Pair("Ne.", "No.")]
 
-    def test_what_is_wrong_is_one_line(self, served, tmp_path):
+    def test_errors_are_one_line(self, served, tmp_path):
         served(address="nothing.tgz")
         with pytest.raises(InputError, match=r"wmt99: SacreBLEU could not download it .*404"):
             read_sacrebleu("wmt99", "cs-en", tmp_path / "one")

@@ -1,3 +1,5 @@
+"""The subcommands `extract` and `split`, from small archives to the files of a benchmark."""
+
 import json
 import random
 import zipfile
@@ -33,7 +35,7 @@ def po(pairs: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory) -> Path:
-    """A program with .po catalogues and one with JSON ones, the second with the texts of the first in disguise."""
+    """A program with .po catalogues, and one with JSON catalogues that repeat the texts of the first in other forms."""
     folder = tmp_path_factory.mktemp("archives")
     generator = random.Random(0)
     rows = [[generator.randrange(64) for _ in range(generator.randint(4, 12))] for _ in range(300)]
@@ -46,11 +48,11 @@ def archives(tmp_path_factory) -> Path:
     for number, row in enumerate(rows):
         other = [generator.randrange(64) for _ in range(10)]
         if number % 3 == 0:
-            # The English text is another, the Dutch one that of the first program, spelt otherwise.
+            # A new English text, with the Dutch text of the first program in another spelling.
             catalogues["en"][str(number)] = sentence(other, "en")
             catalogues["nl"][str(number)] = sentence(row, "nl", " !").lower()
         elif number % 3 == 1:
-            # The English text of the first program inside a longer one.
+            # The English and Italian texts of the first program inside longer ones.
             catalogues["en"][str(number)] = f"{sentence(other[:3], 'en')} {sentence(row, 'en')}"
             catalogues["it"][str(number)] = f"{sentence(other[:3], 'it')} {sentence(row, 'it')}"
         else:
@@ -188,6 +190,6 @@ class TestMistakes:
         with pytest.raises(InputError, match=message):
             download.check_languages(languages)
 
-    def test_an_unknown_source_is_told(self, tmp_path):
+    def test_an_unknown_source_is_an_error(self, tmp_path):
         with pytest.raises(InputError, match="no source is called 'nowhere'"):
             download.main(["fetch", "--source", "nowhere", "--output", str(tmp_path / "file")])

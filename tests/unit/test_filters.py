@@ -1,3 +1,5 @@
+"""Filters of catalogue texts."""
+
 import pytest
 
 from workflow_scripts.lat.data import filters
@@ -7,7 +9,7 @@ LANGUAGES = ["en", "it", "nl", "ro"]
 
 
 class FakeIdentifier:
-    """Answers with the labels that it was told."""
+    """A language identifier that returns given labels."""
 
     def __init__(self, labels: dict[str, tuple[str, float]]) -> None:
         self.labels = labels
@@ -16,21 +18,21 @@ class FakeIdentifier:
         return [self.labels[line] for line in lines]
 
 
-def agreeing(samples, **others):
+def agreeing(rows, **others):
     labels: dict[str, tuple[str, float]] = {}
-    for sample in samples:
-        for code, text in sample.row.items():
+    for row in rows:
+        for code, text in row.texts.items():
             labels.setdefault(text, (code, 1.0))
     return FakeIdentifier(labels | others)
 
 
 class TestText:
-    def test_clean_spells_alike(self):
+    def test_clean_gives_one_spelling(self):
         assert clean("re\u0301sume\u0301\u00a0 \u200bof it\u2019s\n", "en") == "résumé of it's"
         assert clean("Şi ţara fără ş", "ro") == "Și țara fără ș"
         assert clean("Şehir", "en") == "Şehir"
 
-    def test_normalise_keeps_what_a_reader_calls_the_same(self):
+    def test_normalise_is_equal_for_texts_that_a_reader_calls_the_same(self):
         assert normalise("Is IT «done», or  not?") == normalise("is it done or not") == "isitdoneornot"
         assert normalise("Straße") == normalise("STRASSE")
         assert normalise("Sì") != normalise("Si")
@@ -153,11 +155,11 @@ def test_numbers():
 class TestRun:
     def run(self, *rows, origins=None, **labels):
         origins = origins or ["program"] * len(rows)
-        samples = [CatalogueRow(origin, dict(row)) for origin, row in zip(origins, rows, strict=True)]
-        kept, counts = run_filters(samples, LANGUAGES, Limits(3, 12), agreeing(samples, **labels))
-        return [sample.row for sample in kept], counts
+        catalogue_rows = [CatalogueRow(origin, dict(row)) for origin, row in zip(origins, rows, strict=True)]
+        kept, counts = run_filters(catalogue_rows, LANGUAGES, Limits(3, 12), agreeing(catalogue_rows, **labels))
+        return [row.texts for row in kept], counts
 
-    def test_a_bad_text_leaves_the_pairs_of_the_others(self):
+    def test_an_unfit_text_leaves_the_pairs_of_other_languages(self):
         row = {
             "en": "Save the new file",
             "it": "Salva {file} nuovo",
@@ -169,7 +171,7 @@ class TestRun:
         dropped = {entry.filter: entry.dropped for entry in counts if entry.source == "program" and entry.dropped}
         assert dropped == {"placeholder": 1, "untranslated": 1}
 
-    def test_bad_english_takes_the_row_with_it(self):
+    def test_an_unfit_english_text_drops_the_row(self):
         rows, _ = self.run(
             {"en": "Save {name}", "it": "Salva il file nuovo"},
             {"en": "Save it", "it": "Salvalo in questo momento"},
@@ -201,7 +203,7 @@ class TestRun:
                 "Salvează fișier nou": ("it", 0.3),
             },
         )
-        # A short text goes only if it is surely in another language of the benchmark, which German is not.
+        # A short text is dropped only if another language of the benchmark is probable; German is not in the benchmark.
         assert rows == [
             {"en": "Save the new file"},
             {"en": "Save new file", "nl": "Bewaar nieuw bestand", "ro": "Salvează fișier nou"},
@@ -216,7 +218,7 @@ class TestRun:
         )
         assert rows == [{"en": "Save the file!", "it": "Salva il file!", "nl": "Bewaar het bestand!"}]
 
-    def test_texts_without_their_accents_go(self):
+    def test_texts_without_their_accents_are_dropped(self):
         good = [{"en": f"Save the file now {word}", "ro": f"Salvați fără {word}"} for word in "abcdefgh"]
         bad = {"en": "Close it without saving", "ro": "Inchide fara a salva"}
         fine = {"en": "Close it and save", "ro": "Închide fara a salva"}

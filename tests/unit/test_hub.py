@@ -1,4 +1,4 @@
-"""Models of the hub: what arrives, and what is said if nothing does, against a small hub on the loopback interface."""
+"""Downloads of models and their error messages, with a small Hugging Face Hub on the loopback interface."""
 
 import json
 import os
@@ -21,9 +21,9 @@ FILES = {
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The part of the hub's interface that a download needs, for one model."""
+    """The part of the hub's interface that the download of a model needs."""
 
-    error = None  # status and code to answer with instead
+    error = None  # status and error code of every response, if given
 
     def do_HEAD(self):
         self.do_GET()
@@ -35,7 +35,9 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(status, b"", {"X-Error-Code": code})
         self.model = "/".join(path.removeprefix("/api/models").split("/")[1:3])
         if path.startswith(f"/api/models/{self.model}/tree/"):
-            listing = [{"type": "file", "path": name, "size": len(its), "oid": "0"} for name, its in FILES.items()]
+            listing = [
+                {"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in FILES.items()
+            ]
             return self.answer(200, json.dumps(listing).encode())
         if path.startswith("/api/models/"):
             info = {"id": self.model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
@@ -58,7 +60,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def fetch(tmp_path):
-    """Fetches the model from a hub that answers with an error, if one is given."""
+    """A function that downloads the model from the hub, which answers with an error if one is given."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -105,7 +107,7 @@ def test_a_checkpoint_of_the_source_table_arrives_with_older_weights(fetch, tmp_
         ((404, "RevisionNotFound"), "some/model: has no revision `main`"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line_with_the_remedy(fetch, tmp_path, error, message):
+def test_a_refusal_of_the_hub_is_one_line_with_the_remedy(fetch, tmp_path, error, message):
     done = fetch(error)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]

@@ -1,3 +1,5 @@
+"""Language identification with a small fastText model."""
+
 import time
 from pathlib import Path
 
@@ -18,10 +20,10 @@ def identifier(model) -> LanguageIdentifier:
     return LanguageIdentifier(model)
 
 
-def test_labels_come_bare_and_in_order(identifier):
+def test_labels_have_no_prefix_and_are_in_order(identifier):
     found = identifier.identify(list(SENTENCES.values()))
     assert [label for label, _ in found] == list(SENTENCES)
-    assert all(0 < score <= 1 for _, score in found)
+    assert all(0 < probability <= 1 for _, probability in found)
 
 
 def test_lines_without_text_keep_their_place(identifier):
@@ -44,7 +46,7 @@ def test_many_lines_are_one_call_of_the_library(identifier):
     assert time.process_time() - started < 1
 
 
-def test_loading_says_nothing(model, capfd):
+def test_loading_prints_nothing(model, capfd):
     LanguageIdentifier(model)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
@@ -58,7 +60,7 @@ def test_loading_says_nothing(model, capfd):
         (b"<html>Not found</html>", "no fastText model"),
     ],
 )
-def test_a_wrong_file_is_named(tmp_path, content, message):
+def test_the_error_names_a_wrong_file(tmp_path, content, message):
     path = tmp_path / "lid.176.bin"
     if content is not None:
         path.write_bytes(content)
@@ -66,7 +68,7 @@ def test_a_wrong_file_is_named(tmp_path, content, message):
         LanguageIdentifier(path)
 
 
-def test_a_version_the_library_does_not_read_is_named(model, tmp_path):
+def test_the_error_names_a_file_of_an_unsupported_version(model, tmp_path):
     path = tmp_path / "future.bin"
     content = bytearray(model.read_bytes())
     content[4:8] = (99).to_bytes(4, "little")
@@ -75,7 +77,7 @@ def test_a_version_the_library_does_not_read_is_named(model, tmp_path):
         LanguageIdentifier(path)
 
 
-def test_a_model_of_something_else_is_refused(tmp_path):
+def test_a_model_of_another_task_is_refused(tmp_path):
     path = write_tiny_lid(tmp_path / "topics.bin", {"sport": "goal match", "science": "atom cell"})
     with pytest.raises(InputError, match="not one that identifies languages"):
         LanguageIdentifier(path)

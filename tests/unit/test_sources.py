@@ -1,3 +1,5 @@
+"""The table of sources, and downloads from a small server and from a folder of packages."""
+
 import errno
 import hashlib
 import threading
@@ -41,7 +43,7 @@ def write_sources(path: Path, *rows: Source) -> Path:
 
 
 class TestTable:
-    def test_the_table_of_the_project_is_right_and_complete(self):
+    def test_the_table_of_the_workflow_is_valid_and_complete(self):
         for source in read_sources():
             assert source.licence, source.name
             assert source.bytes.isdigit() or not source.sha256, source.name
@@ -71,7 +73,7 @@ class TestTable:
             ({"name": "model"}, "line 3: source model is there twice"),
         ],
     )
-    def test_a_mistake_is_told_with_its_line(self, tmp_path, change, message):
+    def test_an_error_names_the_line(self, tmp_path, change, message):
         table = write_sources(tmp_path / "sources.tsv", SOURCE, replace(SOURCE, **({"name": "other"} | change)))
         with pytest.raises(InputError) as error:
             read_sources(table)
@@ -85,9 +87,10 @@ class TestTable:
 
 
 class Server(ThreadingHTTPServer):
-    """A server on the loopback interface that gives the answers it was told to, one after the other.
+    """A server on the loopback interface that gives the responses in `answers`, one after the other.
 
-    An answer is a status, a body, the length it claims, and optionally further headers; a body of `None` is silence.
+    An answer is (status, body, Content-Length) with optional further headers; with the body `None`, the server never
+    responds.
     """
 
     def __init__(self) -> None:
@@ -138,21 +141,21 @@ GOOD = (200, CONTENT, len(CONTENT))
 
 
 class TestAddress:
-    def test_the_right_file_arrives_and_nothing_else(self, server, tmp_path):
+    def test_only_the_expected_file_is_left(self, server, tmp_path):
         server.answers = [GOOD]
         target = tmp_path / "sources" / "model.bin"
         fetch(replace(SOURCE, package=server.address), target)
         assert target.read_bytes() == CONTENT
         assert list(target.parent.iterdir()) == [target]
 
-    def test_a_passing_failure_is_tried_again(self, server, tmp_path):
+    def test_a_temporary_failure_is_followed_by_another_attempt(self, server, tmp_path):
         server.answers = [(503, b"", 0), (200, CONTENT[:1000], len(CONTENT)), GOOD]
         target = tmp_path / "model.bin"
         fetch(replace(SOURCE, package=server.address), target, wait=0)
         assert target.read_bytes() == CONTENT
         assert server.requests == 3
 
-    def test_waiting_doubles(self, server, tmp_path, monkeypatch):
+    def test_the_wait_doubles(self, server, tmp_path, monkeypatch):
         waits = []
         monkeypatch.setattr(sources_module.time, "sleep", waits.append)
         server.answers = [(503, b"", 0), (503, b"", 0), (503, b"", 0), GOOD]
@@ -164,19 +167,19 @@ class TestAddress:
         [
             ([(200, b"something else", 14)], "the source table says", 1),
             ([(404, b"", 0)], "answers 404", 1),
-            ([(403, b"", 0)], "answers 403 .*wants a licence accepted or a token", 1),
+            ([(403, b"", 0)], "answers 403 .*requires an accepted licence or a token", 1),
             ([(500, b"", 0)] * 2, "could not be downloaded in 2 attempts", 2),
             ([(200, b"<html>", 6, {"Content-Type": "text/html"})], "web page instead of a file.* by hand", 1),
         ],
     )
-    def test_what_is_wrong_leaves_nothing_behind(self, server, tmp_path, answers, message, requests):
+    def test_a_failed_download_leaves_no_files(self, server, tmp_path, answers, message, requests):
         server.answers = list(answers)
         with pytest.raises(InputError, match=message):
             fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", attempts=2, wait=0)
         assert list(tmp_path.iterdir()) == []
         assert server.requests == requests
 
-    def test_a_later_run_continues_what_an_earlier_one_began(self, server, tmp_path):
+    def test_a_later_run_continues_an_incomplete_download(self, server, tmp_path):
         source, target = replace(SOURCE, package=server.address), tmp_path / "model.bin"
         server.answers = [(200, CONTENT[:1000], len(CONTENT))]
         with pytest.raises(InputError, match=r"ended after 1000 of 2100000 bytes"):
@@ -189,19 +192,19 @@ class TestAddress:
         assert target.read_bytes() == CONTENT
         assert list(tmp_path.iterdir()) == [target]
 
-    def test_a_server_that_sends_everything_again_is_understood(self, server, tmp_path):
+    def test_a_server_may_send_the_whole_file_again(self, server, tmp_path):
         server.answers = [(200, CONTENT[:1000], len(CONTENT)), GOOD]
         fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0)
         assert (tmp_path / "model.bin").read_bytes() == CONTENT
 
-    def test_the_beginning_of_another_file_is_thrown_away(self, server, tmp_path):
+    def test_the_beginning_of_another_file_is_deleted(self, server, tmp_path):
         server.answers = [(200, b"x" * 1000, len(CONTENT), {"ETag": '"one"'}), (416, b"", 0), GOOD]
         fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0)
         assert server.asked[1]["If-Range"] == '"one"'
         assert "Range" not in server.asked[2]
         assert (tmp_path / "model.bin").read_bytes() == CONTENT
 
-    def test_silence_is_a_failure_that_may_pass(self, server, tmp_path):
+    def test_no_response_is_a_temporary_failure(self, server, tmp_path):
         server.answers = [(200, None, 0), GOOD]
         fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0, timeout=0.3)
         assert (tmp_path / "model.bin").read_bytes() == CONTENT
@@ -219,7 +222,7 @@ class TestAddress:
         with pytest.raises(InputError, match=f"has {10**12} bytes, the source table says {len(CONTENT)}"):
             fetch(replace(SOURCE, package=server.address, bytes=str(len(CONTENT))), tmp_path / "model.bin")
 
-    def test_a_full_disk_is_told_at_once(self, server, tmp_path, monkeypatch):
+    def test_a_full_disk_is_an_error_at_once(self, server, tmp_path, monkeypatch):
         def no_space(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -229,18 +232,18 @@ class TestAddress:
             fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin")
         assert server.requests == 1
 
-    def test_a_file_without_a_published_checksum_is_taken_whole_or_not_at_all(self, server, tmp_path, caplog):
+    def test_a_file_without_a_published_checksum_is_never_continued_by_a_later_run(self, server, tmp_path, caplog):
         source, target = replace(SOURCE, package=server.address, sha256=""), tmp_path / "model.bin"
         server.answers = [(200, CONTENT[:1000], len(CONTENT))]
         with pytest.raises(InputError, match="ended after 1000"):
             fetch(source, target, attempts=1)
-        # Nothing says that what was left is of the same file.
+        # Nothing shows that the incomplete file is the beginning of the same file.
         server.answers = [GOOD]
         with caplog.at_level("INFO"):
             fetch(source, target)
         assert "Range" not in server.asked[1]
         assert target.read_bytes() == CONTENT
-        assert f"sha256 {sha256(CONTENT)}, for which its publisher names none" in caplog.text
+        assert f"sha256 {sha256(CONTENT)} (not verified: the publisher states none)" in caplog.text
 
     def test_a_mirror_takes_the_place_of_the_address(self, server, tmp_path, monkeypatch):
         monkeypatch.setenv(
@@ -253,12 +256,12 @@ class TestAddress:
         with pytest.raises(InputError, match="LAT_MIRRORS: 'http://other' is not of the form"):
             fetch(replace(SOURCE, package=server.address), tmp_path / "other.bin")
 
-    def test_a_server_that_is_not_there_is_told_with_the_remedy(self, server, tmp_path):
+    def test_the_error_for_an_unreachable_server_names_a_remedy(self, server, tmp_path):
         address = server.address.replace(str(server.server_port), "1")
         with pytest.raises(InputError, match=r"model\.bin by hand"):
             fetch(replace(SOURCE, package=address), tmp_path / "model.bin", attempts=1)
 
-    def test_the_file_that_is_there_is_used_if_it_is_the_right_one(self, server, tmp_path):
+    def test_an_existing_file_is_kept_if_it_is_the_expected_one(self, server, tmp_path):
         target = tmp_path / "model.bin"
         target.write_bytes(CONTENT)
         fetch(replace(SOURCE, package=server.address), target)
@@ -268,7 +271,7 @@ class TestAddress:
         fetch(replace(SOURCE, package=server.address), target)
         assert target.read_bytes() == CONTENT
 
-    def test_no_address_is_told(self, tmp_path):
+    def test_an_invalid_address_is_an_error(self, tmp_path):
         with pytest.raises(InputError, match="is no address"):
             fetch(replace(SOURCE, package="model.bin"), tmp_path / "model.bin")
 
@@ -278,7 +281,7 @@ WHEEL = "translated_program-1.2-py3-none-any.whl"
 
 @pytest.fixture
 def index(tmp_path, monkeypatch) -> Path:
-    """A folder with one wheel, for a Python newer than any, which pip takes for the whole world."""
+    """A folder that pip uses as its only index, with one wheel for a Python version that does not exist yet."""
     folder = tmp_path / "index"
     folder.mkdir()
     with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
@@ -313,7 +316,7 @@ def package(index) -> Source:
 
 
 class TestPackage:
-    def test_the_wheel_arrives_as_it_is(self, index, package, tmp_path):
+    def test_the_wheel_is_downloaded_unchanged(self, index, package, tmp_path):
         target = tmp_path / "sources" / WHEEL
         fetch(package, target)
         assert target.read_bytes() == (index / WHEEL).read_bytes()
@@ -337,7 +340,7 @@ class TestPackage:
             ({"python": ""}, "translated-program could not be downloaded in 1 attempt "),
         ],
     )
-    def test_what_is_wrong_leaves_nothing_behind(self, package, tmp_path, change, message):
+    def test_a_failed_download_leaves_no_files(self, package, tmp_path, change, message):
         target = tmp_path / "sources" / WHEEL
         with pytest.raises(InputError, match=message):
             fetch(replace(package, **change), target, attempts=1)

@@ -1,10 +1,20 @@
+"""Test set, demonstrations and training data drawn from filtered rows."""
+
 import random
 from collections import Counter
 
 import pytest
 
 from workflow_scripts.lat.data.filters import CatalogueRow, normalise
-from workflow_scripts.lat.data.splits import MAX_SHARE_PER_SOURCE, NEAR, HeldOut, Sizes, apportion, split, words_of
+from workflow_scripts.lat.data.splits import (
+    MAX_SHARE_PER_SOURCE,
+    MIN_JACCARD,
+    HeldOut,
+    Sizes,
+    apportion,
+    split,
+    words_of,
+)
 from workflow_scripts.lat.files import InputError
 
 LANGUAGES = ["en", "it", "nl"]
@@ -40,9 +50,9 @@ def samples() -> list[CatalogueRow]:
 
 
 def texts(splits) -> tuple[set[str], set[str], set[str]]:
-    """Normalised texts of the test set, of the demonstrations, and of everything a model is trained on."""
-    test = {normalise(text) for sample in splits.test for text in sample.row.values()}
-    demonstrations = {normalise(text) for sample in splits.demonstrations for text in sample.row.values()}
+    """Return the normalised texts of the test set, of the demonstrations and of all training data."""
+    test = {normalise(text) for sample in splits.test for text in sample.texts.values()}
+    demonstrations = {normalise(text) for sample in splits.demonstrations for text in sample.texts.values()}
     training = {normalise(pair[side]) for pair in splits.train for side in ("source", "target")}
     training |= {normalise(line["text"]) for line in splits.monolingual}
     return test, demonstrations, training
@@ -58,10 +68,10 @@ class TestLeaks:
         assert test and demonstrations and training
         assert not test & demonstrations and not test & training and not demonstrations & training
 
-    def test_traps_are_found(self, samples):
-        """Rows made to leak: each repeats a held-out text in a way that a comparison of lines would miss."""
+    def test_rows_that_repeat_held_out_texts_are_found(self, samples):
+        """Every added row (trap) repeats a held-out text in a form that a comparison of lines would miss."""
         clean = run(samples)
-        held_out = [sample.row for sample in [*clean.test, *clean.demonstrations]]
+        held_out = [sample.texts for sample in [*clean.test, *clean.demonstrations]]
         other = iter(range(2000, 4000, 10))
 
         def numbers() -> list[int]:
@@ -71,21 +81,21 @@ class TestLeaks:
         traps = []
         for held in held_out:
             traps += [
-                # The Italian side repeats it, the English one is another.
+                # The Italian text repeats the held-out one, the English text is new.
                 {"en": sentence(numbers(), "en"), "it": held["it"].upper(), "nl": sentence(numbers(), "nl")},
                 {"en": sentence(numbers(), "en"), "nl": held["nl"].replace(" ", " - ").removesuffix(".")},
-                # The English text alone, typed otherwise; only monolingual text would show it.
+                # The English text alone, in another form; it could only leak into the monolingual texts.
                 {"en": f"«{held['en'].lower()}»"},
-                # A longer text that contains it.
+                # A longer text that contains the held-out one.
                 {"en": sentence(numbers(), "en"), "nl": f"{sentence(numbers(), 'nl')} {held['nl']}"},
                 {"en": f"{held['en']} {sentence(numbers(), 'en')}"},
             ]
-        # They must not be drawn for the test themselves, so they lack a language or come after what is drawn.
+        # Traps must not be drawn for the test set themselves: they lack a language or do not end like a sentence.
         traps = [trap | {"it": "no sentence"} if "it" in trap and len(trap) == 3 else trap for trap in traps] + [
             {"en": sentence(numbers(), "en"), "it": held["it"].upper()} for held in held_out
         ]
         splits = run([*samples, *(CatalogueRow("trap", trap) for trap in traps)])
-        assert [sample.row for sample in [*splits.test, *splits.demonstrations]] == held_out
+        assert [sample.texts for sample in [*splits.test, *splits.demonstrations]] == held_out
         test, demonstrations, training = texts(splits)
         assert not (test | demonstrations) & training
         assert not any(held in text for held in test for text in training)
@@ -95,20 +105,20 @@ class TestLeaks:
         clean = run(samples)
         variants = []
         for sample in clean.test:
-            words = sample.row["en"].split()
+            words = sample.texts["en"].split()
             variants.append({"en": " ".join([*words[:-1], "otherword."]), "it": "Qualcosa di diverso."})
         splits = run([*samples, *(CatalogueRow("trap", variant) for variant in variants)])
         trained = [words_of(line["text"]) for line in splits.monolingual if line["language"] == "en"]
         for sample in splits.test:
-            words = words_of(sample.row["en"])
-            assert all(len(words & other) < NEAR * len(words | other) for other in trained)
+            words = words_of(sample.texts["en"])
+            assert all(len(words & other) < MIN_JACCARD * len(words | other) for other in trained)
 
-    def test_a_text_too_short_to_be_sought_inside_others_is_found_alone(self):
+    def test_short_held_out_texts_are_only_compared_with_whole_texts(self):
         held_out = HeldOut([{"en": "Would you like to go on?", "it": "Sì."}])
         assert held_out.touches({"en": "It has been saved.", "it": "sì!"})
         assert not held_out.touches({"en": "It has been saved.", "it": "Sì, fatto."})
 
-    def test_the_near_search_equals_the_naive_one(self):
+    def test_the_index_finds_the_same_rows_as_a_full_search(self):
         generator = random.Random(1)
         vocabulary = [word(number, "en") for number in range(12)]
         rows = [{"en": " ".join(generator.choices(vocabulary, k=generator.randint(1, 8)))} for _ in range(300)]
@@ -117,13 +127,13 @@ class TestLeaks:
         sets = [words_of(row["en"]) for row in held]
         for other in others:
             words = words_of(other["en"])
-            near = any(len(words & one) >= NEAR * len(words | one) for one in sets)
+            variant = any(len(words & one) >= MIN_JACCARD * len(words | one) for one in sets)
             repeats = any(
                 normalise(one["en"]) == normalise(other["en"])
                 or (len(normalise(one["en"])) >= 12 and normalise(one["en"]) in normalise(other["en"]))
                 for one in held
             )
-            assert found.touches(other) == (near or repeats)
+            assert found.touches(other) == (variant or repeats)
 
 
 class TestTest:
@@ -131,16 +141,16 @@ class TestTest:
         splits = run(samples)
         assert len(splits.test) == SIZES.test_rows
         for sample in splits.test:
-            assert list(sample.row) == LANGUAGES
-            assert len(sample.row["en"].split()) >= SIZES.test_min_words
+            assert list(sample.texts) == LANGUAGES
+            assert len(sample.texts["en"].split()) >= SIZES.test_min_words
         for language in LANGUAGES:
-            assert len({normalise(sample.row[language]) for sample in splits.test}) == SIZES.test_rows
+            assert len({normalise(sample.texts[language]) for sample in splits.test}) == SIZES.test_rows
 
     def test_only_sentences_are_drawn(self, samples):
         broken = [
-            CatalogueRow("large", sample.row | {"nl": change(sample.row["nl"])})
+            CatalogueRow("large", sample.texts | {"nl": change(sample.texts["nl"])})
             for sample in samples
-            if "it" in sample.row
+            if "it" in sample.texts
             for change in (
                 str.lower,
                 lambda text: text.removesuffix("."),
@@ -151,16 +161,16 @@ class TestTest:
         with pytest.raises(InputError, match="test_rows: 12 wanted, 0 rows qualify"):
             run(broken)
 
-    def test_no_source_has_too_much_and_none_is_left_out(self, samples):
+    def test_every_source_is_in_the_test_set(self, samples):
         origins = Counter(sample.origin for sample in run(samples).test)
         assert set(origins) == {"large", "middle", "small"}
 
     def test_demonstrations_come_from_different_sources(self, samples):
         splits = run(samples)
         assert len({sample.origin for sample in splits.demonstrations}) == 3
-        assert all(5 <= len(sample.row["en"].split()) <= 12 for sample in splits.demonstrations)
+        assert all(5 <= len(sample.texts["en"].split()) <= 12 for sample in splits.demonstrations)
 
-    def test_too_few_rows_are_told_with_the_remedy(self, samples):
+    def test_too_few_rows_are_an_error(self, samples):
         with pytest.raises(InputError, match="test_rows: 1000 wanted"):
             run(samples, Sizes(1000, 6, 3, 0))
         with pytest.raises(InputError, match="demonstrations: 1000 wanted"):
@@ -169,14 +179,14 @@ class TestTest:
 
 class TestApportion:
     @pytest.mark.parametrize("size", [1, 7, 50, 100])
-    def test_seats_add_up_and_keep_the_limits(self, size):
+    def test_numbers_add_up_and_keep_the_limits(self, size):
         available = Counter(a=500, b=120, c=60, d=40, e=7)
-        seats = apportion(available, size)
-        assert sum(seats.values()) == size
-        assert all(seats[source] <= available[source] for source in available)
-        assert all(seats[source] <= max(1, MAX_SHARE_PER_SOURCE * size) for source in available)
+        numbers = apportion(available, size)
+        assert sum(numbers.values()) == size
+        assert all(numbers[source] <= available[source] for source in available)
+        assert all(numbers[source] <= max(1, MAX_SHARE_PER_SOURCE * size) for source in available)
 
-    def test_one_source_alone_gives_all(self):
+    def test_the_limit_is_lifted_if_other_sources_have_too_few_rows(self):
         assert apportion(Counter(a=30, b=1), 20) == Counter(a=19, b=1)
 
 
@@ -186,13 +196,13 @@ class TestTraining:
         sizes = Counter(pair["direction"] for pair in splits.train)
         assert set(sizes) == set(SUPERVISED)
         assert len(set(sizes.values())) == 1
-        rows = {sample.row["en"]: sample.row for sample in samples}
+        rows = {sample.texts["en"]: sample.texts for sample in samples}
         for pair in splits.train:
             source, target = pair["direction"].split("-")
             english = pair["source"] if source == "en" else pair["target"]
             assert pair["source"] == rows[english][source] and pair["target"] == rows[english][target]
 
-    def test_the_cap_counts_for_each_direction(self, samples):
+    def test_train_rows_limits_each_direction(self, samples):
         splits = run(samples, Sizes(12, 6, 3, 20))
         assert Counter(pair["direction"] for pair in splits.train) == dict.fromkeys(SUPERVISED, 20)
         # Complete rows come first, so that the directions share them.
@@ -206,11 +216,11 @@ class TestTraining:
         splits = run(samples, supervised=["it-nl"])
         assert {pair["direction"] for pair in splits.train} == {"it-nl"}
 
-    def test_a_direction_without_pairs_is_told(self, samples):
+    def test_a_direction_without_pairs_is_an_error(self, samples):
         with pytest.raises(InputError, match="direction ro-en: no source has a pair"):
             run(samples, supervised=["ro-en"])
 
-    def test_monolingual_text_is_distinct_and_has_the_unpaired(self, samples):
+    def test_monolingual_texts_are_distinct_and_include_those_without_translation(self, samples):
         splits = run([*samples, CatalogueRow("small", {"en": "An English text alone."})])
         assert {"language": "en", "text": "An English text alone."} in splits.monolingual
         assert len({tuple(line.values()) for line in splits.monolingual}) == len(splits.monolingual)
@@ -231,7 +241,7 @@ class TestChoice:
         splits = run(samples)
         entries = [entry for entry in splits.counts if entry.source == "all"]
         assert [entry.filter for entry in entries] == ["test", "demonstrations", "touches_held_out", "train"]
-        kept = sum(len(sample.row) - 1 for sample in samples)
+        kept = sum(len(sample.texts) - 1 for sample in samples)
         for entry in entries:
             assert entry.kept + entry.dropped == kept
             kept = entry.kept

@@ -1,6 +1,7 @@
-"""A fastText model that knows the words it is told, written byte by byte, for tests without a download.
+"""A fastText language identification model made of given words, for tests without a download.
 
-Training one would be shorter, but the library leaves a part of a small model's weights to whatever the memory held.
+The file is written byte by byte. Training a model would be shorter, but for a small model, the library leaves some
+weights uninitialised.
 """
 
 import struct
@@ -23,15 +24,15 @@ SENTENCES = {
 
 
 def write_tiny_lid(path: Path, texts: Mapping[str, str] = SENTENCES) -> Path:
-    """Write a model that labels a line with the language to whose text most of its words belong."""
+    """Write a model that labels a line with the language whose text has most of the words of the line."""
     languages = list(texts)
     words = {language: set(text.split()) for language, text in texts.items()}
     vocabulary = sorted(set().union(*words.values()))
     dimensions = len(languages)
 
     content = struct.pack("<ii", MAGIC, VERSION)
-    # Dimension, window, epochs, least count, negatives, n-grams, loss, model, buckets, shortest and longest n-gram,
-    # update rate, sampling threshold.
+    # Dimension, window size, epochs, minimum count, negatives, n-grams, loss, model, buckets, shortest and longest
+    # n-gram, update rate of the learning rate, sampling threshold.
     content += struct.pack("<12id", dimensions, 5, 5, 1, 5, 1, SOFTMAX, SUPERVISED, 0, 0, 0, 100, 1e-4)
     content += struct.pack("<3i2q", len(vocabulary) + dimensions, len(vocabulary), dimensions, 1000, -1)
     for entry, kind in [*((word, WORD) for word in vocabulary), *((f"__label__{code}", LABEL) for code in languages)]:

@@ -1,4 +1,4 @@
-"""The paper's TED benchmark, from its publishers' archives to prompts, and a benchmark of the user's own files."""
+"""The TED benchmark of the paper, from the publishers' archives to prompts, and a benchmark of the user's own files."""
 
 import itertools
 import json
@@ -11,11 +11,11 @@ LANGUAGES = ["en", "it", "nl", "ro"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
 
 
-def lines(language, count, what):
-    return [f"{what} {number} in {languages()[language].name} words" for number in range(count)]
+def lines(language, count, prefix):
+    return [f"{prefix} {number} in {languages()[language].name} words" for number in range(count)]
 
 
-def put(run, source, name, content):
+def add_source(run, source, name, content):
     folder = run.folder / "results" / "download" / "sources" / source
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
@@ -31,20 +31,20 @@ def test_iwslt4_from_archive_to_prompts(tmp_path):
         if "en" in direction
         for language in direction.split("-")
     }
-    put(run, "iwslt17-train", "DeEnItNlRo-DeEnItNlRo.zip", zip_of(training))
+    add_source(run, "iwslt17-train", "DeEnItNlRo-DeEnItNlRo.zip", zip_of(training))
     tests = {}
     for direction in DIRECTIONS:
         language = direction.split("-")[0]
         name = f"{direction}/IWSLT17.TED.tst2017.mltlng.{direction}.{language}.xml"
         inner = tar_of({name: xml("srcset", *lines(language, 2, "Test"))})
         tests[f"2017-01-mted-test/texts/{direction.replace('-', '/')}/{direction}.tgz"] = inner
-    put(run, "iwslt17-test", "2017-01-mted-test.tgz", tar_of(tests))
+    add_source(run, "iwslt17-test", "2017-01-mted-test.tgz", tar_of(tests))
     labels = {code: languages()[code].labels.split()[1] for code in LANGUAGES}
     dev = {
         f"./flores200_dataset/dev/{labels[code]}.dev": "".join(f"{line}\n" for line in lines(code, 7, "Dev")).encode()
         for code in LANGUAGES
     }
-    put(run, "flores200", "flores200_dataset.tar.gz", tar_of(dev))
+    add_source(run, "flores200", "flores200_dataset.tar.gz", tar_of(dev))
 
     overlay = {
         "benchmarks": {"iwslt4": {"train_rows": 5}},
@@ -65,7 +65,7 @@ def test_iwslt4_from_archive_to_prompts(tmp_path):
     assert (run.folder / "results/download/iwslt4/filters.tsv").exists()
 
 
-def test_a_changed_file_of_the_users_own_makes_the_benchmark_anew(tmp_path):
+def test_a_changed_local_file_makes_the_benchmark_again(tmp_path):
     run = Run(tmp_path)
     (tmp_path / "own").mkdir()
     for name, count in (("train", 4), ("test", 2), ("dev", 1)):

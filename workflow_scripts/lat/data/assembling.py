@@ -1,4 +1,4 @@
-"""A benchmark made of published corpora: what is trained on, and how many rows each filter left."""
+"""Assemble a benchmark from published corpora: training samples, monolingual texts and the counts of every filter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from .splits import rank
 
 COLUMNS = ("direction", "filter", "dropped", "kept")
 
-# `Thank you.` ends every talk, in training as in testing; only longer sentences tell that one text is in both.
-HELD_OUT_WORDS = 4
+# Short sentences, such as the `Thank you.` at the end of every talk, are in training and test data alike; only longer
+# ones show that the same text is in both.
+MIN_HELD_OUT_WORDS = 4
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """Training samples and distinct training texts, ready to be written, and the count of each filter."""
+    """Training samples and distinct training texts, ready for JSON lines, and the counts of every filter."""
 
     train: list[dict[str, str]]
     monolingual: list[dict[str, str]]
@@ -25,53 +26,62 @@ class Assembled:
 
 
 def assemble(
-    corpora: Mapping[str, Sequence[Pair]], test: Mapping[str, Sequence[Pair]], rows: int, both_ways: bool, seed: int
+    corpora: Mapping[str, Sequence[Pair]], held_out: Mapping[str, Sequence[Pair]], rows: int, both_ways: bool, seed: int
 ) -> Assembled:
-    """Training samples of every direction: no empty text, no pair twice, none with a sentence of the test set.
+    """Make the training samples of every supervised direction.
+
+    Pairs with an empty text, repeated pairs and pairs with a held-out text of at least `MIN_HELD_OUT_WORDS` words are
+    dropped.
 
     Args:
-        corpora: pairs by supervised direction.
-        test: pairs by test direction.
-        rows: of each direction, drawn by the seed; 0 takes all.
-        both_ways: a direction also takes the pairs of the opposite one, turned round, where that is trained on too.
-        seed: another one draws other rows, in another order.
+        corpora: training pairs by supervised direction.
+        held_out: pairs of the test set and the demonstrations by direction.
+        rows: number of samples per direction, drawn by the seed; 0 takes all pairs.
+        both_ways: also use the pairs of the opposite direction, if it is supervised, with source and target swapped.
+        seed: determines which pairs are drawn and the order of the samples.
 
     Raises:
-        InputError: a direction has fewer than `rows`, or none.
+        InputError: a direction has fewer than `rows` pairs left, or none.
     """
-    held_out = {
+    held_out_texts = {
         (language, normalise(text))
-        for direction, pairs in test.items()
+        for direction, pairs in held_out.items()
         for pair in pairs
         for language, text in zip(split_direction(direction), pair, strict=True)
-        if count_words(text) >= HELD_OUT_WORDS
+        if count_words(text) >= MIN_HELD_OUT_WORDS
     }
     train: list[dict[str, str]] = []
     counts: list[dict[str, str | int]] = []
-    for direction, own in corpora.items():
+    for direction, direction_pairs in corpora.items():
         source, target = split_direction(direction)
-        pairs = list(own)
+        pairs = list(direction_pairs)
         if both_ways:
-            pairs += [Pair(its.target, its.source) for its in corpora.get(f"{target}-{source}", ())]
+            pairs += [Pair(pair.target, pair.source) for pair in corpora.get(f"{target}-{source}", ())]
         filled = [pair for pair in pairs if pair.source and pair.target]
         distinct = list(dict.fromkeys(filled))
-        free = [
+        without_test = [
             pair
             for pair in distinct
-            if (source, normalise(pair.source)) not in held_out and (target, normalise(pair.target)) not in held_out
+            if (source, normalise(pair.source)) not in held_out_texts
+            and (target, normalise(pair.target)) not in held_out_texts
         ]
-        if len(free) < max(rows, 1):
+        if len(without_test) < max(rows, 1):
             raise InputError(
-                f"direction {direction}: {len(free)} training pairs are left after the filters, {rows or 'some'} are"
-                " wanted; lower train_rows or add corpora"
+                f"direction {direction}: {len(without_test)} training pairs are left after the filters,"
+                f" {rows or 'some'} are wanted; lower train_rows or add corpora"
             )
-        drawn = sorted(free, key=lambda pair: rank(seed, *pair))[: rows or None]
+        drawn = sorted(without_test, key=lambda pair: rank(seed, *pair))[: rows or None]
         before = pairs
-        for name, left in (("empty", filled), ("duplicate", distinct), ("touches_test", free), ("train_rows", drawn)):
+        for name, after in (
+            ("empty", filled),
+            ("duplicate", distinct),
+            ("touches_test", without_test),
+            ("train_rows", drawn),
+        ):
             counts.append(
-                {"direction": direction, "filter": name, "dropped": len(before) - len(left), "kept": len(left)}
+                {"direction": direction, "filter": name, "dropped": len(before) - len(after), "kept": len(after)}
             )
-            before = left
+            before = after
         train += [{"direction": direction, "source": pair.source, "target": pair.target} for pair in drawn]
     train.sort(key=lambda sample: rank(seed, *sample.values()))
     texts = dict.fromkeys(

@@ -1,8 +1,8 @@
-"""Rows of translations out of the localisation catalogues in an archive, aligned on the English text.
+"""Read the localisation catalogues in an archive into rows of translations, aligned on the English text.
 
-A row maps language codes to text: `{"en": "Save the file", "it": "Salva il file"}`. English is always there; a language
-without a translation is absent. What joins translations into a row is the English text they translate, so that the
-same sentence of two programs, or of two dialogues of one program, becomes one row.
+A row maps language codes to texts: `{"en": "Save the file", "it": "Salva il file"}`. The English text is always
+present; a language without a translation is absent. Translations of the same English text are joined into one row, so
+that the same sentence of two programs, or of two dialogues of one program, becomes one row.
 """
 
 import json
@@ -23,7 +23,7 @@ from ..files import InputError, fold
 from ..names import ENGLISH
 from .sources import TAG, Source
 
-# Zope and Plone give messages symbolic ids and keep the English text in a comment of the catalogue.
+# In catalogues of Zope and Plone, message ids are symbolic and the English text is in a comment of the entry.
 DEFAULT_COMMENT = re.compile(r'Default:\s*"(.*)"', re.DOTALL)
 
 Row = dict[str, str]
@@ -31,7 +31,10 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Translation:
-    """One text of one catalogue: `english` in `language`; `key` tells apart two messages with the same English text."""
+    """The translation `text` of the text `english` into `language`, from one message of a catalogue.
+
+    `key` distinguishes messages that have the same English text.
+    """
 
     language: str
     key: tuple[str, ...]
@@ -39,11 +42,12 @@ class Translation:
     text: str
 
 
-def maximise(tag: str) -> tuple[str, ...] | None:
-    """(language, script, territory) of a tag, what is left unsaid filled with what is likely; None for no such tag.
+def add_likely_subtags(tag: str) -> tuple[str, ...] | None:
+    """Return (language, script, territory) of a language tag, with missing parts filled with the most likely ones.
 
-    `ro`, `ro_RO` and `ro-ro` all give `("ro", "Latn", "RO")`, `zh_CN` and `zh-Hans` both `("zh", "Hans", "CN")`.
-    A variant (`ca@valencia`, `zh_Hans_CN.utf8`) is a tag of its own and gives None.
+    `ro`, `ro_RO` and `ro-ro` all give `("ro", "Latn", "RO")`; `zh_CN` and `zh-Hans` both give `("zh", "Hans", "CN")`.
+    The result is None for any other string and for variants (`ca@valencia`, `zh_Hans_CN.utf8`), which are not taken
+    for the language itself.
     """
     language, *rest = re.split(r"[-_]", tag)
     script = territory = ""
@@ -67,33 +71,35 @@ def maximise(tag: str) -> tuple[str, ...] | None:
 
 
 def choose_tags(tags: Sequence[str], languages: Sequence[str]) -> dict[str, str]:
-    """The tag of `tags` that stands for each of `languages`; a language that no tag stands for is absent.
+    """Find, for each of `languages`, the tag of `tags` that means this language; languages without one are absent.
 
-    Where several do (`nl` and `nl_NL`), the one spelt like the language wins, then the shortest.
+    If several tags do (`nl` and `nl_NL`), the one that equals the language code is chosen, otherwise the shortest.
     """
     chosen = {}
     for language in languages:
-        wanted = maximise(language)
-        matching = [tag for tag in tags if tag == language or (wanted is not None and maximise(tag) == wanted)]
+        wanted = add_likely_subtags(language)
+        matching = [
+            tag for tag in tags if tag == language or (wanted is not None and add_likely_subtags(tag) == wanted)
+        ]
         if matching:
             chosen[language] = min(matching, key=lambda tag: (tag != language, len(tag), tag))
     return chosen
 
 
 def read_archive(path: Path, source: Source, languages: Sequence[str]) -> tuple[list[Row], Counter[tuple[str, str]]]:
-    """The rows of all catalogues in the archive of `source`.
+    """Read the rows of all catalogues in the archive of `source`.
 
     Args:
         path: the wheel, zip or tar archive.
-        source: its row of the source table: how the catalogues are written and where they lie.
-        languages: language codes, `en` among them.
+        source: the archive's row of the source table, which gives the format and the paths of the catalogues.
+        languages: language codes, including `en`.
 
     Returns:
-        The rows, in the order of the catalogues' names and of the messages in them, and how many messages were kept
-        or left out, by language and reason.
+        The rows, in the order of the catalogues' names and of the messages in them, and the number of messages by
+        (language, reason); the reason is `kept` or says why the messages were left out.
 
     Raises:
-        InputError: the archive cannot be read, holds no catalogue of the languages, or a catalogue is broken.
+        InputError: the archive cannot be read, has no catalogue of the languages, or a catalogue is broken.
     """
     counts: Counter[tuple[str, str]] = Counter()
     with _Archive(path) as archive:
@@ -101,7 +107,7 @@ def read_archive(path: Path, source: Source, languages: Sequence[str]) -> tuple[
         if not members:
             raise InputError(
                 f"{path}: no member matches {source.members} in {', '.join(languages)};"
-                " mend `members` in the source table"
+                " correct `members` in the source table"
             )
         try:
             if source.format == "json":
@@ -114,10 +120,10 @@ def read_archive(path: Path, source: Source, languages: Sequence[str]) -> tuple[
 
 
 def join_on_english(translations: Sequence[Translation], languages: Sequence[str]) -> list[Row]:
-    """Rows of the translations that share their English text, in the order in which the English texts first come.
+    """Join the translations of the same English text into rows, in the order in which the English texts first occur.
 
-    Programs translate one English text differently in different places. A row keeps to one place, the one with most
-    languages, as far as it goes, and takes what is missing there from the other places.
+    A program may translate the same English text differently in different places. A row takes its texts from the place
+    with the most languages; languages that are missing there are taken from the other places.
     """
     places: dict[str, dict[tuple[str, ...], Row]] = {}
     for translation in translations:
@@ -135,12 +141,12 @@ def join_on_english(translations: Sequence[Translation], languages: Sequence[str
 
 
 class _BrokenCatalogue(Exception):
-    """A catalogue that cannot be parsed; the message names the member."""
+    """Raised if a catalogue cannot be parsed; the message names the archive member."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A catalogue in an archive; `catalogue` is the same for all languages of the catalogue."""
+    """The file of a catalogue in one language; `catalogue` is the same for all languages of the catalogue."""
 
     name: str
     language: str
@@ -148,7 +154,7 @@ class _Member:
 
 
 class _Archive:
-    """Member names and contents of a zip or tar archive."""
+    """A zip or tar archive, opened for reading member names and contents."""
 
     def __init__(self, path: Path) -> None:
         self._file: zipfile.ZipFile | tarfile.TarFile
@@ -178,8 +184,8 @@ class _Archive:
 
 
 def _find_members(names: Sequence[str], source: Source, languages: Sequence[str]) -> list[_Member]:
-    """The members that are catalogues of `languages`, in name order."""
-    # A tag is letters and digits in parts; `@` sets off variants, which must be seen in order to be passed over.
+    """Return the members that are catalogues in one of `languages`, in the order of `names`."""
+    # The parts of a tag are letters and digits. Variants (`@`) must match, too, so that `choose_tags` can reject them.
     pattern = re.compile(source.members.replace(TAG, r"(?P<language>[A-Za-z]{2,3}(?:[-_@][A-Za-z0-9]+)*)"))
     matches = [match for match in map(pattern.fullmatch, names) if match]
     tags = choose_tags(sorted({match["language"] for match in matches}), languages)
@@ -199,9 +205,9 @@ def _find_members(names: Sequence[str], source: Source, languages: Sequence[str]
 def _read_gettext_catalogues(
     archive: _Archive, members: Sequence[_Member], languages: Sequence[str], counts: Counter[tuple[str, str]]
 ) -> Iterator[Translation]:
-    """Translations of `.po` and `.mo` catalogues; what translates no single plain text is only counted."""
+    """Yield the translations in `.po` and `.mo` catalogues; entries without a usable translation are only counted."""
     for member in members:
-        # The English catalogue of a program in English repeats the message ids or is empty.
+        # The programs are written in English, so that an English catalogue repeats the message ids or is empty.
         if member.language == ENGLISH:
             continue
         for entry in _parse_gettext(archive.read(member.name), member.name):
@@ -214,7 +220,7 @@ def _read_gettext_catalogues(
             elif not english:
                 reason = "no_english"
             else:
-                # The English text is training text even where the translation is none.
+                # The English text serves as monolingual training text even if it has no usable translation.
                 key = (member.catalogue, entry.msgctxt or "", entry.msgid)
                 yield Translation(ENGLISH, key, english, english)
                 if getattr(entry, "fuzzy", False):
@@ -237,7 +243,7 @@ def _parse_gettext(content: bytes, name: str) -> Any:
 
 
 def _english_of(entry: Any) -> str:
-    """The English text of a gettext entry: the default text of a symbolic id, or the id itself."""
+    """Return the English text of a gettext entry: the default text of a symbolic id, or the id itself."""
     default = DEFAULT_COMMENT.search(entry.comment or "")
     return default[1].replace("\\n", "\n").replace('\\"', '"') if default else entry.msgid
 
@@ -245,7 +251,7 @@ def _english_of(entry: Any) -> str:
 def _read_json_catalogues(
     archive: _Archive, members: Sequence[_Member], counts: Counter[tuple[str, str]]
 ) -> Iterator[Translation]:
-    """Translations of nested JSON catalogues; a key leads to the English text through the English catalogue."""
+    """Yield the translations in nested JSON catalogues; the English catalogue gives the English text of every key."""
     english = {}
     for member in members:
         if member.language == ENGLISH:
@@ -265,7 +271,7 @@ def _read_json_catalogues(
 
 
 def _parse_json(content: bytes, name: str) -> Iterator[tuple[str, str]]:
-    """(key, text) pairs; the keys of nested objects are joined with dots."""
+    """Yield (key, text) pairs; the keys of nested objects are joined with dots."""
 
     def walk(value: Any, key: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):

@@ -1,12 +1,12 @@
-"""Parallel corpora in the layouts of their publishers, read as pairs of lines by direction.
+"""Read parallel corpora, in the formats of their publishers, as pairs of texts of one direction.
 
-- `iwslt`: archives of WIT3's IWSLT17 multilingual TED task: tagged text for training, XML for development and test
-  sets, either directly or in an archive of each pair inside the archive.
-- `flores`: FLORES-200, a file a language and part, line by line translations of one another.
-- `sacrebleu`: WMT test sets as SacreBLEU downloads and reads them, with its choice of the reference.
+- `iwslt`: WIT3's archives of the IWSLT17 multilingual TED task: tagged text for training, XML for development and test
+  sets. The files are in the archive itself or in one archive per language pair inside it.
+- `flores`: FLORES-200, one file per language and part; lines with the same number correspond to each other.
+- `sacrebleu`: WMT test sets as SacreBLEU downloads and reads them, with the reference that SacreBLEU selects.
 - `local`: the user's own text files, see `read_local`.
 
-Members of archives are read as streams and never unpacked to paths of their own choice.
+Archive members are read as streams and never unpacked, so that a member's path cannot decide where a file is written.
 """
 
 import copy
@@ -25,29 +25,29 @@ from ..languages import languages, split_direction
 SACREBLEU = "sacrebleu"
 LOCAL = "local"
 
-# No file of these corpora is larger; an archive that says so is a bomb or another archive.
+# No file of these corpora is larger; a larger one means a decompression bomb or a wrong archive.
 MAX_MEMBER_BYTES = 2 << 30
-# Some of the publisher's XML holds ampersands that are not escaped.
+# Some XML files of WIT3 have ampersands that are not escaped.
 BARE_AMPERSAND = re.compile(r"&(?!#?\w+;)")
 ARCHIVES = (".tgz", ".tar.gz", ".zip")
 
 
 class Pair(NamedTuple):
-    """A line and its translation, each folded into one line."""
+    """A text and its translation, each on one line."""
 
     source: str
     target: str
 
 
 def read_iwslt(archive: Path, part: str, direction: str) -> list[Pair]:
-    """Pairs of `train`, or of a development or test set such as `tst2017`.
+    """Read the pairs of `train`, or of a development or test set such as `tst2017`.
 
-    Training text is what is left of the tagged files without the lines that start with a tag. The test sets of the
-    multilingual task hold a direction's source and its reference in the files of two opposite directions; there, and in
-    the other sets, segments are paired by document and number.
+    In training files, the lines that start with a tag are left out. In the test sets of the multilingual task, the
+    file of a direction has only the source texts; the references are the source texts of the opposite direction. The
+    segments of development and test sets are paired by document and segment number.
 
     Raises:
-        InputError: the archive lacks a file of the direction, or its two sides do not agree.
+        InputError: the archive lacks a file of the direction, or the source and target files do not match.
     """
     source, target = split_direction(direction)
     if part == "train":
@@ -55,10 +55,11 @@ def read_iwslt(archive: Path, part: str, direction: str) -> list[Pair]:
         texts = [_find(archive, name) for name in names]
         if None in texts:
             raise InputError(f"{archive}: no training text of {direction}; is it the archive of the training data?")
-        sides = [_tagged_lines(text) for text in texts if text]
+        sides = [_untagged_lines(text) for text in texts if text]
         if len(sides[0]) != len(sides[1]):
             raise InputError(
-                f"{archive}: {direction}: {len(sides[0])} lines of {source}, {len(sides[1])} of {target}; get it again"
+                f"{archive}: {direction}: {len(sides[0])} lines of {source}, {len(sides[1])} of {target};"
+                " download the archive again"
             )
         return [Pair(*lines) for lines in zip(*sides, strict=True)]
 
@@ -68,25 +69,25 @@ def read_iwslt(archive: Path, part: str, direction: str) -> list[Pair]:
     if reference is None:
         reference = _find(archive, rf"{stem}{target}-{source}\.{target}\.xml")
     if original is None or reference is None:
-        raise InputError(f"{archive}: no {part} of {direction}; it has the parts the archive's name tells")
+        raise InputError(f"{archive}: no {part} of {direction}; the archive's name tells which parts it has")
     segments = [_segments(text, f"{archive}: {part} of {direction}") for text in (original, reference)]
     if list(segments[0]) != list(segments[1]):
         raise InputError(f"{archive}: {part} of {direction}: source and reference have different segments")
     return [Pair(segments[0][key], segments[1][key]) for key in segments[0]]
 
 
-def _tagged_lines(text: str) -> list[str]:
+def _untagged_lines(text: str) -> list[str]:
     return [fold(line) for line in text.split("\n") if line.strip() and not line.lstrip().startswith("<")]
 
 
 def _segments(text: str, where: str) -> dict[tuple[str, str], str]:
-    """Text by document and number of segment."""
+    """Return the text of every segment by (document id, segment id)."""
     import lxml.etree
 
     try:
         root = lxml.etree.fromstring(BARE_AMPERSAND.sub("&amp;", text).encode())
     except lxml.etree.XMLSyntaxError as error:
-        raise InputError(f"{where}: not XML ({error}); get the archive again") from None
+        raise InputError(f"{where}: not XML ({error}); download the archive again") from None
     found = {}
     for document in root.iter("doc"):
         for segment in document.iter("seg"):
@@ -98,7 +99,10 @@ def _segments(text: str, where: str) -> dict[tuple[str, str], str]:
 
 
 def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
-    """Pairs of `dev` or `devtest`; a language goes by the one of its labels that FLORES-200 uses, such as `nld_Latn`.
+    """Read the pairs of `dev` or `devtest`.
+
+    The name of a file has the language's FLORES-200 label, such as `nld_Latn`, which must be among the labels in
+    `resources/languages.tsv`.
 
     Raises:
         InputError: the archive lacks a language or part.
@@ -108,18 +112,19 @@ def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
         labels = "|".join(map(re.escape, languages()[language].labels.split()))
         text = _find(archive, rf"({labels})\.{re.escape(part)}")
         if text is None:
-            raise InputError(f"{archive}: no {part} in {language}; add FLORES' label of it to resources/languages.tsv")
+            raise InputError(f"{archive}: no {part} in {language}; add its FLORES-200 label to resources/languages.tsv")
         sides.append([fold(line) for line in text.removesuffix("\n").split("\n")])
     return _paired(sides, f"{archive}: {part} of {direction}")
 
 
 def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
-    """Pairs of a test set that SacreBLEU knows, such as `wmt22`, with the reference it would score against.
+    """Read the pairs of a test set of SacreBLEU, such as `wmt22`, with the reference that SacreBLEU scores against.
 
-    SacreBLEU downloads what is not in `cache` and checks it; it takes for complete what a killed download left there.
+    SacreBLEU downloads and verifies what is not in the folder `cache`. If a download was killed, SacreBLEU takes the
+    incomplete file in the cache for a complete one.
 
     Raises:
-        InputError: it does not know the set or the direction, or cannot download it.
+        InputError: SacreBLEU has no such test set or direction, or cannot download it.
     """
     from sacrebleu.dataset import DATASETS
 
@@ -128,13 +133,13 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
     dataset = copy.copy(DATASETS[part])
     if direction not in dataset.langpairs:
         raise InputError(f"{part}: has no {direction}; it has {' '.join(sorted(dataset.langpairs))}")
-    # SacreBLEU fixes its folder when it is imported.
+    # SacreBLEU sets its cache folder when it is imported; the copy of the data set uses `cache` instead.
     dataset._outdir = str(cache / part)
     dataset._rawdir = str(cache / part / "raw")
     try:
         sources = [fold(line) for line in dataset.source(direction)]
         references = [fold(line[0]) for line in dataset.references(direction)]
-    # It leaves the program over a wrong checksum.
+    # SacreBLEU exits the program if a checksum is wrong.
     except (OSError, http.client.HTTPException, SystemExit) as error:
         reason = "the checksum is wrong" if isinstance(error, SystemExit) else error
         raise InputError(f"{part}: SacreBLEU could not download it ({reason}); check the network, then rerun") from None
@@ -142,10 +147,10 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
 
 
 def read_local(prefix: str, direction: str) -> list[Pair]:
-    """Pairs of the user's own files, a line a text.
+    """Read the pairs of the user's own files, which have one text per line.
 
     Args:
-        prefix: `folder/name`, where a direction `it-nl` is the first of these that is there:
+        prefix: `folder/name`. For the direction `it-nl`, the first of these pairs of files that exists is read:
             `name.it-nl.it` and `name.it-nl.nl`; `name.nl-it.it` and `name.nl-it.nl`; `name.it` and `name.nl`.
         direction: such as `it-nl`.
 
@@ -158,16 +163,16 @@ def read_local(prefix: str, direction: str) -> list[Pair]:
         if all(file.is_file() for file in files):
             return _paired([[fold(line) for line in read_lines(file)] for file in files], " and ".join(map(str, files)))
     raise InputError(
-        f"{prefix}: no text of {direction}; it would be {prefix}.{direction}.{source} and {prefix}.{direction}.{target}"
+        f"{prefix}: no text of {direction}; put it into {prefix}.{direction}.{source} and {prefix}.{direction}.{target}"
     )
 
 
 def local_files(prefix: str) -> list[Path]:
-    """Every file that `read_local` may read for a prefix."""
+    """List the files that `read_local` may read for a prefix."""
     return sorted(Path(prefix).parent.glob(f"{Path(prefix).name}.*"))
 
 
-# Of archives, by their format in the source table.
+# Functions that read archives, by `format` in the source table.
 READERS: dict[str, Callable[[Path, str, str], list[Pair]]] = {"iwslt": read_iwslt, "flores": read_flores}
 
 
@@ -178,10 +183,12 @@ def _paired(sides: Sequence[Sequence[str]], where: str) -> list[Pair]:
 
 
 def _find(archive: Path, name: str) -> str | None:
-    """The text of the first member whose file name matches `name`, in the archive or in an archive inside it.
+    """Return the text of the first member whose file name matches the regular expression `name`; None without one.
+
+    Archives inside the archive are searched, too.
 
     Raises:
-        InputError: the archive is broken, or the member is too large or no UTF-8.
+        InputError: the archive is broken, or the member is too large or not UTF-8.
     """
     pattern = re.compile(name)
     try:
@@ -192,15 +199,15 @@ def _find(archive: Path, name: str) -> str | None:
                 except UnicodeDecodeError as error:
                     raise InputError(f"{archive}: {path}: not UTF-8 at byte {error.start}") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise InputError(f"{archive}: cannot be read ({error}); delete it, it is fetched again") from None
+        raise InputError(f"{archive}: cannot be read ({error}); delete it, then rerun to download it again") from None
     return None
 
 
 def _members(handle: IO[bytes], name: str, pattern: re.Pattern[str], depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Members whose file name matches, and those of the archives inside, one level deep."""
+    """Yield (path, content) of the members whose file name matches, also from archives inside, one level deep."""
     for path, size, read in _listing(handle, name):
         file = PurePosixPath(path).name
-        # Archives made on macOS hold a twin of resource forks for every file.
+        # Archives made on macOS have, for every file, a second one with the prefix `._` for its resource fork.
         if file.startswith("._"):
             continue
         inner = depth == 0 and file.endswith(ARCHIVES)
@@ -215,7 +222,7 @@ def _members(handle: IO[bytes], name: str, pattern: re.Pattern[str], depth: int 
 
 
 def _listing(handle: IO[bytes], name: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """Path, size and reader of every plain file of an archive."""
+    """Yield the path, the size in bytes and a function that reads the content of every regular file in an archive."""
     if name.endswith(".zip"):
         with zipfile.ZipFile(handle) as archive:
             for info in archive.infolist():

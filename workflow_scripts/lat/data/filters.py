@@ -1,8 +1,8 @@
-"""What makes a translation out of a catalogue unfit for training, and the counts of it.
+"""Filters that drop catalogue texts unfit for training, and the counts of what they drop.
 
-A filter never mends a text. It drops a text in one language from its row; when it drops the English text, the whole
-row goes, since nothing else says what its texts mean. A row with one bad language therefore still gives pairs in the
-others.
+A filter never changes a text. It drops the text of one language from a row, so that the row still gives pairs in the
+other languages. If a filter drops the English text, the whole row is dropped, since no other text says what the row
+means.
 """
 
 import re
@@ -16,11 +16,11 @@ from ..names import ENGLISH
 from .catalogues import Row
 from .lid import LanguageIdentifier
 
-# Romanian is written with a comma below; old programs and keyboards gave the cedilla, which looks nearly the same and
-# would be another letter to a tokenizer and to BLEU. The comma is the standard's letter (SR 13411, Unicode since 3.0).
+# Romanian is written with a comma below (SR 13411; in Unicode since 3.0). Old programs and keyboards produce a cedilla
+# instead, which looks nearly the same but is another letter for a tokenizer and for BLEU.
 ROMANIAN_COMMA = str.maketrans("ŞşŢţ", "ȘșȚț")
 
-# Invisible marks of word processors and right-to-left embedding: no reader sees them, every tokenizer does.
+# Invisible characters of word processors and of right-to-left embedding, which tokenizers would see.
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 PLACEHOLDER = re.compile(
@@ -41,15 +41,16 @@ MARKUP = re.compile(
 )
 OPTIONAL_ENDING = re.compile(r"\w\([^\W\d_]{1,3}\)|\w{2}/[aeiosr]\b|\w{2}\(-\w+\)")
 
-# Below this many words, top-1 labels say more about the identifier than about the text: on these catalogues they
-# miss 20 % of the Italian and 35-45 % of the Dutch and Romanian texts of up to three words, 5-10 % of those of four
-# or five words, 2-4 % of those of six to nine and less than 1 % of longer ones.
+# For shorter texts, language identification is unreliable. On these catalogues, the most probable language is wrong for
+# 20 % of the Italian and 35-45 % of the Dutch and Romanian texts of up to three words, for 5-10 % of texts of four or
+# five words, for 2-4 % of texts of six to nine words and for less than 1 % of longer texts.
 LID_MIN_WORDS = 4
-# For shorter texts, only a confident vote for another language of the benchmark counts: it is mostly English.
-LID_SHORT_SCORE = 0.5
+# A shorter text is dropped only if another language of the benchmark (mostly English) has at least this probability.
+LID_SHORT_PROBABILITY = 0.5
 
 WORD = re.compile(r"[^\W\d_]+")
-# A spelling without accents is a slip if the one with accents comes at least so often, and so many times as often.
+# A word without accents is a misspelling if its spelling with accents occurs at least ACCENTED_MIN times and at least
+# ACCENTED_RATIO times as often as the one without.
 ACCENTED_MIN = 5
 ACCENTED_RATIO = 4
 
@@ -59,32 +60,33 @@ MAX_WORD_RATIO = 2.5
 
 
 def is_wide(character: str) -> bool:
-    """Whether a character is Chinese, Japanese or Korean: full-width, and not set off by spaces."""
+    """Whether a character is full-width, that is, Chinese, Japanese or Korean."""
     return unicodedata.east_asian_width(character) in "WF"
 
 
 def count_wide(text: str) -> int:
-    """Number of full-width characters."""
-    # The first of them is a Korean letter; most texts have nothing so far up.
+    """Return the number of full-width characters in a text."""
+    # For speed: the first full-width character is a Korean letter (U+1100), and most texts have only lower characters.
     return sum(map(is_wide, text)) if text and max(text) >= "\u1100" else 0
 
 
 def count_words(text: str) -> int:
-    """Words of a text; two Chinese, Japanese or Korean characters count as one word."""
+    """Return the number of words in a text; two full-width characters count as one word."""
     wide = count_wide(text)
     narrow = "".join(" " if is_wide(character) else character for character in text) if wide else text
     return len(narrow.split()) + (wide + 1) // 2
 
 
 def width(text: str) -> float:
-    """Length of a text in Latin characters; a Chinese, Japanese or Korean one says as much as two and a half."""
+    """Return the length of a text in Latin characters; a full-width character counts as two and a half."""
     return len(text) + 1.5 * count_wide(text)
 
 
 def clean(text: str, language: str) -> str:
-    """The one spelling of a text that training and tests use: NFC, no invisible marks, one kind of apostrophe.
+    """Return a text in the standard spelling that training and test data use.
 
-    Romanian gets commas for cedillas.
+    The text is in NFC and in one line, without invisible characters, with straight apostrophes and three dots for an
+    ellipsis; Romanian has letters with commas instead of cedillas.
     """
     text = fold(INVISIBLE.sub("", unicodedata.normalize("NFC", text)))
     text = text.replace("\u2018", "'").replace("\u2019", "'").replace("\u2026", "...")
@@ -92,14 +94,14 @@ def clean(text: str, language: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """What two texts share that a reader would call the same: letters and digits, case folded, nothing between them."""
+    """Return the case-folded letters and digits of a text, which are equal for texts that a reader calls the same."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(character for character in folded if character.isalnum())
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Lengths in words: of the English text at least `min_words`, of every text at most `max_words`."""
+    """Limits of length in words: at least `min_words` in the English text, at most `max_words` in every text."""
 
     min_words: int
     max_words: int
@@ -107,15 +109,15 @@ class Limits:
 
 @dataclass
 class CatalogueRow:
-    """A row on its way through the filters, and the source it comes from."""
+    """The texts of a row by language code, and the name of the source that they come from."""
 
     origin: str
-    row: Row
+    texts: Row
 
 
 @dataclass(frozen=True)
 class Count:
-    """What one filter did to one source: English-to-other pairs dropped and kept, and rows kept in all languages."""
+    """English-to-other pairs of one source that one filter dropped and kept, and kept rows that have all languages."""
 
     source: str
     filter: str
@@ -124,29 +126,30 @@ class Count:
     complete: int
 
 
-# A filter of texts judges one text, a filter of pairs a text and the English text it translates. True drops it.
+# Called with (text, language); True drops the text.
 TextFilter = Callable[[str, str], bool]
+# Called with (English text, its translation, language of the translation); True drops the translation.
 PairFilter = Callable[[str, str, str], bool]
-Stage = Callable[[Sequence[CatalogueRow]], list[CatalogueRow]]
+RowFilter = Callable[[Sequence[CatalogueRow]], list[CatalogueRow]]
 
 
 def has_placeholder(text: str, language: str) -> bool:
-    """A part of the text is filled in, or read, by the program."""
+    """Whether the program replaces or interprets a part of the text."""
     return bool(PLACEHOLDER.search(text))
 
 
 def has_markup(text: str, language: str) -> bool:
-    """A part of the text is code, an address or a path."""
+    """Whether a part of the text is code, an address or a path."""
     return bool(MARKUP.search(text))
 
 
 def has_optional_ending(text: str, language: str) -> bool:
-    """Singular and plural, or two genders, in one: `file(s)`, `utente/i`."""
+    """Whether a word is singular and plural, or of two genders, at once: `file(s)`, `utente/i`."""
     return bool(OPTIONAL_ENDING.search(text))
 
 
 def is_not_prose(text: str, language: str) -> bool:
-    """Mostly digits and signs, or with pictures or control characters among the letters."""
+    """Whether a text is mostly digits and signs, or has pictographs or control characters among the letters."""
     visible = text.replace(" ", "")
     letters = sum(unicodedata.category(character)[0] in "LM" for character in visible)
     strange = any(unicodedata.category(character) in ("Cc", "Co", "Cn", "So", "Sk") for character in visible)
@@ -154,17 +157,20 @@ def is_not_prose(text: str, language: str) -> bool:
 
 
 def is_untranslated(english: str, text: str, language: str) -> bool:
-    """The translation is the English text."""
+    """Whether the translation repeats the English text."""
     return normalise(english) == normalise(text)
 
 
 def has_other_numbers(english: str, text: str, language: str) -> bool:
-    """The digits differ: the English text was changed after it had been translated, or one of the two is wrong."""
+    """Whether the digits differ: the English text was changed after its translation, or one of the two is wrong."""
     return Counter(filter(str.isdigit, english)) != Counter(filter(str.isdigit, text))
 
 
 def has_extreme_ratio(english: str, text: str, language: str) -> bool:
-    """One of the two is so much longer that it cannot say the same; a few characters or words more never count."""
+    """Whether one of the two texts is so much longer that they cannot say the same.
+
+    Constants are added to the lengths, so that a few more characters or words never suffice.
+    """
     characters = (width(text) + 6) / (width(english) + 6)
     words = (count_words(text) + 2) / (count_words(english) + 2)
     return not (
@@ -173,19 +179,20 @@ def has_extreme_ratio(english: str, text: str, language: str) -> bool:
 
 
 def run_filters(
-    samples: Sequence[CatalogueRow], languages: Sequence[str], limits: Limits, identifier: LanguageIdentifier
+    rows: Sequence[CatalogueRow], languages: Sequence[str], limits: Limits, identifier: LanguageIdentifier
 ) -> tuple[list[CatalogueRow], list[Count]]:
-    """Run every filter, the cheap ones first.
+    """Clean the texts and run every filter, the cheap ones first.
 
     Args:
-        samples: extracted rows, their texts as in the catalogues; sources in the order in which they take precedence.
-        languages: of the benchmark, `en` among them.
-        limits: shortest and longest text.
-        identifier: the language identification to agree with.
+        rows: extracted rows, with texts as in the catalogues. Among duplicates with equally many languages, the first
+            is kept.
+        languages: language codes of the benchmark, including `en`.
+        limits: limits of length in words.
+        identifier: identifies the language of the texts.
 
     Returns:
-        What is left, in the same order, and the counts by filter and source in the order in which the filters ran.
-        Rows with the English text alone are kept; they are no pairs and count as nothing.
+        The remaining rows, in the same order, and the counts by filter and source, in the order in which the filters
+        ran. Rows that have only the English text are kept; they have no pairs and add nothing to the counts.
     """
 
     def too_short(text: str, language: str) -> bool:
@@ -194,60 +201,57 @@ def run_filters(
     def too_long(text: str, language: str) -> bool:
         return count_words(text) > limits.max_words
 
-    def texts(drop: TextFilter) -> Stage:
-        return lambda samples: [
-            CatalogueRow(sample.origin, row)
-            for sample in samples
-            if ENGLISH in (row := {code: text for code, text in sample.row.items() if not drop(text, code)})
+    def filter_texts(drop: TextFilter) -> RowFilter:
+        return lambda rows: [
+            CatalogueRow(row.origin, texts)
+            for row in rows
+            if ENGLISH in (texts := {code: text for code, text in row.texts.items() if not drop(text, code)})
         ]
 
-    def pairs(drop: PairFilter) -> Stage:
-        def keeps(row: Row, code: str) -> bool:
-            return code == ENGLISH or not drop(row[ENGLISH], row[code], code)
+    def filter_pairs(drop: PairFilter) -> RowFilter:
+        def keeps(texts: Row, code: str) -> bool:
+            return code == ENGLISH or not drop(texts[ENGLISH], texts[code], code)
 
-        return lambda samples: [
-            CatalogueRow(sample.origin, {code: text for code, text in sample.row.items() if keeps(sample.row, code)})
-            for sample in samples
+        return lambda rows: [
+            CatalogueRow(row.origin, {code: text for code, text in row.texts.items() if keeps(row.texts, code)})
+            for row in rows
         ]
 
-    stages: list[tuple[str, Stage]] = [
-        ("placeholder", texts(has_placeholder)),
-        ("markup", texts(has_markup)),
-        ("optional_ending", texts(has_optional_ending)),
-        ("too_short", texts(too_short)),
-        ("too_long", texts(too_long)),
-        ("not_prose", texts(is_not_prose)),
-        ("untranslated", pairs(is_untranslated)),
-        ("numbers", pairs(has_other_numbers)),
-        ("length_ratio", pairs(has_extreme_ratio)),
+    row_filters: list[tuple[str, RowFilter]] = [
+        ("placeholder", filter_texts(has_placeholder)),
+        ("markup", filter_texts(has_markup)),
+        ("optional_ending", filter_texts(has_optional_ending)),
+        ("too_short", filter_texts(too_short)),
+        ("too_long", filter_texts(too_long)),
+        ("not_prose", filter_texts(is_not_prose)),
+        ("untranslated", filter_pairs(is_untranslated)),
+        ("numbers", filter_pairs(has_other_numbers)),
+        ("length_ratio", filter_pairs(has_extreme_ratio)),
         ("unaccented", drop_unaccented),
-        ("language", lambda samples: drop_other_languages(samples, languages, identifier)),
+        ("language", lambda rows: drop_other_languages(rows, languages, identifier)),
         ("duplicate", drop_duplicates),
     ]
-    current = [
-        CatalogueRow(sample.origin, {code: clean(text, code) for code, text in sample.row.items()})
-        for sample in samples
-    ]
+    current = [CatalogueRow(row.origin, {code: clean(text, code) for code, text in row.texts.items()}) for row in rows]
     counts = count(current, current, "extracted", languages)
-    for name, stage in stages:
-        after = stage(current)
+    for name, row_filter in row_filters:
+        after = row_filter(current)
         counts += count(current, after, name, languages)
         current = after
     return current, counts
 
 
-def drop_unaccented(samples: Sequence[CatalogueRow]) -> list[CatalogueRow]:
-    """Drop the texts that were typed on a keyboard without the language's accents, `fara` for `fără`.
+def drop_unaccented(rows: Sequence[CatalogueRow]) -> list[CatalogueRow]:
+    """Drop the texts that were typed without the accents of their language, such as `fara` for `fără`.
 
-    Which words that shows on, the texts themselves tell: those that they spell with accents far more often.
+    Such a text has a word that the rows spell with accents far more often, see `ACCENTED_RATIO`.
     """
-    spelt: dict[str, Counter[str]] = {}
+    occurrences: dict[str, Counter[str]] = {}
     accented: dict[str, Counter[str]] = {}
-    for sample in samples:
-        for code, text in sample.row.items():
+    for row in rows:
+        for code, text in row.texts.items():
             words = WORD.findall(text.casefold())
-            spelt.setdefault(code, Counter()).update(words)
-            # Letters of other scripts are no ASCII either way, so that й is not taken for an accented и.
+            occurrences.setdefault(code, Counter()).update(words)
+            # Only words that become ASCII are counted; in other scripts, й is a letter of its own, not an accented и.
             stripped = [strip_accents(word) for word in words if not word.isascii()]
             accented.setdefault(code, Counter()).update(word for word in stripped if word.isascii())
 
@@ -255,65 +259,69 @@ def drop_unaccented(samples: Sequence[CatalogueRow]) -> list[CatalogueRow]:
         if code == ENGLISH or strip_accents(text) != text:
             return False
         return any(
-            accented[code][word] >= max(ACCENTED_MIN, ACCENTED_RATIO * spelt[code][word])
+            accented[code][word] >= max(ACCENTED_MIN, ACCENTED_RATIO * occurrences[code][word])
             for word in WORD.findall(text.casefold())
         )
 
     return [
-        CatalogueRow(sample.origin, {code: text for code, text in sample.row.items() if not is_unaccented(code, text)})
-        for sample in samples
+        CatalogueRow(row.origin, {code: text for code, text in row.texts.items() if not is_unaccented(code, text)})
+        for row in rows
     ]
 
 
 def strip_accents(text: str) -> str:
-    """The text without accents, cedillas and the like."""
+    """Return the text without accents, cedillas and other diacritics."""
     decomposed = unicodedata.normalize("NFD", text)
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def drop_other_languages(
-    samples: Sequence[CatalogueRow], languages: Sequence[str], identifier: LanguageIdentifier
+    rows: Sequence[CatalogueRow], languages: Sequence[str], identifier: LanguageIdentifier
 ) -> list[CatalogueRow]:
-    """Drop the texts that language identification does not take for their language; see `LID_MIN_WORDS`."""
-    places = [(number, code) for number, sample in enumerate(samples) for code in sample.row]
-    found = identifier.identify([samples[number].row[code] for number, code in places])
-    kept: list[Row] = [{} for _ in samples]
-    for (number, code), (label, score) in zip(places, found, strict=True):
-        text = samples[number].row[code]
+    """Drop the texts whose language is identified as another one.
+
+    A text of fewer than `LID_MIN_WORDS` words is dropped only if it is identified as another language of the benchmark
+    with a probability of at least `LID_SHORT_PROBABILITY`.
+    """
+    places = [(number, code) for number, row in enumerate(rows) for code in row.texts]
+    found = identifier.identify([rows[number].texts[code] for number, code in places])
+    kept: list[Row] = [{} for _ in rows]
+    for (number, code), (label, probability) in zip(places, found, strict=True):
+        text = rows[number].texts[code]
         if count_words(text) >= LID_MIN_WORDS:
             agrees = label == code
         else:
-            agrees = label == code or label not in languages or score < LID_SHORT_SCORE
+            agrees = label == code or label not in languages or probability < LID_SHORT_PROBABILITY
         if agrees:
             kept[number][code] = text
-    return [CatalogueRow(sample.origin, row) for sample, row in zip(samples, kept, strict=True) if ENGLISH in row]
+    return [CatalogueRow(row.origin, texts) for row, texts in zip(rows, kept, strict=True) if ENGLISH in texts]
 
 
-def drop_duplicates(samples: Sequence[CatalogueRow]) -> list[CatalogueRow]:
-    """Of the rows with the same English text keep the one with most languages, and of those the first."""
+def drop_duplicates(rows: Sequence[CatalogueRow]) -> list[CatalogueRow]:
+    """Keep one of the rows with the same English text: the one with the most languages, and of several, the first."""
     best: dict[str, int] = {}
-    for number, sample in enumerate(samples):
-        key = normalise(sample.row[ENGLISH])
-        if key not in best or len(sample.row) > len(samples[best[key]].row):
+    for number, row in enumerate(rows):
+        key = normalise(row.texts[ENGLISH])
+        if key not in best or len(row.texts) > len(rows[best[key]].texts):
             best[key] = number
-    return [samples[number] for number in sorted(best.values())]
+    return [rows[number] for number in sorted(best.values())]
 
 
 def count(
     before: Sequence[CatalogueRow], after: Sequence[CatalogueRow], name: str, languages: Sequence[str]
 ) -> list[Count]:
-    """One count for each source, in the order in which they come, and one for `all` of them."""
+    """Return one count per source, in the order of the rows, and one for `all` sources together."""
     pairs_before: Counter[str] = Counter()
     pairs_after: Counter[str] = Counter()
     complete: Counter[str] = Counter()
-    for sample in before:
-        for source in (sample.origin, "all"):
-            pairs_before[source] += len(sample.row) - 1
-    for sample in after:
-        for source in (sample.origin, "all"):
-            pairs_after[source] += len(sample.row) - 1
-            complete[source] += len(sample.row) == len(languages)
-    sources = [*dict.fromkeys(sample.origin for sample in before), "all"]
+    for row in before:
+        for source in (row.origin, "all"):
+            pairs_before[source] += len(row.texts) - 1
+    for row in after:
+        for source in (row.origin, "all"):
+            pairs_after[source] += len(row.texts) - 1
+            complete[source] += len(row.texts) == len(languages)
+    sources = [*dict.fromkeys(row.origin for row in before), "all"]
     return [
         Count(source, name, pairs_before[source] - pairs_after[source], pairs_after[source], complete[source])
         for source in sources

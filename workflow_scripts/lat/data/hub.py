@@ -1,26 +1,26 @@
-"""Models of the Hugging Face hub, and what to do where it refuses."""
+"""Download models from the Hugging Face Hub, with error messages that name a remedy."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import InputError
 
-# Weights in one format, and what describes them.
+# Weights in a single format, configuration and tokenizer.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
-# BLEURT's checkpoints are older.
+# The weights of BLEURT's checkpoints are in the older PyTorch format.
 OLDER_FILES = (*FILES, "*.bin")
 
 
 def fetch_snapshot(hub: str, revision: str | None, folder: Path, patterns: Sequence[str] = FILES) -> None:
-    """Get a model's files from the hub into a folder, which appears only once it is complete.
+    """Download the files of a model into a folder, which appears only once it is complete.
 
-    Finished files wait in a hidden neighbour: Snakemake deletes the folder before another try.
+    Until then, the files are in a hidden folder beside it, since Snakemake deletes the output folder before a rerun.
 
     Args:
-        hub: the repository, such as `meta-llama/Llama-2-7b-hf`.
+        hub: repository on the hub, such as `meta-llama/Llama-2-7b-hf`.
         revision: commit, tag or branch; None for the main branch.
-        folder: where the files go.
-        patterns: of the names of the wanted files.
+        folder: folder for the files.
+        patterns: patterns of the names of the files to download.
 
     Raises:
         InputError: the model is gated, private or does not exist, or the hub cannot be reached.
@@ -39,7 +39,7 @@ def fetch_snapshot(hub: str, revision: str | None, folder: Path, patterns: Seque
         ) from None
     except RevisionNotFoundError:
         raise InputError(f"{hub}: has no revision `{revision}`; correct `revision`") from None
-    # Network errors of all kinds, and the library's own, which say in their first line what happened.
+    # Network errors and errors of the library itself; the first line of their message names the cause.
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -1,6 +1,6 @@
-"""Language identification: fastText models such as `lid.176.bin` or GlotLID, and a library in pure Python beside them.
+"""Language identification with fastText models, such as `lid.176.bin` or GlotLID, or with the library py3langid.
 
-Every identifier calls the languages of `resources/languages.tsv` by their codes, whatever its own labels are.
+Every identifier returns the language codes of `resources/languages.tsv`, whatever its own labels are.
 """
 
 from collections.abc import Sequence
@@ -10,49 +10,48 @@ from typing import Protocol
 from ..files import InputError, fold, sha256
 from ..languages import code_of_label
 
-LABEL = "__label__"
+LABEL_PREFIX = "__label__"
 
-# Of a line without text.
-NOTHING = ("", 0.0)
+# Result for a line without text.
+NO_LANGUAGE = ("", 0.0)
 
-# What fastText writes at the start of every model of its: a magic number, little-endian.
+# The magic number at the start of every fastText model, little-endian.
 FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
 
-# Models of other tasks have labels, too; one that identifies languages knows at least these.
+# fastText models of other tasks have labels, too; a model that identifies languages has at least these.
 EXPECTED_LABELS = frozenset({"en", "de", "fr"})
 
-
-# An identifier that is a library rather than a file; the config names it like a file's source.
+# Identifier that is a library and not a file; the config gives this name in place of a source.
 PY3LANGID = "py3langid"
 
 
 class Identifier(Protocol):
-    """Whatever names the most probable language of lines of text."""
+    """Interface of the identifiers of the most probable language of lines of text."""
 
     name: str
     signature: str
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
-        """(language, probability) for each line; `("", 0.0)` for a line without text."""
+        """Return (language, probability) for each line; `("", 0.0)` for a line without text."""
 
 
 def load_identifier(name: str) -> Identifier:
-    """The library `py3langid`, or the fastText model in a file.
+    """Load the library `py3langid` or, for any other name, the fastText model in the file of that name.
 
     Raises:
-        InputError: as `LanguageIdentifier`.
+        InputError: the file is not a fastText model for language identification, see `LanguageIdentifier`.
     """
     return PurePythonIdentifier() if name == PY3LANGID else LanguageIdentifier(name)
 
 
 class LanguageIdentifier:
-    """The most probable language of lines of text, by a fastText model."""
+    """Identifies the most probable language of lines of text with a fastText model."""
 
     def __init__(self, path: Path | str) -> None:
         """Load the model at `path`.
 
         Raises:
-            InputError: the file is missing, is no fastText model, or its labels are not language codes.
+            InputError: the file is missing or not a fastText model, or its labels are not language codes.
         """
         path = Path(path)
         try:
@@ -60,17 +59,17 @@ class LanguageIdentifier:
                 magic = handle.read(len(FASTTEXT_MAGIC))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); fetch lid.176.ftz or lid.176.bin") from None
-        # fastText itself answers a wrong file with a bare ValueError, a truncated one sometimes with a crash.
+        # Checked here, since fastText raises a vague ValueError for a wrong file and may crash on a truncated one.
         if magic != FASTTEXT_MAGIC:
             raise InputError(f"{path}: no fastText model; use lid.176.ftz or lid.176.bin")
-        # Imported here, since most users of this package never identify a language.
+        # Imported here, since most programs that import this module never identify a language.
         import fasttext
 
-        # Older releases of the library print a warning on every load.
+        # Older releases of the library print a warning whenever a model is loaded.
         fasttext.FastText.eprint = lambda *_: None
         try:
             self._model = fasttext.load_model(str(path))
-            self._codes = {label: _code(label.removeprefix(LABEL)) for label in self._model.get_labels()}
+            self._codes = {label: _code(label.removeprefix(LABEL_PREFIX)) for label in self._model.get_labels()}
         except (ValueError, RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: a broken fastText model ({fold(str(error))}); fetch it again") from None
         if not set(self._codes.values()) >= EXPECTED_LABELS:
@@ -79,30 +78,33 @@ class LanguageIdentifier:
         self.signature = f"lid:{path.name}|sha256:{sha256(path)[:12]}|top:1"
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
-        """(language, probability) for each line; `("", 0.0)` for a line without text.
+        """Return (language, probability) for each line; `("", 0.0)` for a line without text.
 
         Line breaks inside a line count as spaces.
         """
         folded = [fold(line) for line in lines]
         filled = [line for line in folded if line]
         if not filled:
-            return [NOTHING] * len(folded)
-        labels, scores = self._model.predict(filled)
-        # A line of which the model knows no part has no label; probabilities exceed one by rounding errors.
+            return [NO_LANGUAGE] * len(folded)
+        labels, probabilities = self._model.predict(filled)
+        # A line without any word of the model has no label; rounding errors can make a probability exceed 1.
         found = iter(
             [
-                (self._codes[label[0]], min(float(score[0]), 1.0)) if label else NOTHING
-                for label, score in zip(labels, scores, strict=True)
+                (self._codes[label[0]], min(float(probability[0]), 1.0)) if label else NO_LANGUAGE
+                for label, probability in zip(labels, probabilities, strict=True)
             ]
         )
-        return [next(found) if line else NOTHING for line in folded]
+        return [next(found) if line else NO_LANGUAGE for line in folded]
 
 
 class PurePythonIdentifier:
-    """The most probable language of lines of text, by py3langid: another model and other data, as a cross-check."""
+    """Identifies the most probable language of lines of text with py3langid.
+
+    Its model and training data are different from fastText's, so that it serves as a cross-check.
+    """
 
     def __init__(self) -> None:
-        # Imported here: it reads its model when it is imported.
+        # Imported here, since py3langid reads its model when it is imported.
         from importlib.metadata import version
 
         from py3langid.langid import MODEL_FILE
@@ -113,11 +115,11 @@ class PurePythonIdentifier:
         self.signature = f"lid:{PY3LANGID}|version:{version(PY3LANGID)}|top:1"
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
-        """(language, probability) for each line; `("", 0.0)` for a line without text."""
+        """Return (language, probability) for each line; `("", 0.0)` for a line without text."""
         found = []
         for line in map(fold, lines):
-            label, score = self._library.classify(line) if line else NOTHING
-            found.append((_code(label), float(score)))
+            label, probability = self._library.classify(line) if line else NO_LANGUAGE
+            found.append((_code(label), float(probability)))
         return found
 
 

@@ -1,35 +1,35 @@
-"""The table of sources (`resources/sources.tsv`) and how a row of it becomes a verified file.
+"""Read the table of sources (`resources/sources.tsv`) and download a source as a verified file.
 
-Columns, tab-separated, `-` where a value does not apply:
+The table is tab-separated; `-` means that a value does not apply. Its columns are:
 
 name
-    how configs and paths call the source; also the wildcard `source`.
+    name of the source in configs and paths; also the value of the wildcard `source`.
 version
     exact version of the package or model.
 kind
-    `pypi`: a wheel or sdist that pip downloads and nothing installs; `url`: a plain file; `hub`: the files of a model
-    on the Hugging Face hub, at the commit that is the version, if there is one.
+    `pypi`: a wheel or sdist, downloaded by pip and not installed; `url`: a single file; `hub`: the files of a model on
+    the Hugging Face Hub, at the commit in `version`, if there is one.
 package
-    the PyPI name (`pypi`), the address (`url`) or the repository (`hub`).
+    the name on PyPI (`pypi`), the address (`url`) or the repository (`hub`).
 file
-    name of the file that results, or of the folder (`hub`). For a `model` inside a package, the name of that member;
-    otherwise of the download.
+    name of the resulting file, or of the folder (`hub`). For a `model` inside a package, the name of this archive
+    member; otherwise the name of the download.
 sha256, bytes
-    of the file that results; `bytes` may be `-`, and `sha256` of an address whose publisher names none. A hub's
-    files are checked by its own library.
+    checksum and size of the resulting file. `bytes` may be `-`; `sha256` may be `-` for an address whose publisher
+    states no checksum. The files of a `hub` source are verified by the hub's own library.
 archive_sha256
-    of the download, where that is not itself the file that results (a model inside a wheel); otherwise `-`.
+    checksum of the download if the download is not the resulting file (a model inside a wheel); otherwise `-`.
 licence
-    SPDX expression of what the file's authors grant.
+    SPDX expression of the licence that the authors of the file grant.
 python
-    version told to pip as `--python-version`, for packages that need a newer Python than the workflow's.
+    passed to pip as `--python-version`, for packages that need a newer Python than the workflow's.
 format
     `gettext` or `json`: catalogues, read by `catalogues.py`; `iwslt` or `flores`: corpora, read by `corpora.py`;
     `instructions`: general instructions, read by `instructions.py`; `model`: used as it is.
 members
-    which members of the archive are read: for catalogues a regular expression for the whole member path, in which
-    `{language}` stands for the language tag and a group named `catalogue`, if there is one, for what tells the
-    catalogues of one language apart; for a model in a package the path of the member.
+    the archive members to read. For catalogues: a regular expression that matches the whole path of a member.
+    `{language}` in it stands for the language tag; an optional group named `catalogue` identifies a catalogue among
+    those of one language. For a model in a package: the path of the member.
 """
 
 import errno
@@ -60,12 +60,12 @@ FORMATS = (*CATALOGUES, *CORPORA, INSTRUCTIONS, "model")
 TAG = "{language}"
 CHUNK_BYTES = 1 << 20
 MEGABYTE = 1e6
-LONGEST_WAIT = 300.0  # seconds a server may ask for
+LONGEST_WAIT = 300.0  # seconds; limits the wait that a server asks for
 
 
 @dataclass(frozen=True)
 class Source:
-    """One row of the source table; the module's docstring says what the fields mean. `-` has become an empty text."""
+    """One row of the source table, with empty strings in place of `-`; the module docstring describes the columns."""
 
     name: str
     version: str
@@ -85,10 +85,10 @@ COLUMNS = tuple(field.name for field in fields(Source))
 
 
 def read_sources(path: Path | str = TABLE) -> list[Source]:
-    """The sources of the table at `path`, in its order.
+    """Return the sources in the table at `path`, in the order of the table.
 
     Raises:
-        InputError: a column is missing or unknown, a name comes twice, or a value cannot be right.
+        InputError: a column is missing or unknown, a name occurs twice, or a value is invalid.
     """
     sources: list[Source] = []
     for number, row in enumerate(read_table(path), 2):
@@ -103,7 +103,7 @@ def read_sources(path: Path | str = TABLE) -> list[Source]:
 
 
 def _find_mistake(source: Source, others: Sequence[Source]) -> str:
-    """What cannot be right about a source, or an empty text."""
+    """Describe what is invalid about a source; the result is empty if nothing is."""
     if source.name in [other.name for other in others]:
         return f"source {source.name} is there twice; remove one"
     for column, values in (("kind", KINDS), ("format", FORMATS)):
@@ -129,10 +129,10 @@ def _find_mistake(source: Source, others: Sequence[Source]) -> str:
 
 
 def find_source(name: str, path: Path | str = TABLE) -> Source:
-    """The source called `name` in the table at `path`.
+    """Return the source called `name` in the table at `path`.
 
     Raises:
-        InputError: the table is wrong or has no such source.
+        InputError: the table is invalid or has no such source.
     """
     sources = {source.name: source for source in read_sources(path)}
     if name not in sources:
@@ -141,33 +141,34 @@ def find_source(name: str, path: Path | str = TABLE) -> Source:
 
 
 def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, timeout: float = 60.0) -> None:
-    """Download `source` to `target`, which appears only once its content is the expected one.
+    """Download `source` to `target`, which appears only once it is complete and has the expected sha256, if any.
 
-    What arrived of an address before a failure waits in a hidden neighbour of the target and is continued, even by
-    another run if the source table has its sha256. Proxies come from the usual environment variables, mirrors from
-    `LAT_MIRRORS`: words `address=other`, each of which replaces the beginning of addresses.
+    If the download of an address fails, the next attempt continues it from a hidden file beside the target. A later run
+    continues it, too, if the source table has the file's sha256. Proxies are taken from the usual environment
+    variables, mirrors from `LAT_MIRRORS` (see `mirrored`).
 
     Args:
-        source: what to download.
-        target: where it goes; its folder is made. A file there that is the right one already is left alone.
-        attempts: how often a failure that may pass (network, server) is tried.
-        wait: seconds before the second try; doubled for each further one, and longer where the server says so.
-        timeout: seconds without a byte after which a connection counts as failed.
+        source: the source to download.
+        target: path of the resulting file; its folder is created. A file with the right sha256 is not downloaded again.
+        attempts: largest number of attempts if failures may be temporary (network, server).
+        wait: seconds before the second attempt; doubled before every further one, and longer if the server asks for it.
+        timeout: seconds without any data after which a connection counts as failed.
 
     Raises:
-        InputError: there is no such file or version, it is not the expected one, the disk is full, or every attempt
-            failed.
+        InputError: the file or version does not exist, the file is not the expected one, the disk is full, or every
+            attempt failed.
     """
     if source.sha256 and target.exists() and sha256(target) == source.sha256:
-        log.info("%s: already there", target)
+        log.info("%s: already downloaded", target)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    kept = target.with_name(f".{target.name}.{source.sha256[:12] or 'unverified'}.partial")
+    unfinished = target.with_name(f".{target.name}.{source.sha256[:12] or 'unverified'}.partial")
+    # Without a checksum, nothing shows whether an earlier run's beginning belongs to the same file.
     if not source.sha256:
-        kept.unlink(missing_ok=True)
-    # A neighbour of the target, so that the last step is a rename on one file system.
+        unfinished.unlink(missing_ok=True)
+    # The temporary folder is beside the target, so that the final rename stays on one file system.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        download = Download(source, kept, timeout) if source.kind == "url" else None
+        download = Download(source, unfinished, timeout) if source.kind == "url" else None
         for attempt in range(1, attempts + 1):
             try:
                 partial = download.run() if download else _download_package(source, Path(folder))
@@ -184,7 +185,7 @@ def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, ti
                         " by hand"
                     ) from None
                 pause = max(wait, download.retry_after if download else 0.0)
-                log.info("source %s: attempt %d failed (%s), next one in %g s", source.name, attempt, error, pause)
+                log.info("source %s: attempt %d failed (%s); next attempt in %g s", source.name, attempt, error, pause)
                 time.sleep(pause)
                 wait *= 2
         found = sha256(partial)
@@ -195,25 +196,26 @@ def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, ti
                 " the file was changed on its way or at its origin, do not use it"
             )
         os.replace(partial, target)
-    judgement = "as expected" if source.sha256 else f"{found}, for which its publisher names none"
-    log.info("%s: %.1f MB, sha256 %s", target, target.stat().st_size / MEGABYTE, judgement)
+    checksum = "as expected" if source.sha256 else f"{found} (not verified: the publisher states none)"
+    log.info("%s: %.1f MB, sha256 %s", target, target.stat().st_size / MEGABYTE, checksum)
 
 
 class Download:
-    """Attempts to get one address into a file, each continuing where the one before ended."""
+    """Downloads one address to a file in several attempts, each of which continues where the previous one ended."""
 
     def __init__(self, source: Source, partial: Path, timeout: float) -> None:
-        self.retry_after = 0.0  # seconds the server wants to be left alone
+        self.retry_after = 0.0  # seconds that the server asks to wait before the next attempt
         self._source, self._partial, self._timeout = source, partial, timeout
         self._address = mirrored(source.package)
-        self._validator = ""  # tells whether the address still has the content that the beginning is of
+        # For `If-Range`: identifies the version of the file at the address that the partial file is a beginning of.
+        self._validator = ""
 
     def run(self) -> Path:
-        """One attempt; returns the complete file.
+        """Make one attempt and return the path of the complete file.
 
         Raises:
-            OSError: a failure that may pass.
-            InputError: one that will not.
+            OSError: a failure that may be temporary.
+            InputError: a permanent failure.
         """
         source = self._source
         start = self._partial.stat().st_size if self._partial.exists() else 0
@@ -228,17 +230,17 @@ class Download:
             with urllib.request.urlopen(request, timeout=self._timeout) as response:
                 total = self._write(response, start)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # what is there is not the beginning of what the server has
+            if error.code == 416:  # the partial file is not the beginning of the server's file
                 self._partial.unlink()
                 raise
-            # 408 and 429 ask for another try; every other 4xx says that trying again is of no use.
+            # 408 and 429 ask for another attempt; after any other 4xx status, another attempt is useless.
             if 400 <= error.code < 500 and error.code not in (408, 429):
-                remedy = "; it wants a licence accepted or a token" if error.code in (401, 403) else ""
+                remedy = "; it requires an accepted licence or a token" if error.code in (401, 403) else ""
                 raise InputError(
                     f"source {source.name}: {self._address} answers {error.code} {error.reason}{remedy}"
                 ) from None
-            wanted = error.headers.get("Retry-After") or ""
-            self.retry_after = min(float(wanted), LONGEST_WAIT) if wanted.isdigit() else 0.0
+            retry_after = error.headers.get("Retry-After") or ""
+            self.retry_after = min(float(retry_after), LONGEST_WAIT) if retry_after.isdigit() else 0.0
             raise
         except http.client.HTTPException as error:
             raise OSError(f"{type(error).__name__}: {error}") from None
@@ -250,7 +252,11 @@ class Download:
         return self._partial
 
     def _write(self, response: http.client.HTTPResponse, start: int) -> int:
-        """Append what arrives, or start over if the server sends all of it; the size it should have in the end."""
+        """Append the response to the partial file, or overwrite the file if the server sends all of it.
+
+        Returns:
+            The expected size of the complete file in bytes; 0 if it is unknown.
+        """
         source = self._source
         continued = response.status == 206 and (response.headers.get("Content-Range") or "").startswith(
             f"bytes {start}-"
@@ -279,22 +285,24 @@ class Download:
 
 
 def mirrored(address: str) -> str:
-    """The address, its beginning replaced as `LAT_MIRRORS` says.
+    """Replace the beginning of an address by its mirror in the environment variable `LAT_MIRRORS`, if there is one.
+
+    The variable is a list of entries `address=mirror`, separated by spaces; the first entry that applies is used.
 
     Raises:
         InputError: the variable is malformed.
     """
-    for word in os.environ.get("LAT_MIRRORS", "").split():
-        original, equals, other = word.partition("=")
-        if not (original and equals and other):
-            raise InputError(f"LAT_MIRRORS: {word!r} is not of the form https://address=https://mirror")
+    for entry in os.environ.get("LAT_MIRRORS", "").split():
+        original, equals, mirror = entry.partition("=")
+        if not (original and equals and mirror):
+            raise InputError(f"LAT_MIRRORS: {entry!r} is not of the form https://address=https://mirror")
         if address.startswith(original):
-            return other + address[len(original) :]
+            return mirror + address[len(original) :]
     return address
 
 
 def _download_package(source: Source, folder: Path) -> Path:
-    """Let pip download the package into `folder`; return the file of the source in it."""
+    """Download the package into `folder` with pip and return the path of the resulting file."""
     archive_sha256 = source.archive_sha256 or source.sha256
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{archive_sha256}\n", encoding="utf-8")
@@ -302,7 +310,7 @@ def _download_package(source: Source, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--dest", str(downloads), "--requirement", str(requirements)]
     if source.python:
-        # pip takes another Python version only together with a ban on source distributions.
+        # pip accepts another Python version only if source distributions are excluded.
         command += ["--python-version", source.python, "--only-binary", ":all:"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:

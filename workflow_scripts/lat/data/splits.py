@@ -1,7 +1,8 @@
-"""Filtered rows divided into test set, demonstrations, training samples and monolingual text, with nothing in two.
+"""Divide filtered rows into a test set, demonstrations and training data that do not overlap.
 
-Every choice is made by a hash of the seed and the row's English text instead of by a random generator, so that the
-choice depends on nothing else: another source, filter or Python version moves no row that stays.
+The training data are the training samples and the monolingual texts. Rows are chosen by a hash of the seed and the
+row's English text, not by a random generator: another source, filter or Python version does not change the order of the
+remaining rows.
 """
 
 import hashlib
@@ -17,16 +18,18 @@ from ..names import ENGLISH
 from .catalogues import Row
 from .filters import CatalogueRow, Count, count, count_words, normalise
 
-# A test set is no test if one program's phrases make it up.
+# Largest share of one source in the test set: a test set made up of one program's phrases would not be a real test.
 MAX_SHARE_PER_SOURCE = 0.3
 
+# Shortest and longest demonstration, in words of the English text.
 DEMONSTRATION_WORDS = (5, 12)
 
-# Characters by which a text is found inside another one; shorter held-out texts are found by equality alone.
-PROBE = 12
+# A held-out text is found inside other texts by its first characters, of which there are this many; shorter held-out
+# texts are only compared with whole texts.
+PREFIX_CHARACTERS = 12
 
-# Share of the words of two English texts that both have, from which on one is a variant of the other.
-NEAR = 0.75
+# English texts whose sets of words have at least this Jaccard similarity are variants of each other.
+MIN_JACCARD = 0.75
 WORD_OR_NUMBER = re.compile(r"\w+")
 
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
@@ -34,7 +37,10 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much goes where; `train_rows` caps the rows of each direction, 0 is no cap."""
+    """Numbers of rows in the parts, and the number of English words in the shortest test sentence.
+
+    `train_rows` limits the rows of each direction; 0 means no limit.
+    """
 
     test_rows: int
     test_min_words: int
@@ -44,7 +50,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Splits:
-    """What becomes of the rows; the samples of `train` are ready to be written."""
+    """The parts; training samples and monolingual texts are ready to be written as JSON lines."""
 
     test: list[CatalogueRow]
     demonstrations: list[CatalogueRow]
@@ -54,46 +60,48 @@ class Splits:
 
 
 def rank(seed: int, *texts: str) -> bytes:
-    """A number that looks random and depends on the seed and the texts alone."""
+    """Return a pseudo-random sort key that depends only on the seed and the texts."""
     return hashlib.sha256("\n".join([str(seed), *texts]).encode()).digest()
 
 
 def split(
-    samples: Sequence[CatalogueRow], languages: Sequence[str], supervised: Sequence[str], sizes: Sizes, seed: int
+    rows: Sequence[CatalogueRow], languages: Sequence[str], supervised: Sequence[str], sizes: Sizes, seed: int
 ) -> Splits:
-    """Divide filtered rows.
+    """Divide filtered rows into test set, demonstrations, training samples and monolingual texts.
+
+    Rows that say the same as a row of the test set or a demonstration (see `HeldOut`) are dropped.
 
     Args:
-        samples: rows that passed the filters.
-        languages: of the benchmark, `en` among them.
-        supervised: the directions that training samples have.
-        sizes: of the parts.
-        seed: other seeds choose other rows.
+        rows: rows that passed the filters.
+        languages: language codes of the benchmark, including `en`.
+        supervised: directions with training samples.
+        sizes: sizes of the parts.
+        seed: determines which rows are chosen.
 
     Raises:
         InputError: there are too few rows for the test set or the demonstrations, or no pair for a direction.
     """
     candidates = sorted(
-        (sample for sample in samples if reads_like_a_sentence(sample.row, languages)),
-        key=lambda sample: rank(seed, sample.row[ENGLISH]),
+        (row for row in rows if reads_like_a_sentence(row.texts, languages)),
+        key=lambda row: rank(seed, row.texts[ENGLISH]),
     )
-    long_enough = [sample for sample in candidates if count_words(sample.row[ENGLISH]) >= sizes.test_min_words]
+    long_enough = [row for row in candidates if count_words(row.texts[ENGLISH]) >= sizes.test_min_words]
     test = draw_test(long_enough, sizes.test_rows)
     shortest, longest = DEMONSTRATION_WORDS
     demonstrations = draw_demonstrations(
-        [sample for sample in candidates if shortest <= count_words(sample.row[ENGLISH]) <= longest],
+        [row for row in candidates if shortest <= count_words(row.texts[ENGLISH]) <= longest],
         sizes.demonstrations,
-        HeldOut(sample.row for sample in test),
+        HeldOut(row.texts for row in test),
     )
-    held_out = HeldOut(sample.row for sample in [*test, *demonstrations])
-    taken = {id(sample) for sample in test}
-    without_test = [sample for sample in samples if id(sample) not in taken]
-    taken |= {id(sample) for sample in demonstrations}
-    without_both = [sample for sample in samples if id(sample) not in taken]
-    rest = [sample for sample in without_both if not held_out.touches(sample.row)]
+    held_out = HeldOut(row.texts for row in [*test, *demonstrations])
+    taken = {id(row) for row in test}
+    without_test = [row for row in rows if id(row) not in taken]
+    taken |= {id(row) for row in demonstrations}
+    without_both = [row for row in rows if id(row) not in taken]
+    rest = [row for row in without_both if not held_out.touches(row.texts)]
     train, used = draw_training(rest, supervised, sizes.train_rows, seed)
     counts = [
-        *count(samples, without_test, "test", languages),
+        *count(rows, without_test, "test", languages),
         *count(without_test, without_both, "demonstrations", languages),
         *count(without_both, rest, "touches_held_out", languages),
         *count(rest, used, "train", languages),
@@ -101,181 +109,189 @@ def split(
     return Splits(test, demonstrations, train, monolingual(rest, languages, seed), counts)
 
 
-def reads_like_a_sentence(row: Row, languages: Sequence[str]) -> bool:
-    """The row has every language, and every text begins with a letter, not a small one, and ends like a sentence."""
+def reads_like_a_sentence(texts: Row, languages: Sequence[str]) -> bool:
+    """Whether all languages are there and each text starts with a letter (not lower case) and ends like a sentence."""
     return all(
-        code in row
-        and row[code].endswith(SENTENCE_ENDS)
-        and not row[code].endswith("..")
-        and row[code][0].isalpha()
-        and not row[code][0].islower()
+        code in texts
+        and texts[code].endswith(SENTENCE_ENDS)
+        and not texts[code].endswith("..")
+        and texts[code][0].isalpha()
+        and not texts[code][0].islower()
         for code in languages
     )
 
 
 def draw_test(candidates: Sequence[CatalogueRow], size: int) -> list[CatalogueRow]:
-    """The first `size` candidates of which none repeats another in any language, sources in proportion.
+    """Draw the first `size` candidates that do not touch each other (see `HeldOut`), in proportion to the sources.
 
-    No source has more than `MAX_SHARE_PER_SOURCE` of them, unless there is nothing else to take.
+    No source gets more than the share `MAX_SHARE_PER_SOURCE`, unless the other sources have too few rows.
 
     Raises:
-        InputError: there are fewer.
+        InputError: fewer than `size` candidates qualify.
     """
     distinct: list[CatalogueRow] = []
     seen = HeldOut([])
-    for sample in candidates:
-        if not seen.touches(sample.row):
-            distinct.append(sample)
-            seen.add(sample.row)
+    for row in candidates:
+        if not seen.touches(row.texts):
+            distinct.append(row)
+            seen.add(row.texts)
     if len(distinct) < size:
         raise InputError(
             f"test_rows: {size} wanted, {len(distinct)} rows qualify; lower it or test_min_words, or add sources"
         )
-    shares = apportion(Counter(sample.origin for sample in distinct), size)
+    remaining = apportion(Counter(row.origin for row in distinct), size)
     chosen = []
-    for sample in distinct:
-        if shares[sample.origin]:
-            shares[sample.origin] -= 1
-            chosen.append(sample)
+    for row in distinct:
+        if remaining[row.origin]:
+            remaining[row.origin] -= 1
+            chosen.append(row)
     return chosen
 
 
 def apportion(available: Counter[str], size: int) -> Counter[str]:
-    """`size` seats among the sources in proportion to what is available, by largest remainders.
+    """Distribute `size` rows over the sources in proportion to their available rows (largest remainder method).
 
-    No source gets more than is available, nor more than `MAX_SHARE_PER_SOURCE`, as long as others can fill its place.
+    No source gets more rows than are available, nor more than the share `MAX_SHARE_PER_SOURCE` unless the other sources
+    have too few rows.
     """
     limit = {source: min(number, max(1, int(MAX_SHARE_PER_SOURCE * size))) for source, number in available.items()}
     if sum(limit.values()) < size:
         limit = dict(available)
-    seats: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
     total = sum(available.values())
     exact = {source: size * number / total for source, number in available.items()}
     for source in available:
-        seats[source] = min(int(exact[source]), limit[source])
-    # Fractions first, then whole seats that limits have left over; ties go to the source that comes first.
-    while sum(seats.values()) < size:
-        open_sources = [source for source in available if seats[source] < limit[source]]
-        seats[max(open_sources, key=lambda source: exact[source] - seats[source])] += 1
-    return seats
+        numbers[source] = min(int(exact[source]), limit[source])
+    # First the largest remainders, then the rows that the limits of other sources leave; the first source wins a tie.
+    while sum(numbers.values()) < size:
+        open_sources = [source for source in available if numbers[source] < limit[source]]
+        numbers[max(open_sources, key=lambda source: exact[source] - numbers[source])] += 1
+    return numbers
 
 
 def draw_demonstrations(candidates: Sequence[CatalogueRow], size: int, test: "HeldOut") -> list[CatalogueRow]:
-    """The first `size` candidates that touch neither the test set nor each other, from as many sources as possible.
+    """Draw the first `size` candidates that touch neither the test set nor each other (see `HeldOut`).
+
+    They come from as many sources as possible.
 
     Raises:
-        InputError: there are fewer.
+        InputError: fewer than `size` candidates qualify.
     """
     chosen: list[CatalogueRow] = []
     seen = HeldOut([])
-    times: Counter[str] = Counter()
-    free = [sample for sample in candidates if not test.touches(sample.row)]
+    chosen_of: Counter[str] = Counter()
+    available = [row for row in candidates if not test.touches(row.texts)]
     while len(chosen) < size:
-        free = [sample for sample in free if not seen.touches(sample.row)]
-        if not free:
+        available = [row for row in available if not seen.touches(row.texts)]
+        if not available:
             raise InputError(f"demonstrations: {size} wanted, {len(chosen)} rows qualify; lower it or add sources")
-        sample = min(free, key=lambda sample: times[sample.origin])
-        chosen.append(sample)
-        seen.add(sample.row)
-        times[sample.origin] += 1
+        row = min(available, key=lambda row: chosen_of[row.origin])
+        chosen.append(row)
+        seen.add(row.texts)
+        chosen_of[row.origin] += 1
     return chosen
 
 
 class HeldOut:
-    """Finds the rows that say what a held-out row says.
+    """Finds the rows that touch a held-out row, that is, say the same or nearly the same.
 
-    Such a row has, in any language, a text that repeats or contains a held-out one, whatever the case, spaces and
-    punctuation; or its English text has nearly the same words as a held-out one. Programs say the same of many things
-    (`This order is not paid.`, `This invoice is not paid.`), and a test of such sentences would be a test of memory.
+    A row touches a held-out row if a text in any language equals or contains a held-out text, without regard to case,
+    spaces and punctuation, or if the words of its English text have a Jaccard similarity of at least `MIN_JACCARD` with
+    those of a held-out one. Programs use the same sentence for many things (`This order is not paid.`, `This invoice is
+    not paid.`); a test set of sentences with such variants in the training data would only test memorisation.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._whole: set[str] = set()
-        self._by_start: dict[str, list[str]] = {}
+        self._by_prefix: dict[str, list[str]] = {}
         self._by_word: dict[str, list[frozenset[str]]] = {}
-        for row in rows:
-            self.add(row)
+        for texts in rows:
+            self.add(texts)
 
-    def add(self, row: Row) -> None:
+    def add(self, texts: Row) -> None:
         """Hold out one more row."""
-        for text in map(normalise, row.values()):
+        for text in map(normalise, texts.values()):
             if text not in self._whole:
                 self._whole.add(text)
-                if len(text) >= PROBE:
-                    self._by_start.setdefault(text[:PROBE], []).append(text)
-        words = words_of(row[ENGLISH])
-        # Texts that share at least n of m words share one of any m - n + 1 of them: it is enough to look for these
-        # few, and the longest are the rarest.
-        least = math.ceil(NEAR * len(words))
+                if len(text) >= PREFIX_CHARACTERS:
+                    self._by_prefix.setdefault(text[:PREFIX_CHARACTERS], []).append(text)
+        words = words_of(texts[ENGLISH])
+        # A text that has at least n of these m words has at least one of any m - n + 1 of them, so that an index of so
+        # few words is enough. Long words are chosen because they are rare.
+        least = math.ceil(MIN_JACCARD * len(words))
         for word in sorted(words, key=lambda word: (-len(word), word))[: len(words) - least + 1]:
             self._by_word.setdefault(word, []).append(words)
 
-    def touches(self, row: Row) -> bool:
-        """Whether `row` says what a held-out row says."""
-        return self._is_near(words_of(row[ENGLISH])) or any(map(self._repeats, map(normalise, row.values())))
+    def touches(self, texts: Row) -> bool:
+        """Whether the row with these texts touches a held-out row."""
+        return self._is_variant(words_of(texts[ENGLISH])) or any(map(self._repeats, map(normalise, texts.values())))
 
-    def _is_near(self, words: frozenset[str]) -> bool:
+    def _is_variant(self, words: frozenset[str]) -> bool:
         return any(
-            len(words & other) >= NEAR * len(words | other) for word in words for other in self._by_word.get(word, ())
+            len(words & other) >= MIN_JACCARD * len(words | other)
+            for word in words
+            for other in self._by_word.get(word, ())
         )
 
     def _repeats(self, text: str) -> bool:
         return text in self._whole or any(
             text.startswith(held_out, start)
-            for start in range(len(text) - PROBE + 1)
-            for held_out in self._by_start.get(text[start : start + PROBE], ())
+            for start in range(len(text) - PREFIX_CHARACTERS + 1)
+            for held_out in self._by_prefix.get(text[start : start + PREFIX_CHARACTERS], ())
         )
 
 
 def words_of(text: str) -> frozenset[str]:
-    """The distinct words of an English text."""
+    """Return the distinct case-folded words of an English text."""
     return frozenset(WORD_OR_NUMBER.findall(text.casefold()))
 
 
 def draw_training(
-    samples: Sequence[CatalogueRow], supervised: Sequence[str], rows: int, seed: int
+    rows: Sequence[CatalogueRow], supervised: Sequence[str], max_rows: int, seed: int
 ) -> tuple[list[dict[str, str]], list[CatalogueRow]]:
-    """The same number of training samples for every direction, as many as the scarcest direction has, at most `rows`.
+    """Draw the same number of training samples for every direction.
 
-    Rows with more languages come first, so that the directions share their sentences as in a multi-parallel corpus.
+    Every direction gets as many samples as the direction with the fewest pairs has, at most `max_rows` (0: no limit).
+    Rows with more languages are drawn first, so that the directions share sentences as in a multi-parallel corpus.
 
     Returns:
-        The samples, in an order that mixes directions and sources, and the rows as far as they are in them.
+        The samples, in an order that mixes directions and sources, and the rows that the samples come from, each with
+        only its English text and the texts that are in a sample.
 
     Raises:
-        InputError: a direction has no pair at all.
+        InputError: a direction has no pair.
     """
-    ordered = sorted(samples, key=lambda sample: (-len(sample.row), rank(seed, sample.row[ENGLISH])))
+    ordered = sorted(rows, key=lambda row: (-len(row.texts), rank(seed, row.texts[ENGLISH])))
     pairs: dict[str, list[CatalogueRow]] = {}
     for direction in supervised:
         source, target = split_direction(direction)
-        pairs[direction] = [sample for sample in ordered if source in sample.row and target in sample.row]
+        pairs[direction] = [row for row in ordered if source in row.texts and target in row.texts]
         if not pairs[direction]:
             raise InputError(f"direction {direction}: no source has a pair for it; add sources or drop the direction")
     size = min(map(len, pairs.values()), default=0)
-    if rows:
-        size = min(size, rows)
+    if max_rows:
+        size = min(size, max_rows)
 
     train = []
     used: dict[int, set[str]] = {}
     for direction in supervised:
         source, target = split_direction(direction)
-        for sample in pairs[direction][:size]:
-            used.setdefault(id(sample), {ENGLISH}).update((source, target))
-            texts = {"source": sample.row[source], "target": sample.row[target]}
-            train.append({"direction": direction, **texts, "origin": sample.origin})
-    train.sort(key=lambda pair: rank(seed, pair["direction"], pair["source"], pair["target"]))
+        for row in pairs[direction][:size]:
+            used.setdefault(id(row), {ENGLISH}).update((source, target))
+            texts = {"source": row.texts[source], "target": row.texts[target]}
+            train.append({"direction": direction, **texts, "origin": row.origin})
+    train.sort(key=lambda sample: rank(seed, sample["direction"], sample["source"], sample["target"]))
     used_rows = [
-        CatalogueRow(sample.origin, {code: text for code, text in sample.row.items() if code in used[id(sample)]})
-        for sample in samples
-        if id(sample) in used
+        CatalogueRow(row.origin, {code: text for code, text in row.texts.items() if code in used[id(row)]})
+        for row in rows
+        if id(row) in used
     ]
     return train, used_rows
 
 
-def monolingual(samples: Sequence[CatalogueRow], languages: Sequence[str], seed: int) -> list[dict[str, str]]:
-    """Every distinct text of the rows, languages mixed."""
-    texts = dict.fromkeys((code, sample.row[code]) for sample in samples for code in languages if code in sample.row)
+def monolingual(rows: Sequence[CatalogueRow], languages: Sequence[str], seed: int) -> list[dict[str, str]]:
+    """Return every distinct text of the rows with its language, in an order that mixes the languages."""
+    texts = dict.fromkeys((code, row.texts[code]) for row in rows for code in languages if code in row.texts)
     return [
         {"language": code, "text": text} for code, text in sorted(texts, key=lambda item: rank(seed, item[0], item[1]))
     ]
