@@ -1,5 +1,5 @@
-# Two commands: `make demo` runs the workflow from nothing to its tables, `make test` runs every test.
-# Both set up .venv first, once, from the lock in envs/main.txt.
+# `make demo` runs the demo of the workflow, and `make test` runs all tests. Both first install the locked packages of
+# envs/main.txt in .venv, if they are not installed yet.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -10,14 +10,14 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 demo: $(VENV)/.installed
 	snakemake --cores all
 
-# The demo's tables with a real multilingual model; see docs/base-models.md for its terms.
+# The demo with a pretrained multilingual model; for its licence, see docs/base-models.md.
 gemma: $(VENV)/.installed
 	snakemake --cores all --configfile configs/gemma3-270m.yaml
 
 test: $(VENV)/.installed .venv-bleurt/.installed
 	pytest
 
-# Format, types, and a dry-run of every configuration.
+# Formatting, lint and types, and a dry-run of every configuration.
 check: $(VENV)/.installed
 	ruff check .
 	ruff format --check .
@@ -37,7 +37,7 @@ $(VENV)/.installed: envs/main.txt
 	pip install --quiet --disable-pip-version-check --requirement envs/main.txt
 	touch $@
 
-# Environments of learned metrics, whose libraries want other versions than the workflow's.
+# Environments of the learned metrics, whose libraries need other versions than the workflow.
 bleurt comet: %: .venv-%/.installed
 
 .venv-%/.installed: envs/%.txt
@@ -45,7 +45,7 @@ bleurt comet: %: .venv-%/.installed
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-# Resolve every envs/*.in anew, in a scratch environment, into its pip lock and its conda file.
+# Resolve the requirements in envs/*.in again, in a temporary environment, and write the pip lock and the conda file.
 lock:
 	for name in main bleurt comet; do \
 		python3 -m venv --clear .cache/lock && \

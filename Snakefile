@@ -1,5 +1,6 @@
-# From a base language model to a translation model that answers in the language it was asked for, and to the tables
-# and figures that prove it. Data flows downwards through the includes; each is one step, one script, one results folder.
+# Trains translation models from base language models in two stages, against off-target translation, and evaluates them.
+# Each file in rules/ is one step, with one script in workflow_scripts/ and one folder in results/. The steps are
+# included in the order of the data flow.
 
 from snakemake.utils import min_version
 
@@ -31,7 +32,7 @@ include: "rules/page.smk"
 
 
 onstart:
-    # Now, not after days of training.
+    # Report missing prerequisites at the start, and not after days of training.
     check_prerequisites()
 
 

@@ -1,15 +1,15 @@
-# A base model as a folder: built from the benchmark's own training text, downloaded, or linked.
+# Provides each base model as a model folder: builds, downloads or links it, or converts it from GGUF.
 
 
-def built(wildcards):
-    """How a base model is built, where the workflow builds it."""
+def build_settings(wildcards):
+    """Return the settings of a base model that the workflow builds."""
     return base_model_config(wildcards.base_model)["build"]
 
 
 rule build_base_model:
     input:
-        monolingual=lambda wildcards: f"results/download/{built(wildcards)['benchmark']}/monolingual.jsonl",
-        samples=lambda wildcards: f"results/prompts/{{base_model}}/{built(wildcards)['benchmark']}/train/"
+        monolingual=lambda wildcards: f"results/download/{build_settings(wildcards)['benchmark']}/monolingual.jsonl",
+        samples=lambda wildcards: f"results/prompts/{{base_model}}/{build_settings(wildcards)['benchmark']}/train/"
         f"{STAGE_MODELS['finetune'][0]}.jsonl",
         deepspeed_config=deepspeed_config,
     output:
@@ -23,18 +23,18 @@ rule build_base_model:
         base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
     conda:
         "../envs/main.yaml"
-    threads: lambda wildcards: built(wildcards).get("processes", 1)
+    threads: lambda wildcards: build_settings(wildcards).get("processes", 1)
     resources:
         mem_mb=memory,
         runtime=60,
     params:
-        launcher=lambda wildcards: training_command(1, built(wildcards).get("processes", 1)),
+        launcher=lambda wildcards: training_command(1, build_settings(wildcards).get("processes", 1)),
         settings=lambda wildcards: flags(
-            {key: value for key, value in built(wildcards).items() if key not in ("benchmark", "processes")}
+            {key: value for key, value in build_settings(wildcards).items() if key not in ("benchmark", "processes")}
             | {"seed": config["seed"]}
         ),
     message:
-        "Base model: building {wildcards.base_model} from the training text"
+        "Base model: training {wildcards.base_model} from scratch"
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
         " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
@@ -90,7 +90,7 @@ rule dequantise_base_model:
         mem_mb=memory,
         runtime=60,
     message:
-        "Base model: multiplying out the GGUF file of {wildcards.base_model}"
+        "Base model: dequantising the GGUF file of {wildcards.base_model}"
     shell:
         "python -m workflow_scripts.base_model gguf --parts {input:q} --output {output.model} --threads {threads}"
         " 2>&1 | tee {log:q}"

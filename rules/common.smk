@@ -1,4 +1,4 @@
-# Config access, wildcard constraints and input functions: the only place with Python logic in the rules.
+# Checks of the configuration, wildcard constraints, and functions that several rule files use.
 
 import atexit
 import json
@@ -24,13 +24,15 @@ from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, make_plan
 from workflow_scripts.lat.runtime import secret
 from workflow_scripts.lat.data.sources import CORPORA, read_sources
 
-# Jobs find the package from any working directory, and a logged command line runs by hand from the repository root.
-# The allocator keeps what it got and asks for huge pages: small tensors come and go by the thousand, and a training step
-# of the demo spends up to a third less time where memory is not returned and faulted in again.
+# With these settings, the allocator of glibc keeps freed memory and requests huge pages. Training allocates and frees
+# thousands of small tensors, and a training step of the demo takes up to a third less time if their memory is not
+# returned to the operating system and requested again.
 ALLOCATOR = (
     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 )
-# Snakemake exports a rule's threads to the numeric libraries; the tokenizers' pool has a variable of its own.
+# With PYTHONPATH, jobs find the package from any working directory; a logged command can also be run by hand from the
+# repository root, without it. Snakemake sets OMP_NUM_THREADS to the threads of the rule, but the library tokenizers
+# reads only RAYON_NUM_THREADS.
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))} {ALLOCATOR}"
     " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
@@ -39,12 +41,12 @@ shell.prefix(
 try:
     check_config(config, Path(workflow.basedir))
 except InputError as error:
-    # One line for the user, instead of a traceback through the rules.
+    # Show the user a single line instead of a traceback.
     raise SystemExit(str(error)) from None
 
 
 def any_of(names):
-    """A wildcard constraint: one of these names, or nothing at all where there are none."""
+    """Return a wildcard constraint that matches exactly these names; without names, it matches nothing."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
@@ -65,30 +67,31 @@ wildcard_constraints:
 
 
 def benchmark_config(name):
-    """The config entry of a benchmark."""
+    """Return the config entry of a benchmark."""
     return config["benchmarks"][name]
 
 
 def base_model_config(name):
-    """The config entry of a base model."""
+    """Return the config entry of a base model."""
     return config["base_models"][name]
 
 
 def directions(benchmark):
-    """All test directions of a benchmark, supervised ones first."""
+    """Return all test directions of a benchmark, supervised directions first."""
     entry = benchmark_config(benchmark)
     return [*entry["supervised"], *entry["zero_shot"]]
 
 
 def source_file(name):
-    """Where the downloaded file of a source lies."""
+    """Return the path of the downloaded file of a row of resources/sources.tsv."""
     return f"results/download/sources/{name}/{SOURCES[name].file}"
 
 
 def flags(values):
-    """Long command-line flags of a dict: lists become several values, true a bare flag, false and null nothing.
+    """Return a dict as long command-line flags.
 
-    Sorted by name: an overlay changes the order of keys, which must not look like another value.
+    A list becomes several values, true becomes a flag without a value, and false and null are left out. The flags are
+    sorted by name, since the order of keys in an overlay must not rerun jobs.
     """
     words = []
     for name, value in sorted(values.items()):
@@ -101,12 +104,12 @@ def flags(values):
 
 
 def model_settings(step, wildcards):
-    """Settings of a training step for the model a path names."""
+    """Return the settings of a training step for the model in the wildcards."""
     return step_settings(config, step, wildcards.base_model, wildcards.benchmark, wildcards.model)
 
 
 def training_flags(step, wildcards, without=()):
-    """What determines the weights of a model, as flags of its training script."""
+    """Return all settings that affect the weights of a model, as flags of its training script."""
     entry = base_model_config(wildcards.base_model)
     settings = model_settings(step, wildcards) | {
         "dtype": entry.get("dtype", "bf16"),
@@ -117,68 +120,68 @@ def training_flags(step, wildcards, without=()):
 
 
 def launcher(wildcards):
-    """Starts the training processes of a base model."""
+    """Return the command that starts the training processes of a base model."""
     return training_command(nodes(wildcards) or 1, gpus(wildcards))
 
 
 def processes(wildcards):
-    """Training processes on one node: one a GPU, or a single one without any."""
+    """Return the number of training processes on each node: one per GPU, or a single one without GPUs."""
     return max(1, gpus(wildcards))
 
 
 def from_repository(path):
-    """A path of the config, relative ones starting from the repository as the config check takes them."""
+    """Resolve a path of the config; relative paths start from the repository, as in the check of the config."""
     return str(Path(workflow.basedir, path))
 
 
 def deepspeed_config(wildcards):
-    """The DeepSpeed file of a base model."""
+    """Return the path of the DeepSpeed configuration of a base model."""
     return from_repository(base_model_config(wildcards.base_model)["deepspeed"])
 
 
 def memory(wildcards):
-    """Memory of a job that loads this base model, in MB."""
+    """Return the memory, in MB, of a job that loads this base model or a model trained from it."""
     return base_model_config(wildcards.base_model).get("mem_mb", 4000)
 
 
 def gpus(wildcards):
-    """GPUs a job of this base model asks the cluster for."""
+    """Return the number of GPUs per node for jobs of this base model; 0 means that they run on the CPU."""
     return base_model_config(wildcards.base_model).get("gpus", 0)
 
 
 def nodes(wildcards):
-    """Nodes of a training job, where there are several: Slurm then starts a launcher on each."""
+    """Return the number of nodes of a training job; None for a single node, where Slurm need not start a launcher."""
     count = base_model_config(wildcards.base_model).get("nodes", 1)
     return count if count > 1 else None
 
 
 def start_by_srun(wildcards):
-    """Tells the Slurm executor that the job itself starts its processes on the nodes."""
+    """Tell the Slurm executor that the job itself starts its processes on several nodes with `srun`."""
     return "srun" if nodes(wildcards) else None
 
 
 def gpus_of_one_node(wildcards):
-    """GPUs as Slurm counts a job's on a single node."""
+    """Return the GPUs of a job on a single node, for the resource `gpu`; None on several nodes."""
     return None if nodes(wildcards) else gpus(wildcards)
 
 
 def gpus_of_each_node(wildcards):
-    """GPUs as Slurm counts a job's on several nodes."""
+    """Return the GPUs per node of a job on several nodes, for the resource `gres`; None on a single node."""
     return f"gpu:{gpus(wildcards)}" if nodes(wildcards) else None
 
 
 def tasks_per_gpu(wildcards):
-    """None a GPU: the launcher, not Slurm, starts a process for each."""
+    """Return 0 on several nodes, where the launcher, not Slurm, starts the process of each GPU."""
     return 0 if nodes(wildcards) else None
 
 
 def instructions_file(name):
-    """A set of general instructions: a row of the source table, or the user's own file."""
+    """Return the path of a set of general instructions: a row of resources/sources.tsv or a file of the user."""
     return source_file(name) if name in SOURCES else from_repository(name)
 
 
 def comparisons():
-    """The tables of all comparisons of answers to general instructions."""
+    """Return the tables of all comparisons on general tasks, over all experiments."""
     return [
         "results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv".format(**experiment, **pair)
         for experiment in config["experiments"]
@@ -188,7 +191,7 @@ def comparisons():
 
 
 def instruction_position(model):
-    """Where a model expects the instruction: as in its stage-1 training."""
+    """Return the position of the instruction in a model's prompts, which is the same as in its stage-1 training."""
     if model == BASE:
         return "before"
     entry = config["models"][model]
@@ -196,7 +199,7 @@ def instruction_position(model):
 
 
 def model_folder(base_model, benchmark, model):
-    """The folder of a finished model, whichever step makes it."""
+    """Return the folder of a trained model or of the base model."""
     if model == BASE:
         return f"results/base_model/{base_model}/model"
     step = "finetune" if model in STAGE_MODELS["finetune"] else "unlikelihood"
@@ -204,7 +207,7 @@ def model_folder(base_model, benchmark, model):
 
 
 def template_flags(base_model, model):
-    """How a model's prompts are laid out."""
+    """Return the flags for the prompt template of a model."""
     return flags(
         {
             "instruction_position": instruction_position(model),
@@ -214,7 +217,7 @@ def template_flags(base_model, model):
 
 
 def every_system(pattern):
-    """The files `pattern` stands for, over all systems of all experiments."""
+    """Fill in `pattern` for all systems of all experiments."""
     return [
         pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"], system=system)
         for entry in config["experiments"]
@@ -223,7 +226,7 @@ def every_system(pattern):
 
 
 def systems(wildcards):
-    """The systems of an experiment."""
+    """Return the systems of an experiment."""
     return next(
         entry["systems"]
         for entry in config["experiments"]
@@ -232,20 +235,20 @@ def systems(wildcards):
 
 
 def systems_of(pattern, wildcards):
-    """The files `pattern` stands for, over the systems of one experiment."""
+    """Fill in `pattern` for the systems of one experiment."""
     return [pattern.format(**wildcards, system=system) for system in systems(wildcards)]
 
 
 def every_benchmark(pattern):
-    """The files `pattern` stands for, over the benchmarks of all experiments."""
+    """Fill in `pattern` for the benchmarks of all experiments."""
     return sorted({pattern.format(benchmark=entry["benchmark"]) for entry in config["experiments"]})
 
 
 def check_prerequisites():
-    """Look for what jobs of this run will need besides their input files.
+    """Check what the jobs of this run need besides their input files: the judge's API key, environments of metrics.
 
     Raises:
-        WorkflowError: it is not there.
+        WorkflowError: something is missing.
     """
     try:
         for job in workflow.dag.needrun_jobs():
@@ -258,24 +261,24 @@ def check_prerequisites():
 
 
 def score_tables(base_model, benchmark, system):
-    """The tables that hold the scores of a system: BLEU and chrF++, learned metrics, off-target ratio."""
-    place = f"{base_model}/{benchmark}/{system}"
+    """Return the score tables of a system: BLEU and chrF++, then learned metrics, then off-target ratio."""
+    path = f"{base_model}/{benchmark}/{system}"
     return [
-        f"results/score/{place}.tsv",
-        *(f"results/score/{place}.{metric}.tsv" for metric in config["score"]["learned"]),
-        f"results/detect/{place}/otr.tsv",
+        f"results/score/{path}.tsv",
+        *(f"results/score/{path}.{metric}.tsv" for metric in config["score"]["learned"]),
+        f"results/detect/{path}/otr.tsv",
     ]
 
 
 def benchmark_files():
-    """Where the data of each benchmark is, once it is made."""
+    """Return the paths of the data of each benchmark, which may not exist yet."""
     folders = {name: Path(workflow.workdir_init, "results", "download", name) for name in config["benchmarks"]}
     return {name: BenchmarkFiles(folder / "train.jsonl", folder / "test") for name, folder in folders.items()}
 
 
 def print_plan():
-    """Ends a dry-run with what its jobs will need, where Snakemake tells their number too."""
-    # Without a scheduler there is no complete graph of jobs: something was wrong, or another question was asked.
+    """Print the plan at the end of a dry-run, unless Snakemake was told to be quiet about its jobs."""
+    # Without a scheduler there are no jobs to plan: an error occurred, or another command, such as --dag, was given.
     if not workflow.dryrun or workflow.scheduler is None:
         return
     if {Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
@@ -288,7 +291,7 @@ def print_plan():
             job.wildcards_dict,
             bool(job.resources.get("gpu") or job.resources.get("gres")),
         )
-        # The scheduler of a dry-run has finished them all.
+        # The scheduler of a dry-run marks all jobs as finished.
         for job in workflow.dag.needrun_jobs(exclude_finished=False)
         if job.rule.name in steps
     ]
@@ -296,5 +299,5 @@ def print_plan():
         print(*make_plan(config, jobs, steps.values(), benchmark_files()), sep="\n")
 
 
-# Snakemake has no hook for the end of a dry-run.
+# Snakemake has no handler for the end of a dry-run.
 atexit.register(print_plan)

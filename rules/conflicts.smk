@@ -1,4 +1,4 @@
-# Every training sample gets a wrong instruction.
+# Pairs each training sample with a wrong instruction, for stage 2.
 
 
 rule conflicts:
@@ -20,10 +20,10 @@ rule conflicts:
     params:
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],
-        languages=lambda wildcards: benchmark_config(wildcards.benchmark)["languages"],
+        languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         seed=config["seed"],
     message:
-        "Conflicts: instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model}"
+        "Conflicts: drawing instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
         "python -m workflow_scripts.conflicts --samples {input.samples} --output {output} --draw {params.draw}"
         " --languages {params.languages} --seed {params.seed} {params.template} 2>&1 | tee {log:q}"

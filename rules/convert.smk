@@ -1,4 +1,4 @@
-# A model in the format of the decoding engine, once for all systems that use it.
+# Converts a model to the format of CTranslate2, once for all systems that decode with it.
 
 
 rule convert:
@@ -19,6 +19,6 @@ rule convert:
         mem_mb=memory,
         runtime=60,
     message:
-        "Convert: {wildcards.model} of {wildcards.base_model} for CTranslate2"
+        "Convert: {wildcards.model} of {wildcards.base_model} to the format of CTranslate2"
     shell:
         "python -m workflow_scripts.convert --model {input.model} --output {output} 2>&1 | tee {log:q}"

@@ -1,18 +1,18 @@
-# One system: all its directions with its model loaded once; and its answers to general instructions.
+# Decodes with each system: all directions in one job, which loads the model once, and answers to general instructions.
 
 
 def system_model(wildcards):
-    """The model a system decodes with."""
+    """Return the folder of the model of a system."""
     return model_folder(wildcards.base_model, wildcards.benchmark, config["systems"][wildcards.system]["model"])
 
 
 def system_settings(wildcards):
-    """How a system decodes."""
+    """Return the decoding settings of a system."""
     return decode_settings(config, wildcards.base_model, wildcards.benchmark, wildcards.system)
 
 
 def decode_flags(wildcards):
-    """How a system decodes, as flags of the script."""
+    """Return the decoding settings of a system as flags of the script."""
     entry = base_model_config(wildcards.base_model)
     settings = system_settings(wildcards) | {
         "dtype": entry.get("dtype", "bf16"),
@@ -22,12 +22,12 @@ def decode_flags(wildcards):
 
 
 def decode_environment(wildcards):
-    """The environment of the engine a system decodes with."""
+    """Return the conda environment of a system's decoding engine."""
     return "../envs/vllm.yaml" if system_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
 
 
 def system_conversion(wildcards):
-    """The converted model of a system, where its engine needs one."""
+    """Return the converted model of a system if its decoding engine needs one."""
     if system_settings(wildcards)["engine"] != "ctranslate2":
         return []
     return f"results/convert/{{base_model}}/{{benchmark}}/{config['systems'][wildcards.system]['model']}"
@@ -55,10 +55,10 @@ rule decode:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions=lambda wildcards: directions(wildcards.benchmark),
         settings=decode_flags,
-        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
+        # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{system}",
     message:
-        "Decode: {wildcards.system} of {wildcards.base_model} on {wildcards.benchmark}"
+        "Decode: translating with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.decode --model {input.model} --prompts {input.prompts} --output {output}"
         " --unfinished {params.unfinished} {params.converted} --threads {threads} {params.settings} --directions {params.directions}"
@@ -82,4 +82,4 @@ use rule decode as answer with:
         settings=decode_flags,
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/answers/{system}",
     message:
-        "Decode: answers of {wildcards.system} of {wildcards.base_model} to general instructions"
+        "Decode: answering general instructions with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"

@@ -1,8 +1,8 @@
-# In which language is every output line, and every reference?
+# Identifies the language of each output line and of each reference translation, and computes off-target scores.
 
 
 def lid_files():
-    """The files of the configured language identifiers; a library has none."""
+    """Return the files of the configured language identifiers; py3langid is a library and has none."""
     return [
         source_file(name) if name in SOURCES else from_repository(name)
         for name in config["detect"]["lid"]
@@ -11,7 +11,7 @@ def lid_files():
 
 
 def lid_names():
-    """The configured language identifiers as the script takes them: files, or the name of a library."""
+    """Return the configured language identifiers as arguments of the script: paths of files, or `py3langid`."""
     files = iter(lid_files())
     return [name if name == PY3LANGID else next(files) for name in config["detect"]["lid"]]
 
@@ -37,7 +37,7 @@ rule detect:
         suffix=".txt",
         lid=lid_names(),
     message:
-        "Detect: languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Detect: identifying output languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.detect --folder {input.outputs} --suffix {params.suffix}"
         " --sources {input.sources} --lid {params.lid} --lines {output.lines} --scores {output.scores}"
@@ -59,4 +59,4 @@ use rule detect as detect_references with:
         suffix=".ref.txt",
         lid=lid_names(),
     message:
-        "Detect: languages of the references of {wildcards.benchmark}"
+        "Detect: identifying languages of the reference translations of {wildcards.benchmark}"

@@ -1,19 +1,19 @@
-# Catalogues of translated programs, or published corpora, become training text, test sets and demonstrations.
+# Downloads localisation catalogues or parallel corpora, and makes training, test and demonstration data from them.
 
 
 def corpus_archive(wildcards):
-    """The downloaded file of a corpus, where it is a row of the source table."""
+    """Return the downloaded file of a corpus if it is a row of resources/sources.tsv."""
     return source_file(wildcards.corpus) if wildcards.corpus in SOURCES else []
 
 
 def corpus_parts(wildcards):
-    """What a benchmark wants of a corpus; the user's own files as paths from the repository."""
+    """Return the parts of a corpus that a benchmark uses; for local files, their paths."""
     parts = benchmark_config(wildcards.benchmark)["corpora"][wildcards.role][wildcards.corpus]
     return [from_repository(part) for part in parts] if wildcards.corpus == LOCAL else parts
 
 
 def corpus_files(wildcards):
-    """The user's own files that a benchmark reads."""
+    """Return the local files that a benchmark uses."""
     return (
         [str(file) for part in corpus_parts(wildcards) for file in local_files(part)]
         if wildcards.corpus == LOCAL
@@ -22,14 +22,14 @@ def corpus_files(wildcards):
 
 
 def corpus_flags(wildcards):
-    """Which texts of a corpus a benchmark reads, as flags of the script."""
+    """Return the parts and directions of a corpus that a benchmark uses, as flags of the script."""
     benchmark = benchmark_config(wildcards.benchmark)
-    wanted = benchmark["supervised"] if wildcards.role == "train" else directions(wildcards.benchmark)
-    return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": wanted})
+    used = benchmark["supervised"] if wildcards.role == "train" else directions(wildcards.benchmark)
+    return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": used})
 
 
 def corpus_folders(role, wildcards):
-    """The corpora a benchmark is made of, read."""
+    """Return the folders of the corpora that a benchmark uses as training, test or demonstration data."""
     return [
         f"results/download/corpora/{wildcards.benchmark}/{role}/{corpus}"
         for corpus in benchmark_config(wildcards.benchmark)["corpora"][role]
@@ -55,7 +55,7 @@ rule fetch_source:
         "../envs/main.yaml"
     threads: 1
     params:
-        # The script reads it in the table; it stands here so that a row with another one is fetched again.
+        # Not used in the command: the script reads it from the table. As a parameter, it reruns the rule if it changes.
         sha256=lambda wildcards: SOURCES[wildcards.source].sha256,
     message:
         "Download: fetching {wildcards.source}"
@@ -77,7 +77,7 @@ rule fetch_snapshot:
         "../envs/main.yaml"
     threads: 1
     params:
-        # The script reads it in the table; it stands here so that a row with another one is fetched again.
+        # Not used in the command: the script reads it from the table. As a parameter, it reruns the rule if it changes.
         version=lambda wildcards: SOURCES[wildcards.source].version,
     message:
         "Download: fetching {wildcards.source}"
@@ -101,8 +101,8 @@ rule extract_catalogue:
         mem_mb=1000,
         runtime=10,
     params:
-        languages=lambda wildcards: benchmark_config(wildcards.benchmark)["languages"],
-        # The script reads it in the table; it stands here so that a row with another one is extracted again.
+        languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
+        # Not used in the command: the script reads it from the table. As a parameter, it reruns the rule if it changes.
         members=lambda wildcards: SOURCES[wildcards.source].members,
     message:
         "Download: extracting the catalogues of {wildcards.source} for {wildcards.benchmark}"
@@ -137,8 +137,8 @@ rule split_benchmark:
         mem_mb=1000,
         runtime=20,
     params:
-        languages=lambda wildcards: benchmark_config(wildcards.benchmark)["languages"],
-        supervised=lambda wildcards: benchmark_config(wildcards.benchmark)["supervised"],
+        languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
+        supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         settings=lambda wildcards: flags(
             {
                 key: benchmark_config(wildcards.benchmark).get(key)

@@ -1,8 +1,8 @@
-# What the tables say at a glance, where off-target lines went, the studies, and how the losses fell.
+# Draws the figures: scores, languages of off-target lines, studies, and training losses.
 
 
-def every_steps_log():
-    """Step logs of all models that some experiment's systems need, stage-1 parents and built base models included."""
+def every_step_log():
+    """Return the step logs of all models that are trained in this run, with the titles of their panels."""
     logs = {}
     for entry in config["experiments"]:
         base_model, benchmark = entry["base_model"], entry["benchmark"]
@@ -21,7 +21,7 @@ def every_steps_log():
 
 
 def figure_names():
-    """The figures of a run."""
+    """Return the names of all figures of a run."""
     return [
         "off_target",
         "off_target_languages",
@@ -32,16 +32,16 @@ def figure_names():
 
 
 def study_flags():
-    """The studies' points, as flags of the script that draws them."""
+    """Return the points of all studies as flags of the script."""
     first = config["experiments"][0]
     words = []
     for name, study in config["studies"].items():
         words += ["--study", name, study["label"]]
         for series, points in study["series"].items():
             for value, system in points.items():
-                elsewhere = len(PurePosixPath(system).parts) > 1
-                place = system if elsewhere else f"{first['base_model']}/{first['benchmark']}/{system}"
-                words.append(f"{series}={value}={place}")
+                is_path = len(PurePosixPath(system).parts) > 1
+                path = system if is_path else f"{first['base_model']}/{first['benchmark']}/{system}"
+                words.append(f"{series}={value}={path}")
     return " ".join(map(shlex.quote, words))
 
 
@@ -49,7 +49,7 @@ rule figures:
     input:
         scores="results/tables/scores.tsv",
         intervals="results/tables/intervals.tsv",
-        step_logs=list(every_steps_log()),
+        step_logs=list(every_step_log()),
     output:
         off_target=report(
             "results/figures/off_target.svg",
@@ -61,7 +61,7 @@ rule figures:
             "results/figures/off_target_languages.svg",
             caption="../resources/captions/off_target_languages.rst",
             category="Figures",
-            labels={"figure": "languages of the off-target lines"},
+            labels={"figure": "languages of off-target lines"},
         ),
         heat_map=report(
             "results/figures/heat_map.svg",
@@ -90,10 +90,10 @@ rule figures:
         mem_mb=1000,
         runtime=20,
     params:
-        titles=list(every_steps_log().values()),
+        titles=list(every_step_log().values()),
         studies=study_flags(),
     message:
-        "Figures: off-target ratio and BLEU, studies, loss curves"
+        "Figures: scores, languages of off-target lines, studies and training losses"
     shell:
         "python -m workflow_scripts.figures --scores {input.scores} --intervals {input.intervals}"
         " --step-logs {input.step_logs} --titles {params.titles:q} {params.studies} --output results/figures"

@@ -1,4 +1,4 @@
-# Stage 1: maximum likelihood on translation samples.
+# Stage 1: fine-tunes the base model on translation samples, with maximum likelihood.
 
 
 rule finetune:
@@ -15,7 +15,7 @@ rule finetune:
         "results/finetune/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["finetune"]),
-    # The longest way through the graph leads through here.
+    # This rule lies on the longest path through the job graph, so its jobs start first.
     priority: 2
     conda:
         "../envs/main.yaml"
@@ -33,10 +33,10 @@ rule finetune:
         threads=lambda wildcards: model_settings("finetune", wildcards)["threads"],
         launcher=launcher,
         settings=lambda wildcards: training_flags("finetune", wildcards),
-        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
+        # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{model}",
     message:
-        "Stage 1: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
+        "Stage 1: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:
         "{params.launcher} workflow_scripts.finetune --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"

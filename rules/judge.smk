@@ -1,8 +1,8 @@
-# Answers to general instructions, compared by a language model behind a network.
+# Compares the answers of two systems to general instructions, with a language model on a server as the judge.
 
 
 def judge_flags(wildcards):
-    """Whom to ask for a judgement and how, as flags of the script."""
+    """Return the settings of the judge as flags of the script."""
     judge = config["judge"]
     settings = {key: judge[key] for key in ("base_url", "model", "key", "max_cost", "parallel")}
     prices = judge["prices"] and [judge["prices"]["prompt"], judge["prices"]["completion"]]
@@ -31,10 +31,10 @@ rule judge:
     params:
         names=lambda wildcards: flags(dict(wildcards) | {"name": Path(config["judge"]["instructions"]).stem}),
         settings=judge_flags,
-        # Not an output: what was asked once is never paid for again.
+        # This is not an output, since Snakemake would delete it before a rerun: no request is ever paid for twice.
         journal="results/judge/.journal/{base_model}/{benchmark}/{system}-against-{baseline}",
     message:
-        "Judge: {wildcards.system} against {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Judge: comparing {wildcards.system} with {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers}/answers.jsonl"
         " --others {input.others}/answers.jsonl {params.names} {params.settings} --journal {params.journal}"

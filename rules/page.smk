@@ -1,8 +1,8 @@
-# Everything a run found, on one page that needs no network.
+# Writes the HTML page with all results of a run, which works offline.
 
 
 def figure_captions():
-    """The SVG files of the page, in its order, with their captions."""
+    """Return the SVG files of the page, in their order, with their captions."""
     captions = Path(workflow.basedir, "resources", "captions")
     return {
         f"results/figures/{name}.svg": read_text(
@@ -13,20 +13,20 @@ def figure_captions():
 
 
 def page_inputs():
-    """The texts of every benchmark and the outputs of every system, as flags of the script."""
+    """Return the texts of all benchmarks and the outputs of all systems as flags of the script."""
     words = []
     for benchmark in sorted({entry["benchmark"] for entry in config["experiments"]}):
         words += ["--texts", benchmark, f"results/download/{benchmark}/test"]
     for entry in config["experiments"]:
         for system in entry["systems"]:
-            place = f"{entry['base_model']}/{entry['benchmark']}/{system}"
+            path = f"{entry['base_model']}/{entry['benchmark']}/{system}"
             words += ["--outputs", entry["base_model"], entry["benchmark"], system]
-            words += [f"results/decode/{place}", f"results/detect/{place}/lines.tsv"]
+            words += [f"results/decode/{path}", f"results/detect/{path}/lines.tsv"]
     return " ".join(map(shlex.quote, words))
 
 
 def config_text():
-    """All values of this run, to be shown; without those of the plan, which change no result."""
+    """Return the configuration of this run as text, without `parameters`, which affects only the plan."""
     base_models = {
         name: {key: value for key, value in entry.items() if key != "parameters"}
         for name, entry in config["base_models"].items()
@@ -49,7 +49,7 @@ rule page:
             "results/page/index.html",
             caption="../resources/captions/page.rst",
             category="Examples",
-            labels={"page": "tables, figures and every line"},
+            labels={"page": "tables, figures and all output lines"},
         ),
     log:
         "results/page/logs/page.log",
@@ -63,11 +63,11 @@ rule page:
         inputs=page_inputs(),
         captions=list(figure_captions().values()),
         baseline=config["significance"]["baseline"],
-        # As a function: braces of a value are no wildcards.
+        # A function, since Snakemake would read braces in a plain text as wildcards.
         config=lambda wildcards: config_text(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
     message:
-        "Page: {output}"
+        "Page: writing {output}"
     shell:
         "python -m workflow_scripts.page --scores {input.scores} --intervals {input.intervals}"
         " --versions {input.versions} {params.inputs} --figures {input.figures} --captions {params.captions:q}"

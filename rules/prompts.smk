@@ -1,19 +1,19 @@
-# Training samples and test data become prompts.
+# Writes the prompts of training samples, test data and general instructions.
 
 
 def mixed_instructions(wildcards):
-    """The sets of general instructions that a stage-1 model is trained on as well."""
+    """Return the sets of general instructions in the training data of a stage-1 model."""
     return [instructions_file(name) for name in config["models"][wildcards.model].get("mix", ())]
 
 
 def system_prompt_flags(wildcards):
-    """How a system fills the template."""
+    """Return the prompt settings of a system as flags of the script."""
     system = config["systems"][wildcards.system]
     return flags(
         {
             "prompt_language": system.get("prompt_language", "en"),
             "shots": system.get("shots", 0),
-            "contrasts": [f"{its['target']}={its['weight']}" for its in system.get("contrasts", ())] or None,
+            "contrasts": [f"{entry['target']}={entry['weight']}" for entry in system.get("contrasts", ())] or None,
         }
     )
 
@@ -43,7 +43,7 @@ rule train_prompts:
             )
         ),
     message:
-        "Prompts: training samples of {wildcards.benchmark} for {wildcards.model}"
+        "Prompts: writing training samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
         "python -m workflow_scripts.prompts train --samples {input.samples} --output {output} {params.template}"
         " 2>&1 | tee {log:q}"
@@ -68,7 +68,7 @@ rule test_prompts:
         system=system_prompt_flags,
         directions=lambda wildcards: directions(wildcards.benchmark),
     message:
-        "Prompts: test data of {wildcards.benchmark} for {wildcards.system}"
+        "Prompts: writing test prompts of {wildcards.benchmark} for {wildcards.system}"
     shell:
         "python -m workflow_scripts.prompts test --test {input.test} --demonstrations {input.demonstrations}"
         " --output {output} {params.template} {params.system} --directions {params.directions} 2>&1 | tee {log:q}"
@@ -90,7 +90,7 @@ rule instruction_prompts:
     params:
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
     message:
-        "Prompts: general instructions for {wildcards.system}"
+        "Prompts: writing prompts of general instructions for {wildcards.system}"
     shell:
         "python -m workflow_scripts.prompts instructions --instructions {input:q}"
         " --output {output}/answers.jsonl {params.template}"

@@ -1,22 +1,22 @@
-# How good are the translations?
+# Computes BLEU, chrF++ and learned metrics of each system.
 
 
 def learned_metric(wildcards):
-    """The config entry of a learned metric."""
+    """Return the config entry of a learned metric."""
     return config["score"]["learned"][wildcards.learned]
 
 
 def learned_checkpoint(wildcards):
-    """The downloaded checkpoint of a learned metric, where it is a row of the source table."""
+    """Return the downloaded checkpoint of a learned metric if it is a row of resources/sources.tsv."""
     name = learned_metric(wildcards)["model"]
     return source_file(name) if name in SOURCES else []
 
 
 def check_learned_environment(wildcards):
-    """Look for the environment of a learned metric.
+    """Check that the environment of a learned metric exists.
 
     Raises:
-        InputError: there is none.
+        InputError: it does not exist.
     """
     metric = learned_metric(wildcards)
     key = f"score.learned.{wildcards.learned}"
@@ -31,7 +31,7 @@ def check_learned_environment(wildcards):
 
 
 def learned_environment(wildcards):
-    """The environment of a learned metric's library."""
+    """Return the conda environment of a learned metric."""
     return f"../envs/{learned_metric(wildcards)['kind']}.yaml"
 
 
@@ -52,7 +52,7 @@ rule score:
     params:
         directions=lambda wildcards: directions(wildcards.benchmark),
     message:
-        "Score: {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Score: BLEU and chrF++ of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.score --hypotheses {input.hypotheses} --references {input.references}"
         " --output {output} --directions {params.directions} 2>&1 | tee {log:q}"
@@ -64,7 +64,7 @@ rule score_learned:
         test="results/download/{benchmark}/test",
         checkpoint=learned_checkpoint,
     output:
-        figures="results/score/{base_model}/{benchmark}/{system}.{learned}.tsv",
+        scores="results/score/{base_model}/{benchmark}/{system}.{learned}.tsv",
         lines="results/score/{base_model}/{benchmark}/{system}.{learned}.lines.tsv",
     log:
         "results/score/logs/{base_model}-{benchmark}-{system}-{learned}.log",
@@ -78,7 +78,7 @@ rule score_learned:
     resources:
         mem_mb=16000,
         runtime=4 * 60,
-        gpu=lambda wildcards: learned_metric(wildcards).get("gpus", 0),
+        gpu=lookup(dpath="score/learned/{learned}/gpus", within=config, default=0),
     params:
         python=lambda wildcards: (
             from_repository(learned_metric(wildcards)["python"]) if "python" in learned_metric(wildcards) else "python"
@@ -88,11 +88,11 @@ rule score_learned:
             | {"model": learned_checkpoint(wildcards) or learned_metric(wildcards)["model"]}
         ),
         directions=lambda wildcards: directions(wildcards.benchmark),
-        # Not an output: the same lines are never scored twice, whatever made them anew.
+        # This is not an output, since Snakemake would delete it before a rerun: no line is ever scored twice.
         cache="results/score/.cache/{learned}",
     message:
         "Score: {wildcards.learned} of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "{params.python} -m workflow_scripts.score_learned --name {wildcards.learned} {params.settings}"
         " --hypotheses {input.hypotheses} --test {input.test} --directions {params.directions} --threads {threads}"
-        " --cache {params.cache} --lines {output.lines} --output {output.figures} 2>&1 | tee {log:q}"
+        " --cache {params.cache} --lines {output.lines} --output {output.scores} 2>&1 | tee {log:q}"

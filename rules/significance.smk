@@ -1,15 +1,15 @@
-# How sure is a figure, and is a system's difference from the baseline more than chance?
+# Computes 95 % intervals of all scores, and p-values of the differences from the baseline, with paired bootstrap.
 
 
 def significance_inputs(wildcards):
-    """The files of every system of an experiment, as flags of the script."""
+    """Return the files of all systems of an experiment as flags of the script."""
     words = []
     for system in systems(wildcards):
-        place = f"{wildcards.base_model}/{wildcards.benchmark}/{system}"
-        words += ["--system", system, f"results/decode/{place}", f"results/detect/{place}/lines.tsv"]
+        path = f"{wildcards.base_model}/{wildcards.benchmark}/{system}"
+        words += ["--system", system, f"results/decode/{path}", f"results/detect/{path}/lines.tsv"]
         words += score_tables(wildcards.base_model, wildcards.benchmark, system)
         for metric in config["score"]["learned"]:
-            words += ["--learned", system, metric, f"results/score/{place}.{metric}.lines.tsv"]
+            words += ["--learned", system, metric, f"results/score/{path}.{metric}.lines.tsv"]
     return " ".join(map(shlex.quote, words))
 
 
@@ -44,8 +44,8 @@ rule significance:
         runtime=30,
     params:
         systems=significance_inputs,
-        supervised=lambda wildcards: benchmark_config(wildcards.benchmark)["supervised"],
-        zero_shot=lambda wildcards: benchmark_config(wildcards.benchmark)["zero_shot"],
+        supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
+        zero_shot=lookup(dpath="benchmarks/{benchmark}/zero_shot", within=config),
         settings=flags(config["significance"] | {"seed": config["seed"]}),
     message:
         "Significance: paired bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"

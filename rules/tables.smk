@@ -1,15 +1,15 @@
-# Every figure in one long table, and the paper's tables from it.
+# Collects all scores in one table, and formats the paper's tables from it.
 
 
 def every_experiment(pattern):
-    """The files `pattern` stands for, over all experiments."""
+    """Fill in `pattern` for all experiments."""
     return [
         pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"]) for entry in config["experiments"]
     ]
 
 
 def table_inputs():
-    """The score tables of every system and the tables of intervals, as flags of the script."""
+    """Return the score tables of all systems and the tables of intervals as flags of the script."""
     words = []
     for entry in config["experiments"]:
         pair = [entry["base_model"], entry["benchmark"]]
@@ -37,7 +37,7 @@ rule tables:
             "results/tables/scores.tsv",
             caption="../resources/captions/scores.rst",
             category="Tables",
-            labels={"table": "all figures"},
+            labels={"table": "all scores"},
         ),
         zero_shot=report(
             "results/tables/zero_shot.html",
@@ -96,7 +96,7 @@ rule tables:
         ),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
     message:
-        "Tables: BLEU and off-target ratio of all systems"
+        "Tables: collecting the scores of all systems"
     shell:
         "python -m workflow_scripts.tables {params.inputs} {params.directions} {params.settings} {params.paper}"
         " {params.general} --output results/tables 2>&1 | tee {log:q}"

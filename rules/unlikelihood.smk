@@ -1,8 +1,8 @@
-# Stage 2: likelihood of every sample, unlikelihood of its conflict.
+# Stage 2: trains with the likelihood of each sample and the unlikelihood of its instruction-conflicting sample.
 
 
 def snapshot_steps(wildcards):
-    """Steps of a stage-2 run after which the config wants the model kept."""
+    """Return the steps of a stage-2 model after which its snapshots are saved."""
     return sorted(
         config["models"][name]["step"]
         for name in STAGE_MODELS["snapshot"]
@@ -27,7 +27,7 @@ rule unlikelihood:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
-    # The longest way through the graph leads through here.
+    # This rule lies on the longest path through the job graph, so its jobs start first.
     priority: 3
     conda:
         "../envs/main.yaml"
@@ -46,10 +46,10 @@ rule unlikelihood:
         launcher=launcher,
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
         snapshot_steps=snapshot_steps,
-        # Not an output: Snakemake deletes declared outputs before it reruns a job that was killed.
+        # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         checkpoints="results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{model}",
     message:
-        "Stage 2: {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
+        "Stage 2: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:
         "{params.launcher} workflow_scripts.unlikelihood --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
@@ -74,8 +74,8 @@ rule snapshot:
     conda:
         "../envs/main.yaml"
     params:
-        step=lambda wildcards: config["models"][wildcards.model]["step"],
+        step=lookup(dpath="models/{model}/step", within=config),
     message:
-        "Stage 2: {wildcards.model}, as it was after {params.step} steps"
+        "Stage 2: taking {wildcards.model} from the snapshot after {params.step} steps"
     shell:
         "cp --recursive --link {input}/step{params.step} {output} 2>&1 | tee {log:q}"

@@ -1,1 +1,1 @@
-"""The entry of each workflow step, and `lat`, what they share."""
+"""The scripts of the steps, one module per step, and the package `lat` with the code that they share."""

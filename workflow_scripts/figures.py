@@ -1,4 +1,4 @@
-"""Draw the tables at a glance, where the off-target lines went, the studies and the losses of every training."""
+"""Draw the figures of a run: scores, languages of off-target lines, studies, and training losses."""
 
 import argparse
 import os
@@ -21,21 +21,22 @@ SUFFIXES = ("svg", "png", "pdf")
 
 
 def main() -> None:
-    """Parse the flags, draw each figure, save it for screen and print."""
+    """Parse the flags, then draw and save each figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scores", type=Path, required=True, help="long table of figures")
-    parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and means")
-    parser.add_argument("--step-logs", type=Path, nargs="*", default=[], help="tables of losses, a row a step")
-    parser.add_argument("--titles", nargs="*", default=[], help="what each step log is of")
+    parser.add_argument("--scores", type=Path, required=True, help="table of all scores")
+    parser.add_argument("--intervals", type=Path, required=True, help="table of means and 95 %% intervals")
+    parser.add_argument("--step-logs", type=Path, nargs="*", default=[], help="step logs of training runs")
+    parser.add_argument("--titles", nargs="*", default=[], help="title of each step log")
     parser.add_argument(
         "--study",
         nargs="+",
         action="append",
         default=[],
         metavar="WORD",
-        help="name, label of the axis, then SERIES=VALUE=BASE_MODEL/BENCHMARK/SYSTEM for each point; several times",
+        help="plots of scores against one setting, one line per series: name of the study, label of the horizontal"
+        " axis, then SERIES=VALUE=BASE_MODEL/BENCHMARK/SYSTEM for each point; may be repeated",
     )
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
     scores = pd.DataFrame(read_table(arguments.scores)).astype({"value": float})
@@ -51,14 +52,14 @@ def main() -> None:
     for name, label, *points in arguments.study:
         series: dict[str, list[tuple[float, tuple[str, str, str]]]] = {}
         for point in points:
-            line, value, place = point.split("=")
-            base_model, benchmark, system = place.split("/")
-            series.setdefault(line, []).append((float(value), (base_model, benchmark, system)))
+            series_name, value, row = point.split("=")
+            base_model, benchmark, system = row.split("/")
+            series.setdefault(series_name, []).append((float(value), (base_model, benchmark, system)))
         save(study_figure(label, series, intervals), arguments.output / f"study-{name}")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in every format; the same figure gives the same bytes, for it holds no date."""
+    """Save a figure in every format, without a creation date, so that the same figure gives identical files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for suffix in SUFFIXES:
         partial = path.with_name(f".{path.name}.{os.getpid()}.{suffix}")

@@ -1,4 +1,4 @@
-"""One page that needs no network: tables to sort, figures, provenance, and every line of every system to browse."""
+"""Write the HTML page of a run, which works offline: sortable tables, figures, provenance, and all output lines."""
 
 import argparse
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import pandas as pd
 
 from .lat.files import atomic_write, read_table
-from .lat.reporting.page import Outputs, examples, inline_svg, plain_table, render, signatures, table_of
-from .lat.reporting.tables import TABLES, blocks, general_table
+from .lat.reporting.page import Outputs, examples, inline_svg, render, signatures, table_of_block, table_of_texts
+from .lat.reporting.tables import TABLES, general_table, make_blocks
 from .lat.runtime import log, run_step
 
 METRICS = ("BLEU", "OTR", "chrF++")
 
 
 def main() -> None:
-    """Parse the flags, gather, render, write."""
+    """Parse the flags, collect the content of the page, and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scores", type=Path, required=True, help="long table of scores")
+    parser.add_argument("--scores", type=Path, required=True, help="table of all scores")
     parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and p-values")
     parser.add_argument("--versions", type=Path, required=True, help="table of library versions")
     parser.add_argument(
@@ -25,7 +25,7 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BENCHMARK", "FOLDER"),
-        help="folder of <direction>.src.txt and <direction>.ref.txt of a benchmark; several times",
+        help="folder of <direction>.src.txt and <direction>.ref.txt of a benchmark; may be repeated",
     )
     parser.add_argument(
         "--outputs",
@@ -33,14 +33,14 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BASE_MODEL", "BENCHMARK", "SYSTEM", "FOLDER", "LINES"),
-        help="a system's folder of <direction>.txt and its lines.tsv; several times",
+        help="folder of <direction>.txt of a system, and its lines.tsv with the verdicts; may be repeated",
     )
     parser.add_argument("--figures", type=Path, nargs="*", default=[], help="SVG files, in the order of the page")
-    parser.add_argument("--captions", nargs="*", default=[], help="the caption of each figure")
-    parser.add_argument("--baseline", required=True, help="system that p-values compare with")
-    parser.add_argument("--config", required=True, help="all values of the run, as text")
-    parser.add_argument("--general", type=Path, help="table of general tasks")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--captions", nargs="*", default=[], help="caption of each figure")
+    parser.add_argument("--baseline", required=True, help="system that the other systems are tested against")
+    parser.add_argument("--config", required=True, help="configuration of the run, as text")
+    parser.add_argument("--general", type=Path, help="table of comparisons on general tasks")
+    parser.add_argument("--output", type=Path, required=True, help="HTML file")
     arguments = parser.parse_args()
 
     scores = pd.DataFrame(read_table(arguments.scores)).astype({"value": float})
@@ -48,19 +48,19 @@ def main() -> None:
     significance = pd.DataFrame(rows).replace({"p": {"": "nan"}})
     significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
 
-    shown = []
+    tables = []
     for supervision, (_, heading) in TABLES.items():
-        for block in blocks(scores, supervision, METRICS, significance):
+        for block in make_blocks(scores, supervision, METRICS, significance):
             intervals = {
                 (row["system"], row["direction"]): (row["low"], row["high"])
                 for row in rows
                 if (row["base_model"], row["benchmark"], row["supervision"], row["metric"])
                 == (block.base_model, block.benchmark, supervision, block.metric)
             }
-            shown.append(table_of(block, heading, intervals))
+            tables.append(table_of_block(block, heading, intervals))
 
     if arguments.general:
-        shown.append(plain_table(*general_table(read_table(arguments.general))))
+        tables.append(table_of_texts(*general_table(read_table(arguments.general))))
 
     texts = {benchmark: Path(folder) for benchmark, folder in arguments.texts}
     data = []
@@ -76,9 +76,9 @@ def main() -> None:
     names = " and ".join(experiment["name"] for experiment in data)
     page = render(
         title=f"Language-aware tuning: {names}",
-        summary=f"{count:,} test lines over {len(set(scores.direction))} directions, each answered by every system.",
+        summary=f"{count:,} test lines in {len(set(scores.direction))} directions, each translated by every system.",
         baseline=arguments.baseline,
-        tables=shown,
+        tables=tables,
         figures=[
             {"svg": inline_svg(path, number), "caption": caption}
             for number, (path, caption) in enumerate(zip(arguments.figures, arguments.captions, strict=True), 1)

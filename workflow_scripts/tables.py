@@ -1,4 +1,4 @@
-"""Gather every figure into one long table, lay out the paper's tables from it, and compare with the published ones."""
+"""Collect all scores in one table, format the paper's result tables from it, and compare with the published scores."""
 
 import argparse
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from .lat.evaluation.significance import COLUMNS as SIGNIFICANCE_COLUMNS
 from .lat.files import atomic_write, read_table, write_table
 from .lat.names import REFERENCE
 from .lat.reporting import paper
-from .lat.reporting.tables import TABLES, blocks, general_texts, to_frame, to_html, to_latex, to_markdown
+from .lat.reporting.tables import TABLES, general_texts, make_blocks, to_frame, to_html, to_latex, to_markdown
 from .lat.runtime import log, run_step, versions
 
 COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
 
 
 def main() -> None:
-    """Parse the flags, gather, write every table in every format."""
+    """Parse the flags, collect the scores, and write every table in every format."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--scores",
@@ -26,7 +26,7 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BASE_MODEL", "WORD"),
-        help="base model, benchmark and system, then its score tables; several times, in the order of the rows",
+        help="base model, benchmark and system, then the system's score tables; repeat in the order of the rows",
     )
     parser.add_argument(
         "--reference-scores",
@@ -34,7 +34,7 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BENCHMARK", "FILE"),
-        help="the off-target scores of a benchmark's reference translations; several times",
+        help="table of the off-target scores of a benchmark's reference translations; may be repeated",
     )
     parser.add_argument(
         "--directions",
@@ -42,7 +42,7 @@ def main() -> None:
         action="append",
         required=True,
         metavar="WORD",
-        help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; several times",
+        help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; may be repeated",
     )
     parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
     parser.add_argument(
@@ -51,7 +51,7 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BASE_MODEL", "BENCHMARK", "FILE"),
-        help="the table of intervals and p-values of an experiment; several times",
+        help="table of intervals and p-values of an experiment; may be repeated",
     )
     parser.add_argument("--intervals", action="store_true", help="show 95 %% intervals in the tables")
     parser.add_argument(
@@ -60,7 +60,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("BENCHMARK", "TABLE"),
-        help="the paper's table for one of our benchmarks",
+        help="name of the paper's result table for a benchmark; may be repeated",
     )
     parser.add_argument(
         "--paper-base-model",
@@ -68,7 +68,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("BASE_MODEL", "NAME"),
-        help="what the paper calls one of our base models",
+        help="name of a base model in the paper's tables; may be repeated",
     )
     parser.add_argument(
         "--paper-system",
@@ -76,10 +76,10 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("SYSTEM", "NAME"),
-        help="what the paper calls one of our systems",
+        help="name of a system in the paper's tables; may be repeated",
     )
-    parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of judged comparisons")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of comparisons on general tasks")
+    parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
     supervision = {
@@ -100,18 +100,18 @@ def main() -> None:
     significance = pd.DataFrame(intervals).replace({"p": {"": "nan"}})
     significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
     for kind, (name, title) in TABLES.items():
-        made = blocks(scores, kind, ("BLEU", *arguments.learned, "OTR"), significance, arguments.intervals)
-        texts = {"md": to_markdown(made, title), "tex": to_latex(made), "html": to_html(made, title)}
-        texts["tsv"] = to_frame(made).to_csv(sep="\t", index=False, lineterminator="\n")
+        blocks = make_blocks(scores, kind, ("BLEU", *arguments.learned, "OTR"), significance, arguments.intervals)
+        texts = {"md": to_markdown(blocks, title), "tex": to_latex(blocks), "html": to_html(blocks, title)}
+        texts["tsv"] = to_frame(blocks).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
             with atomic_write(arguments.output / f"{name}.{suffix}") as handle:
                 handle.write(text)
         log.info("%s\n\n%s", title, texts["md"])
 
     if arguments.general:
-        compared = [row for path in arguments.general for row in read_table(path)]
-        write_table(arguments.output / "general.tsv", compared, list(compared[0]))
-        texts = general_texts(compared)
+        comparisons = [row for path in arguments.general for row in read_table(path)]
+        write_table(arguments.output / "general.tsv", comparisons, list(comparisons[0]))
+        texts = general_texts(comparisons)
         for suffix, text in texts.items():
             with atomic_write(arguments.output / f"general.{suffix}") as handle:
                 handle.write(text)
@@ -131,9 +131,9 @@ def main() -> None:
 
 
 def experiments(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Base model, benchmark, system and score tables of every row; those of the references end each experiment."""
+    """Yield base model, benchmark, system and score tables of each row; the references come last in each experiment."""
     references = dict(arguments.reference_scores)
-    for pair, systems in groupby(arguments.scores, key=lambda words: tuple(words[:2])):
+    for pair, systems in groupby(arguments.scores, key=lambda entry: tuple(entry[:2])):
         base_model, benchmark = pair
         for _, _, system, *paths in systems:
             yield base_model, benchmark, system, paths
@@ -143,12 +143,12 @@ def experiments(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, 
 def score_rows(
     base_model: str, benchmark: str, system: str, paths: list[str], supervision: dict[tuple[str, str], str]
 ) -> Iterator[dict[str, str]]:
-    """The rows of the long table for one system: by table, direction and metric."""
+    """Yield the rows of the score table for one system, ordered by file, direction and metric."""
     for path in paths:
         scores = {(row["direction"], row["metric"]): row for row in read_table(path)}
         for (name, direction), kind in supervision.items():
             for metric in dict.fromkeys(metric for _, metric in scores):
-                # Some metrics exist for some target languages only.
+                # A metric may exist for some target languages only.
                 if name == benchmark and (direction, metric) in scores:
                     yield {
                         "base_model": base_model,

@@ -1,7 +1,7 @@
-// The page without it shows every table and figure; this makes tables sortable and fills the browser of examples.
+// Makes the tables sortable and fills the browser of examples. Tables and figures are visible without this script.
 "use strict";
 
-const PAGE = 25;
+const PAGE_SIZE = 25;
 const cards = document.getElementById("cards");
 const count = document.getElementById("count");
 const form = document.getElementById("filters");
@@ -21,56 +21,56 @@ async function unpack(id) {
 
 async function makeTablesSortable() {
   const source = new Blob([await unpack("library")], { type: "text/javascript" });
-  const address = URL.createObjectURL(source);
-  const { ITable, set_or_remove_dark_class: matchScheme } = await import(address);
-  URL.revokeObjectURL(address);
-  matchScheme();
-  for (const table of document.querySelectorAll("table.figures")) {
+  const url = URL.createObjectURL(source);
+  const { ITable, set_or_remove_dark_class: matchColorScheme } = await import(url);
+  URL.revokeObjectURL(url);
+  matchColorScheme();
+  for (const table of document.querySelectorAll("table.scores")) {
     new ITable(table, { paging: false, searching: false, info: false, order: [], autoWidth: false, layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null } });
   }
   document.documentElement.dataset.sortable = "yes";
 }
 
-function options(select, entries) {
-  const kept = select.value;
+function setOptions(select, entries) {
+  const selected = select.value;
   select.replaceChildren(...entries.map(([value, label]) => new Option(label, value)));
-  if (entries.some(([value]) => value === kept)) select.value = kept;
+  if (entries.some(([value]) => value === selected)) select.value = selected;
 }
 
 function fillFilters() {
-  const its = experiments[fields.experiment.value || 0];
-  const kinds = [...new Set(its.directions.map((direction) => direction.supervision))];
-  options(fields.direction, [
+  const experiment = experiments[fields.experiment.value || 0];
+  const kinds = [...new Set(experiment.directions.map((direction) => direction.supervision))];
+  setOptions(fields.direction, [
     ["", "all"],
     ...kinds.map((kind) => [kind, `all ${kind}`]),
-    ...its.directions.map((direction) => [direction.name, `${direction.name} (${direction.supervision})`]),
+    ...experiment.directions.map((direction) => [direction.name, `${direction.name} (${direction.supervision})`]),
   ]);
-  options(fields.system, [["", "any"], ...its.systems.map((system, number) => [String(number), system])]);
+  setOptions(fields.system, [["", "any"], ...experiment.systems.map((system, number) => [String(number), system])]);
 }
 
-function searchable(direction) {
-  // Made once, when somebody first searches: lower case of everything an example shows.
+function searchableTexts(direction) {
+  // The lower-case text of each example; computed only once, at the first search.
   direction.texts ??= direction.source.map((text, line) =>
     [text, direction.reference[line], ...direction.outputs.map((lines) => lines[line])].join("\n").toLowerCase());
   return direction.texts;
 }
 
-function matches(verdicts, line, system, wanted) {
-  const fits = (verdict) => wanted === "off" ? verdict !== "t" : verdict === wanted;
-  return system === "" ? verdicts.some((its) => fits(its[line])) : fits(verdicts[system][line]);
+function hasVerdict(verdicts, line, system, selected) {
+  const matches = (verdict) => selected === "off" ? verdict !== "t" : verdict === selected;
+  return system === "" ? verdicts.some((ofOneSystem) => matches(ofOneSystem[line])) : matches(verdicts[system][line]);
 }
 
 function filter() {
-  const its = experiments[fields.experiment.value];
-  const wanted = fields.verdict.value;
+  const experiment = experiments[fields.experiment.value];
+  const verdict = fields.verdict.value;
   const search = fields.search.value.trim().toLowerCase();
   found = [];
-  for (const direction of its.directions) {
-    const chosen = fields.direction.value;
-    if (chosen && chosen !== direction.name && chosen !== direction.supervision) continue;
-    const texts = search ? searchable(direction) : null;
+  for (const direction of experiment.directions) {
+    const selected = fields.direction.value;
+    if (selected && selected !== direction.name && selected !== direction.supervision) continue;
+    const texts = search ? searchableTexts(direction) : null;
     for (let line = 0; line < direction.source.length; line++) {
-      if (wanted && !matches(direction.verdicts, line, fields.system.value, wanted)) continue;
+      if (verdict && !hasVerdict(direction.verdicts, line, fields.system.value, verdict)) continue;
       if (search && !texts[line].includes(search)) continue;
       found.push([direction, line]);
     }
@@ -79,10 +79,10 @@ function filter() {
   show();
 }
 
-function withHits(element, text, search) {
+function appendWithHits(element, text, search) {
   const lower = text.toLowerCase();
   let from = 0;
-  // Lower case may be longer than the text (İ): then no hit is shown rather than a wrong one.
+  // The lower-case text may be longer than the text (İ). Then positions differ, and no hit is marked.
   for (let at = lower.indexOf(search); search && lower.length === text.length && at >= 0; at = lower.indexOf(search, from)) {
     element.append(text.slice(from, at));
     const hit = document.createElement("mark");
@@ -93,7 +93,7 @@ function withHits(element, text, search) {
   element.append(text.slice(from));
 }
 
-function entry(list, name, language, off, text, search, given) {
+function appendText(list, name, language, off, text, search, given) {
   const term = document.createElement("dt");
   term.textContent = name;
   const label = document.createElement("dd");
@@ -101,27 +101,27 @@ function entry(list, name, language, off, text, search, given) {
   const badge = document.createElement("span");
   badge.className = off ? "badge off" : "badge";
   badge.textContent = (off ? "✗ " : "✓ ") + (language || "empty");
-  badge.title = off ? "not the language asked for" : "the language asked for";
+  badge.title = off ? "not the target language" : "target language";
   if (language !== null) label.append(badge);
   const shown = document.createElement("dd");
   shown.className = "text";
   if (language) shown.lang = language;
-  withHits(shown, text, search);
+  appendWithHits(shown, text, search);
   if (given) for (const element of [term, label, shown]) element.classList.add("given");
   list.append(term, label, shown);
 }
 
-function card([direction, line], systems, search) {
+function makeCard([direction, line], systems, search) {
   const article = document.createElement("article");
   article.className = "card";
   const title = document.createElement("h4");
   title.textContent = `${direction.name}, line ${line + 1}`;
   const list = document.createElement("dl");
-  entry(list, "source", null, false, direction.source[line], search, true);
-  entry(list, "reference", null, false, direction.reference[line], search, true);
+  appendText(list, "source", null, false, direction.source[line], search, true);
+  appendText(list, "reference", null, false, direction.reference[line], search, true);
   systems.forEach((system, number) => {
     const off = direction.verdicts[number][line] !== "t";
-    entry(list, system, direction.labels[number][line], off, direction.outputs[number][line], search, false);
+    appendText(list, system, direction.labels[number][line], off, direction.outputs[number][line], search, false);
   });
   article.append(title, list);
   return article;
@@ -130,25 +130,25 @@ function card([direction, line], systems, search) {
 function show() {
   const { systems } = experiments[fields.experiment.value];
   const search = fields.search.value.trim().toLowerCase();
-  const chosen = fields.system.value;
-  const end = Math.min(start + PAGE, found.length);
-  cards.replaceChildren(...found.slice(start, end).map((example) => card(example, systems, search)));
-  if (chosen !== "") {
+  const selected = fields.system.value;
+  const end = Math.min(start + PAGE_SIZE, found.length);
+  cards.replaceChildren(...found.slice(start, end).map((example) => makeCard(example, systems, search)));
+  if (selected !== "") {
     for (const term of cards.querySelectorAll("dt")) {
-      if (term.textContent === systems[chosen]) term.style.fontWeight = "700";
+      if (term.textContent === systems[selected]) term.style.fontWeight = "700";
     }
   }
-  const number = (value) => value.toLocaleString("en");
+  const format = (number) => number.toLocaleString("en");
   count.textContent = found.length
-    ? `${number(start + 1)}–${number(end)} of ${number(found.length)} examples` : "No example fits; loosen a filter.";
+    ? `${format(start + 1)}–${format(end)} of ${format(found.length)} examples` : "No examples match; change the filters.";
   previous.disabled = start === 0;
   next.disabled = end === found.length;
 }
 
-function turn(step) {
-  const to = start + step * PAGE;
-  if (to < 0 || to >= found.length) return;
-  start = to;
+function turnPage(step) {
+  const target = start + step * PAGE_SIZE;
+  if (target < 0 || target >= found.length) return;
+  start = target;
   show();
   document.getElementById("examples").scrollIntoView();
 }
@@ -158,23 +158,23 @@ form.addEventListener("input", (event) => {
   if (event.target === fields.experiment) fillFilters();
   filter();
 });
-previous.addEventListener("click", () => turn(-1));
-next.addEventListener("click", () => turn(1));
+previous.addEventListener("click", () => turnPage(-1));
+next.addEventListener("click", () => turnPage(1));
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
   if (event.key === "/") {
     event.preventDefault();
     fields.search.focus();
   }
-  if (event.key === "n") turn(1);
-  if (event.key === "p") turn(-1);
+  if (event.key === "n") turnPage(1);
+  if (event.key === "p") turnPage(-1);
 });
 
-// After the first paint: tables and figures are readable while the rest unpacks.
+// Start after the first paint, so that tables and figures are readable while the examples are unpacked.
 requestAnimationFrame(() => setTimeout(async () => {
   await makeTablesSortable();
   experiments = JSON.parse(await unpack("data"));
-  options(fields.experiment, experiments.map((its, number) => [String(number), its.name]));
+  setOptions(fields.experiment, experiments.map((experiment, number) => [String(number), experiment.name]));
   fillFilters();
   filter();
   document.documentElement.dataset.ready = "yes";

@@ -1,4 +1,4 @@
-"""Charts: what is drawn is what the tables hold."""
+"""Plots show the values of the tables."""
 
 import pandas as pd
 import pytest
@@ -30,7 +30,7 @@ def scores() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def test_a_row_of_panels_an_experiment_with_the_means_as_bars(scores):
+def test_each_experiment_has_a_row_of_panels_with_the_means_as_bars(scores):
     figure = off_target_figure(scores)
     assert len(figure.axes) == 4
     for axis in figure.axes:
@@ -40,13 +40,13 @@ def test_a_row_of_panels_an_experiment_with_the_means_as_bars(scores):
     assert "other on demo" in figure.axes[2].get_title(loc="left")
 
 
-def test_the_references_are_a_floor_of_the_off_target_panel_alone(scores):
+def test_only_the_off_target_panel_shows_the_ratio_of_the_references_as_a_line(scores):
     off_target, bleu = off_target_figure(scores).axes[:2]
     assert {line.get_xdata()[0] for line in off_target.lines} == {0.5}
     assert not bleu.lines
 
 
-def test_losses_show_unlikelihood_only_where_it_was_trained():
+def test_unlikelihood_loss_is_drawn_only_for_stage_two():
     steps = pd.DataFrame({"step": [1.0, 2.0], "likelihood_loss": [3.0, 2.0], "unlikelihood_loss": [0.0, 0.0]})
     stage2 = steps.assign(unlikelihood_loss=[9.0, 1.0])
     first, second = losses_figure({"mt": steps, "lat": stage2}).axes
@@ -55,7 +55,7 @@ def test_losses_show_unlikelihood_only_where_it_was_trained():
     assert second.get_ylim()[1] > 9.0
 
 
-def test_heat_maps_hold_every_direction_and_leave_the_diagonal_empty(scores):
+def test_heat_maps_show_every_direction_and_leave_the_diagonal_empty(scores):
     figure = heat_map_figure(scores)
     panels = [axis for axis in figure.axes if axis.get_visible() and axis.texts]
     assert [axis.get_title(loc="left") for axis in panels[:2]] == ["MT (tiny, demo)", "LAT (tiny, demo)"]
@@ -63,20 +63,20 @@ def test_heat_maps_hold_every_direction_and_leave_the_diagonal_empty(scores):
     assert sorted(text.get_text() for text in panels[1].texts) == ["10", "10", "10"]
 
 
-def test_what_lines_were_instead_adds_up_to_the_ratio(scores):
-    parts = [
+def test_shares_of_the_languages_of_off_target_lines_add_up_to_the_ratio(scores):
+    shares = [
         otr.assign(metric=f"OTR-{kind}", value=otr.value * share)
         for otr in [scores[scores.metric == "OTR"]]
         for kind, share in (("source", 0.5), ("english", 0.25), ("other", 0.25), ("empty", 0.0))
     ]
-    figure = off_target_languages_figure(pd.concat([scores, *parts]))
+    figure = off_target_languages_figure(pd.concat([scores, *shares]))
     assert figure.axes[0].get_title(loc="left") == "tiny on demo: zero-shot"
     ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].containers[-1]]
     assert ends == [60.0, 10.0, 0.5][: len(ends)]
     assert len(figure.legends[0].get_texts()) == 4
 
 
-def test_a_study_is_drawn_in_the_order_of_its_values_with_its_intervals():
+def test_a_study_is_drawn_in_the_order_of_the_values_with_intervals():
     rows = [
         ("tiny", "demo", system, supervision, "AVG", metric, value, value - 1, value + 1)
         for system, value in (("MT", 50.0), ("LAT-50", 20.0), ("LAT", 5.0))

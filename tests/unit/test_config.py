@@ -1,4 +1,4 @@
-"""The configuration: the shipped ones are valid, and each kind of mistake is one line with the key and the remedy."""
+"""The check of the configuration: shipped ones are valid, and a mistake gives one line with the key and the remedy."""
 
 import copy
 from pathlib import Path
@@ -111,9 +111,9 @@ def compare(system, baseline, **settings):
         (put("benchmarks.iwslt4.corpora.test", {"local": ["data/mine"]}), r"no files `data/mine\.\*`"),
         (
             put("base_models.tiny.decode.early_stopping", False),
-            "early_stopping is false, but engine ctranslate2 knows only",
+            "early_stopping is false, but engine ctranslate2 supports only true",
         ),
-        (put("base_models.tiny.decode.engine", "vllm"), "early_stopping is true, but engine vllm knows only false"),
+        (put("base_models.tiny.decode.engine", "vllm"), "early_stopping is true, but engine vllm supports only false"),
         (put("significance.baseline", "MTT"), r"did you mean `MT`\?"),
         (put("benchmarks.demo.paper", "table2"), "benchmarks.demo.paper: `table2` is not among the tables"),
         (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),
@@ -132,17 +132,17 @@ def test_mistakes_name_the_key_and_the_remedy(config, change, message):
     assert str(caught.value).startswith("config: ")
 
 
-def test_a_language_without_a_name_is_told_before_any_job(config, monkeypatch):
+def test_a_missing_language_name_is_reported_before_any_job(config, monkeypatch):
     wordings = copy.deepcopy(prompting.wordings())
     del wordings["nl"]["names"]["ro"]
     monkeypatch.setattr(prompting, "wordings", lambda: wordings)
     with pytest.raises(InputError, match=r"resources/prompts.yaml: no entry 'ro' for the instruction ro-nl in nl"):
         check_config(config, ROOT)
-    config["experiments"][0]["systems"].remove("PTL")  # the only one that prompts in Dutch
+    config["experiments"][0]["systems"].remove("PTL")  # the only system with prompts in the target language
     check_config(config, ROOT)
 
 
-def test_settings_come_from_the_step_then_benchmark_base_model_and_model(config):
+def test_benchmark_base_model_and_model_override_the_settings_of_a_step(config):
     config = copy.deepcopy(config)
     config["unlikelihood"]["alpha"] = 0.01
     config["base_models"]["tiny"]["unlikelihood"] = {"alpha": 0.02, "steps": 7}
@@ -153,7 +153,7 @@ def test_settings_come_from_the_step_then_benchmark_base_model_and_model(config)
     assert settings["learning_rate"] == config["unlikelihood"]["learning_rate"]
 
 
-def test_every_step_default_is_in_the_schema_and_the_other_way_round(config):
+def test_step_defaults_and_schema_have_the_same_keys(config):
     schema = yaml.safe_load(Path(SCHEMA).read_text())
     for step in ("finetune", "unlikelihood", "decode"):
         assert set(config[step]) == set(schema["$defs"][step]["properties"]), step

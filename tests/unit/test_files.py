@@ -1,4 +1,4 @@
-"""Files the steps exchange: whole or not at all, one line an item, and clear about what is wrong in them."""
+"""Files that the steps exchange: they are complete or absent, have one line per item, and give clear errors."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from workflow_scripts.lat.files import (
 )
 
 
-def test_an_interrupted_writer_leaves_the_old_file_and_no_other(tmp_path):
+def test_an_interrupted_writer_leaves_only_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old\n")
     with pytest.raises(KeyboardInterrupt), atomic_write(path) as handle:
@@ -26,7 +26,7 @@ def test_an_interrupted_writer_leaves_the_old_file_and_no_other(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_interrupted_folder_leaves_the_old_one_and_no_other(tmp_path):
+def test_an_interrupted_writer_leaves_only_the_old_folder(tmp_path):
     folder = tmp_path / "folder"
     with replaced_folder(folder) as partial:
         (partial / "old").touch()
@@ -38,29 +38,29 @@ def test_an_interrupted_folder_leaves_the_old_one_and_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["a"], ["a", "", "b "], ["form\x0cfeed", "line\u2028separator"]])
-def test_lines_come_back_as_they_were(tmp_path, lines):
+def test_lines_are_read_as_they_were_written(tmp_path, lines):
     write_lines(tmp_path / "lines.txt", lines)
     assert read_lines(tmp_path / "lines.txt") == lines
     assert (tmp_path / "lines.txt").read_text().count("\n") == len(lines)
 
 
-def test_a_line_feed_inside_an_item_is_refused(tmp_path):
+def test_a_line_feed_inside_an_item_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="item 2 holds a line feed"):
         write_lines(tmp_path / "lines.txt", ["a", "b\nc"])
     assert not (tmp_path / "lines.txt").exists()
 
 
-def test_folding_leaves_one_line_of_single_spaces():
+def test_fold_returns_one_line_with_single_spaces():
     assert fold(" a\n\nb\u2028c\x85d\t e\x0c") == "a b c d e"
 
 
-def test_json_lines_are_readable_and_come_back(tmp_path):
+def test_json_lines_are_unescaped_and_read_as_they_were_written(tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", [{"text": "città"}])
     assert "città" in (tmp_path / "rows.jsonl").read_text(encoding="utf-8")
     assert read_jsonl(tmp_path / "rows.jsonl") == [{"text": "città"}]
 
 
-def test_tables_keep_one_row_a_line_whatever_the_values(tmp_path):
+def test_tables_have_one_line_per_row_whatever_the_values(tmp_path):
     write_table(tmp_path / "table.tsv", [{"a": "tab\there\nand line", "b": 'a "quote"'}], ("a", "b"))
     assert read_table(tmp_path / "table.tsv") == [{"a": "tab here and line", "b": 'a "quote"'}]
 
@@ -74,7 +74,7 @@ def test_tables_keep_one_row_a_line_whatever_the_values(tmp_path):
         (b"a\tb\n1\n", read_table, "line 2 has 1 columns, the header 2"),
     ],
 )
-def test_a_broken_file_is_one_clear_error(tmp_path, content, read, message):
+def test_a_broken_file_gives_one_clear_error(tmp_path, content, read, message):
     path = tmp_path / "broken"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
@@ -82,6 +82,6 @@ def test_a_broken_file_is_one_clear_error(tmp_path, content, read, message):
     assert str(path) in str(caught.value)
 
 
-def test_a_missing_file_is_one_clear_error(tmp_path):
+def test_a_missing_file_gives_one_clear_error(tmp_path):
     with pytest.raises(InputError, match="nothing: no such file"):
         read_lines(tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""Comparison with the published values."""
+"""Comparison with the published scores."""
 
 from workflow_scripts.lat.reporting.paper import COLUMNS, Names, comparison, comparison_markdown, published
 
@@ -11,13 +11,13 @@ def row(system: str, direction: str, value: float, spread: float = 0.5, **other:
     return ROW | {"system": system, "direction": direction} | {k: str(v) for k, v in values.items()} | other
 
 
-def test_published_values_are_found_by_name():
+def test_published_scores_are_found_by_name():
     table = published("table2_iwslt")
     assert table["LLaMA2", "MT", "BLEU", "it-nl"] == 7.9
     assert table["LLaMA2", "MT", "BLEU", "AVG"] == 5.0
 
 
-def test_only_what_both_have_is_compared():
+def test_only_scores_that_both_have_are_compared():
     intervals = [
         row("MT", "it-nl", 8.2),
         row("MT", "nl-it", 9.0),
@@ -28,8 +28,8 @@ def test_only_what_both_have_is_compared():
         row("MT", "it-nl", 8.2, benchmark="other"),
     ]
     rows = comparison(intervals, NAMES)
-    assert all(list(its) == list(COLUMNS) for its in rows)
-    assert [(its["direction"], its["difference"], its["relation"]) for its in rows] == [
+    assert all(list(found) == list(COLUMNS) for found in rows)
+    assert [(found["direction"], found["difference"], found["relation"]) for found in rows] == [
         ("it-nl", "0.3", "within"),
         ("nl-it", "0.7", "above"),
         ("AVG", "-1.0", "below"),
@@ -38,11 +38,11 @@ def test_only_what_both_have_is_compared():
     assert "| MT | +0.3 | *+0.7* | *-1.0* |" in text
 
 
-def test_a_system_is_compared_by_the_name_the_config_maps_it_to():
+def test_a_system_is_compared_under_its_name_in_the_paper():
     (found,) = comparison([row("Mine", "it-nl", 8.2)], NAMES)
     assert found["system"] == "Mine"
     assert float(found["paper"]) == published("table2_iwslt")["LLaMA2", "Ours", "BLEU", "it-nl"]
 
 
-def test_a_run_of_something_else_says_so():
+def test_a_run_without_published_scores_says_so():
     assert "No experiment" in comparison_markdown(comparison([row("MT", "it-nl", 1.0)], Names({}, {}, {})))

@@ -1,4 +1,4 @@
-"""The paper's configurations: hyperparameters, directions and systems are the published ones (Zan et al. 2024)."""
+"""The configurations of the paper have the published hyperparameters, directions and systems (Zan et al. 2024)."""
 
 import pytest
 import yaml
@@ -49,30 +49,30 @@ def test_hyperparameters_are_the_published_ones(name):
     config = load(name)
     for entry in config["experiments"]:
         base_model, benchmark = entry["base_model"], entry["benchmark"]
-        for model, its in config["models"].items():
-            if its["stage"] == "finetune":
+        for model, row in config["models"].items():
+            if row["stage"] == "finetune":
                 found = step_settings(config, "finetune", base_model, benchmark, model)
                 assert found | FINETUNE == found
                 assert found["epochs"] == EPOCHS[benchmark.split("-")[0]]
-            elif its["stage"] == "unlikelihood":
+            elif row["stage"] == "unlikelihood":
                 found = step_settings(config, "unlikelihood", base_model, benchmark, model)
                 assert found | UNLIKELIHOOD == found
                 assert found["alpha"] == (0.05 if model in ("lat", "lat-alpaca") else float(model.removeprefix("lat-")))
         assert config["base_models"][base_model]["dtype"] == "bf16"
 
 
-def test_the_grid_is_all_four_together():
+def test_the_grid_combines_all_four_configurations():
     parts = ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"]
-    wanted = {}
+    expected = {}
     for entry in (entry for name in parts for entry in load(name)["experiments"]):
-        wanted.setdefault((entry["base_model"], entry["benchmark"]), set()).update(entry["systems"])
+        expected.setdefault((entry["base_model"], entry["benchmark"]), set()).update(entry["systems"])
     grid = load(*parts, "grids/paper")
     found = {(entry["base_model"], entry["benchmark"]): set(entry["systems"]) for entry in grid["experiments"]}
-    assert found == wanted
+    assert found == expected
     check_config(grid, ROOT)
 
 
-def test_every_supervised_direction_of_iwslt4_trains_on_two_thousand_samples():
+def test_iwslt4_has_12_000_training_samples():
     benchmark = load("paper-iwslt4")["benchmarks"]["iwslt4"]
     assert benchmark["train_rows"] * len(benchmark["supervised"]) == 12_000
 

@@ -1,4 +1,4 @@
-"""The plan of a dry-run: formulas by hand, what is not known, and the lines a user sees."""
+"""The plan of a dry-run: its formulas against calculations by hand, unknown sizes, and the lines that the user sees."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ from snakemake.utils import update_config
 
 from tests.conftest import ROOT
 from workflow_scripts.lat import plan
-from workflow_scripts.lat.plan import Estimate, PlannedJob, UnknownSize, estimate, make_plan
+from workflow_scripts.lat.plan import BenchmarkFiles, Estimate, PlannedJob, UnknownSize, estimate, make_plan
 
-NOWHERE = {}
+NO_FILES = {}
 
 
 def load(*overlays):
@@ -27,17 +27,17 @@ def wildcards(**others):
     return {"base_model": "llama2-7b", "benchmark": "iwslt4", **others}
 
 
-def test_a_training_multiplies_parameters_tokens_and_six():
-    # 6 x 1e9 x 1,248 x 140 operations at 0.4 x 312e12 a second are 8.4 s; 8 GPUs wait for 60 s and 4e9 bytes
+def test_training_needs_six_operations_per_parameter_and_token():
+    # 6 x 1e9 x 1,248 x 140 operations at 0.4 x 312e12 per second take 8.4 s; 8 GPUs wait for 60 s and for 4e9 bytes
     hours = plan.training_gpu_hours(1e9, 1248, gpus=8, moved=4e9)
     assert hours == pytest.approx((8.4 + 8 * 64) / 3600)
     assert plan.training_gpu_hours(1e9, 1248, gpus=0, moved=4e9) == 0
 
 
 @pytest.mark.parametrize(
-    ("its", "steps"),
+    ("changes", "steps"),
     [
-        # 16,384 // (4 x 612) = 6 lines a batch, 20 and 1 batches of 80 steps
+        # 16,384 // (4 x 612) = 6 lines per batch, 20 and 1 batches of 80 steps
         ({}, 21 * 80),
         ({"ends": False}, 21 * 512),
         # 16,384 // (4 x 1,112) = 3
@@ -46,94 +46,94 @@ def test_a_training_multiplies_parameters_tokens_and_six():
         ({"rows": 3}, 16 * 80),
     ],
 )
-def test_decoding_reads_the_weights_at_every_step_of_every_batch(its, steps):
+def test_decoding_reads_the_weights_at_every_step_of_every_batch(changes, steps):
     settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "transformers"}
-    facts = {"lines": [120, 5], "rows": 4, "shots": 0, "ends": True, "settings": settings} | its
-    assert plan.decoding_gpu_hours(2e9, **facts) == pytest.approx((60 + 2 + steps * 0.001 * 5) / 3600)
+    arguments = {"lines": [120, 5], "rows": 4, "shots": 0, "ends": True, "settings": settings} | changes
+    assert plan.decoding_gpu_hours(2e9, **arguments) == pytest.approx((60 + 2 + steps * 0.001 * 5) / 3600)
 
 
-def test_vllm_searches_to_the_longest_output():
+def test_vllm_always_searches_to_the_maximum_length():
     settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "vllm"}
     hours = plan.decoding_gpu_hours(2e9, [6], rows=4, shots=0, ends=True, settings=settings)
     assert hours == pytest.approx((60 + 2 + 512 * 0.001 * 2) / 3600)
 
 
-def test_a_model_is_kept_with_its_snapshots_and_two_checkpoints_while_it_trains():
+def test_training_needs_space_for_the_model_its_snapshots_and_checkpoints():
     config = load("paper-sweeps")
     weights = 2 * 6.74e9
-    stage1 = estimate(config, "finetune", wildcards(model="mt"), NOWHERE)
+    stage1 = estimate(config, "finetune", wildcards(model="mt"), NO_FILES)
     assert (stage1.disk, stage1.checkpoints) == (weights, 2 * 14 * 6.74e9)
-    stage2 = estimate(config, "unlikelihood", wildcards(model="lat"), NOWHERE)
-    # 20, 40, 60, 80 steps; a checkpoint only when asked to stop
+    stage2 = estimate(config, "unlikelihood", wildcards(model="lat"), NO_FILES)
+    # snapshots after 20, 40, 60 and 80 steps; a checkpoint only when asked to stop
     assert (stage2.disk, stage2.checkpoints) == (5 * weights, 14 * 6.74e9)
-    # 281 steps of 128, and 100 of 8 samples that are read twice
+    # 281 steps of 128 samples, and 100 steps of 8 samples, each trained on twice
     for found, sequences, files in ((stage1, 281 * 128, 2), (stage2, 100 * 8 * 2, 6)):
         expected = plan.training_gpu_hours(6.74e9, sequences, 8, files * weights)
         assert found.gpu_hours == pytest.approx(expected)
     config["base_models"]["llama2-7b"]["nodes"] = 2
-    assert estimate(config, "finetune", wildcards(model="mt"), NOWHERE).gpu_hours > stage1.gpu_hours
+    assert estimate(config, "finetune", wildcards(model="mt"), NO_FILES).gpu_hours > stage1.gpu_hours
     config["finetune"]["lora_rank"] = 8
-    assert estimate(config, "finetune", wildcards(model="mt"), NOWHERE).checkpoints == 0
+    assert estimate(config, "finetune", wildcards(model="mt"), NO_FILES).checkpoints == 0
 
 
 def test_models_and_sources_are_downloaded():
     config = load("paper-iwslt4")
     size = 2 * 8.03e9
-    found = estimate(config, "fetch_base_model", {"base_model": "llama3-8b"}, NOWHERE)
+    found = estimate(config, "fetch_base_model", {"base_model": "llama3-8b"}, NO_FILES)
     assert found == Estimate(disk=size, download=size)
-    found = estimate(config, "fetch_source", {"source": "lid.176.bin"}, NOWHERE)
+    found = estimate(config, "fetch_source", {"source": "lid.176.bin"}, NO_FILES)
     assert found == Estimate(disk=131266198, download=131266198)
     config["base_models"]["mine"] = {"path": "models/mine"}
-    assert estimate(config, "fetch_base_model", {"base_model": "mine"}, NOWHERE) == Estimate()
+    assert estimate(config, "fetch_base_model", {"base_model": "mine"}, NO_FILES) == Estimate()
 
 
-def test_a_built_model_is_counted_by_its_shape_and_needs_no_gpu():
+def test_a_built_model_has_the_parameters_of_its_shape_and_needs_no_gpu():
     config = load()
-    # embeddings 6,000 x 128; 3 layers of 4 x 128^2 + 3 x 128 x 352 and two norms; a last norm
+    # embeddings: 6,000 x 128; 3 layers of 4 x 128^2 + 3 x 128 x 352 and two norms; one final norm
     parameters = 768_000 + 3 * (65_536 + 135_168 + 256) + 128
     assert plan.count_parameters("tiny", config["base_models"]["tiny"]) == parameters
-    its = {"base_model": "tiny", "benchmark": "demo"}
-    assert estimate(config, "build_base_model", {"base_model": "tiny"}, NOWHERE) == Estimate(disk=4 * parameters)
-    assert estimate(config, "convert", its | {"model": "mt"}, NOWHERE) == Estimate(disk=4 * parameters)
-    assert estimate(config, "finetune", its | {"model": "mt"}, NOWHERE).gpu_hours == 0
-    assert estimate(config, "decode", its | {"system": "MT"}, NOWHERE) == Estimate()
-    assert estimate(config, "detect", its | {"system": "MT"}, NOWHERE) == Estimate()
+    experiment = {"base_model": "tiny", "benchmark": "demo"}
+    assert estimate(config, "build_base_model", {"base_model": "tiny"}, NO_FILES) == Estimate(disk=4 * parameters)
+    assert estimate(config, "convert", experiment | {"model": "mt"}, NO_FILES) == Estimate(disk=4 * parameters)
+    assert estimate(config, "finetune", experiment | {"model": "mt"}, NO_FILES).gpu_hours == 0
+    assert estimate(config, "decode", experiment | {"system": "MT"}, NO_FILES) == Estimate()
+    assert estimate(config, "detect", experiment | {"system": "MT"}, NO_FILES) == Estimate()
 
 
-def test_text_is_counted_where_it_is_there(tmp_path):
-    benchmark = load()["benchmarks"]["wmt"]
-    assert plan.count_samples("wmt", benchmark, tmp_path) == plan.ALL_SAMPLES
-    assert plan.count_test_lines("wmt", benchmark, tmp_path) == [2000] * 14
-    folder = tmp_path / "download" / "wmt"
-    (folder / "test").mkdir(parents=True)
-    (folder / "train.jsonl").write_text("{}\n" * 7)
-    (folder / "test" / "de-en.ref.txt").write_text("a\nb\n")
-    assert plan.count_samples("wmt", benchmark, tmp_path) == 7
-    assert plan.count_test_lines("wmt", benchmark, tmp_path)[:2] == [2000, 2]
-    iwslt = load()["benchmarks"]["iwslt4"]
-    assert plan.count_samples("iwslt4", iwslt, tmp_path) == 12_000
-    assert plan.count_test_lines("iwslt4", iwslt, tmp_path) == [1150] * 12
-    assert plan.count_test_lines("demo", load()["benchmarks"]["demo"], tmp_path) == [240] * 12
+def test_lines_of_existing_files_are_counted(tmp_path):
+    benchmarks = load()["benchmarks"]
+    files = {name: BenchmarkFiles(tmp_path / name / "train.jsonl", tmp_path / name / "test") for name in benchmarks}
+    assert plan.count_samples("wmt", benchmarks["wmt"], files) == plan.ALL_SAMPLES
+    assert plan.count_test_lines("wmt", benchmarks["wmt"], files) == [2000] * 14
+    files["wmt"].test.mkdir(parents=True)
+    files["wmt"].train.write_text("{}\n" * 7)
+    (files["wmt"].test / "de-en.ref.txt").write_text("a\nb\n")
+    assert plan.count_samples("wmt", benchmarks["wmt"], files) == 7
+    assert plan.count_test_lines("wmt", benchmarks["wmt"], files)[:2] == [2000, 2]
+    assert plan.count_samples("iwslt4", benchmarks["iwslt4"], files) == 12_000
+    assert plan.count_test_lines("iwslt4", benchmarks["iwslt4"], files) == [1150] * 12
+    assert plan.count_test_lines("demo", benchmarks["demo"], files) == [240] * 12
 
 
-def test_what_is_not_known_is_said_with_the_remedy():
+def test_unknown_sizes_are_listed_with_the_remedy():
     config = load("paper-iwslt4")
     del config["base_models"]["llama2-7b"]["parameters"]
     with pytest.raises(UnknownSize, match=r"set base_models\.llama2-7b\.parameters"):
-        estimate(config, "finetune", wildcards(model="mt"), NOWHERE)
+        estimate(config, "finetune", wildcards(model="mt"), NO_FILES)
     jobs = [
         PlannedJob("finetune", "finetune", wildcards(model="mt"), on_gpu=True),
         PlannedJob("download", "fetch_source", {"source": "iwslt17-train"}, on_gpu=False),
         PlannedJob("score", "score_learned", wildcards(system="MT", learned="BLEURT-20"), on_gpu=False),
     ]
-    lines = make_plan(config, jobs, ["download", "finetune", "decode", "score"], NOWHERE)
+    lines = make_plan(config, jobs, ["download", "finetune", "decode", "score"], NO_FILES)
     assert lines[2:] == [
         "download     1",
         "finetune     1",
         "score        1",
         "total        3",
         "GPU-hours are those of an A100 with 80 GB.",
-        "Of unknown size, not counted: BLEURT-20; iwslt17-train; llama2-7b: set base_models.llama2-7b.parameters.",
+        "Not counted, since their size is unknown: BLEURT-20; iwslt17-train; llama2-7b: set"
+        " base_models.llama2-7b.parameters.",
     ]
 
 
@@ -141,12 +141,12 @@ def test_what_is_not_known_is_said_with_the_remedy():
     ("value", "text"),
     [(0, ""), (0.01, "<0.1"), (0.14, "0.1"), (9.94, "9.9"), (9.96, "10"), (236, "240"), (1234, "1,200")],
 )
-def test_figures_have_two_digits(value, text):
+def test_numbers_have_two_digits(value, text):
     assert plan._rounded(value) == text
 
 
 def dry_run(folder, names, *arguments):
-    """Rows of the plan by step, and its lines, as a user gets them on the standard output."""
+    """The rows of the plan by step, and all lines of the plan, as printed on the standard output."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += [
         "--dry-run",
@@ -166,7 +166,7 @@ def test_a_dry_run_of_the_paper_ends_with_its_plan(tmp_path):
     source.parent.mkdir(parents=True)
     source.touch()
     steps, lines = dry_run(tmp_path, "paper-iwslt4")
-    # one of five sources is there already
+    # one of five sources exists already
     counts = {
         "download": 8, "prompts": 20, "base_model": 2, "finetune": 4, "conflicts": 2, "unlikelihood": 2, "decode": 16,
         "detect": 17, "score": 32, "significance": 2, "tables": 1, "figures": 1, "page": 1, "total": 108,
@@ -176,15 +176,16 @@ def test_a_dry_run_of_the_paper_ends_with_its_plan(tmp_path):
     assert steps["base_model"] == ["2", "30", "30"]
     assert float(steps["total"][1]) > float(steps["decode"][1]) > float(steps["finetune"][1]) > 0
     assert "GPU-hours are those of an A100 with 80 GB." in lines
-    assert lines[-1] == "Of unknown size, not counted: BLEURT-20; iwslt17-test; iwslt17-train."
+    assert lines[-1] == "Not counted, since their size is unknown: BLEURT-20; iwslt17-test; iwslt17-train."
 
 
-def test_the_whole_grid_makes_once_what_its_experiments_share(tmp_path):
+def test_the_experiments_of_the_grid_share_models(tmp_path):
     names = "paper-iwslt4 paper-wmt paper-sweeps paper-general grids/paper"
     steps, lines = dry_run(tmp_path, names, "--quiet", "rules")
-    # MT and Post-ins of two models on two benchmarks, MT of three more benchmarks and of a larger model, with Alpaca
+    # MT and Post-ins for two base models on two benchmarks; MT on three more benchmarks, for a larger base model, and
+    # with Alpaca
     assert steps["finetune"][0] == str(2 * 2 * 2 + 3 + 1 + 1)
-    # 14 more values of alpha and, from one of these trainings, 4 snapshots; LAT of all others
+    # 14 more values of alpha, 4 snapshots of one of these training runs, and LAT for each MT
     assert steps["unlikelihood"][0] == str(14 + 4 + 2 * 2 + 3 + 1 + 1)
     assert steps["decode"][0] == str(28 + 3 * 8 + 4 * 2 + 2)
     assert "alpaca; alpacaeval" in lines[-1]
@@ -197,5 +198,5 @@ def test_a_dry_run_of_the_demo_says_that_it_needs_no_gpu(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["--quiet"], ["--quiet", "all"], ["--dag"]])
-def test_there_is_no_plan_where_none_was_asked_for(tmp_path, arguments):
+def test_quiet_dry_runs_and_other_commands_print_no_plan(tmp_path, arguments):
     assert dry_run(tmp_path, "smoke", *arguments) == ({}, [])

@@ -1,4 +1,4 @@
-"""Tables: layout, averages, best figures, and their three formats; figures and signatures of single directions."""
+"""Result tables: layout, means, best scores and formats; scores and signatures of single directions."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import sacrebleu
 
 from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.reporting.tables import blocks, general_texts, to_frame, to_html, to_latex, to_markdown
+from workflow_scripts.lat.reporting.tables import general_texts, make_blocks, to_frame, to_html, to_latex, to_markdown
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def scores() -> pd.DataFrame:
     )
 
 
-def test_systems_are_rows_directions_and_average_columns(scores):
-    bleu, otr = blocks(scores, "zero-shot", ("BLEU", "OTR"))
+def test_systems_are_rows_and_directions_and_their_mean_are_columns(scores):
+    bleu, otr = make_blocks(scores, "zero-shot", ("BLEU", "OTR"))
     assert list(bleu.values.columns) == ["it-nl", "nl-it", "AVG"]
     assert list(bleu.values.index) == ["MT", "C_src+lang"]
     assert list(otr.values.index) == ["MT", "C_src+lang", "reference"]
@@ -35,8 +35,8 @@ def test_systems_are_rows_directions_and_average_columns(scores):
     assert otr.values.loc["C_src+lang", "AVG"] == 17.5
 
 
-def test_best_is_highest_bleu_lowest_otr_ties_shown_alike_and_never_the_reference(scores):
-    bleu, otr = blocks(scores, "zero-shot", ("BLEU", "OTR"))
+def test_best_is_highest_bleu_or_lowest_otr_with_ties_but_without_the_reference(scores):
+    bleu, otr = make_blocks(scores, "zero-shot", ("BLEU", "OTR"))
     assert bleu.best().loc["C_src+lang"].tolist() == [True, True, True]
     assert bleu.best().loc["MT"].tolist() == [False, True, False]  # 20.0 and 20.01 print the same
     assert otr.best().loc["C_src+lang"].tolist() == [True, True, True]
@@ -44,30 +44,30 @@ def test_best_is_highest_bleu_lowest_otr_ties_shown_alike_and_never_the_referenc
 
 
 def test_markdown(scores):
-    text = to_markdown(blocks(scores, "zero-shot", ("BLEU", "OTR")), "Zero-shot directions")
+    text = to_markdown(make_blocks(scores, "zero-shot", ("BLEU", "OTR")), "Zero-shot directions")
     assert "| System | it-nl | nl-it | AVG |" in text
     assert "| MT | 10.0 | **20.0** | 15.0 |" in text
     assert "| reference | 1.0 | 1.0 | 1.0 |" in text
 
 
 def test_latex_escapes_and_balances(scores):
-    text = to_latex(blocks(scores, "zero-shot", ("BLEU", "OTR")))
+    text = to_latex(make_blocks(scores, "zero-shot", ("BLEU", "OTR")))
     assert r"C\_src+lang & \textbf{12.0}" in text
     assert r"\multicolumn{4}{l}{tiny on demo: OTR (\%), lower is better}" in text
     assert text.count(r"\begin{tabular}{lrrr}") == text.count(r"\end{tabular}") == 2
 
 
-def test_no_directions_are_said_so_and_not_silently_empty(scores):
-    nothing = blocks(scores[scores.supervision == "supervised"], "zero-shot", ("BLEU", "OTR"))
+def test_tables_without_directions_say_so(scores):
+    nothing = make_blocks(scores[scores.supervision == "supervised"], "zero-shot", ("BLEU", "OTR"))
     assert to_markdown(nothing, "Zero-shot directions") == "No zero-shot directions.\n"
     assert list(to_frame(nothing).columns)[:3] == ["base_model", "benchmark", "metric"]
     assert "None in this run" in to_html(nothing, "Zero-shot directions")
 
 
-def test_html_and_frame_hold_the_same_figures(scores):
-    made = blocks(scores, "zero-shot", ("BLEU", "OTR"))
-    assert "<strong>12.0</strong>" in to_html(made, "Zero-shot")
-    frame = to_frame(made)
+def test_html_and_frame_have_the_same_scores(scores):
+    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"))
+    assert "<strong>12.0</strong>" in to_html(blocks, "Zero-shot")
+    frame = to_frame(blocks)
     assert list(frame.columns) == ["base_model", "benchmark", "metric", "system", "it-nl", "nl-it", "AVG"]
     assert frame.set_index(["metric", "system"]).loc[("OTR", "reference"), "AVG"] == 1.0
 
@@ -86,26 +86,28 @@ def significance() -> pd.DataFrame:
     return frame.assign(base_model="tiny", benchmark="demo", supervision="zero-shot")
 
 
-def test_differences_beyond_chance_are_marked_and_explained(scores, significance):
-    made = blocks(scores, "zero-shot", ("BLEU", "OTR"), significance)
-    text = to_markdown(made, "Zero-shot directions")
+def test_significant_differences_are_marked_and_explained(scores, significance):
+    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), significance)
+    text = to_markdown(blocks, "Zero-shot directions")
     assert "| C_src+lang | **12.0** | **20.0** | **16.0** |" in text
     assert "| C_src+lang | **30.0**† | **5.0** | **17.5**† |" in text
     assert "| MT | 80.0 | 60.0 | 70.0 |" in text
     assert text.count("p < 0.05") == 1
-    assert r"\textbf{30.0}\textsuperscript{\textdagger}" in to_latex(made)
-    assert "<strong>30.0</strong>†" in to_html(made, "Zero-shot")
+    assert r"\textbf{30.0}\textsuperscript{\textdagger}" in to_latex(blocks)
+    assert "<strong>30.0</strong>†" in to_html(blocks, "Zero-shot")
 
 
-def test_intervals_are_shown_where_they_are_asked_for(scores, significance):
-    text = to_markdown(blocks(scores, "zero-shot", ("BLEU", "OTR"), significance, with_intervals=True), "Zero-shot")
+def test_intervals_are_shown_on_request(scores, significance):
+    text = to_markdown(
+        make_blocks(scores, "zero-shot", ("BLEU", "OTR"), significance, with_intervals=True), "Zero-shot"
+    )
     assert "| C_src+lang | **12.0** [11.0, 13.1] |" in text
     assert "95 % intervals" in text
-    assert "[" not in to_markdown(blocks(scores, "zero-shot", ("BLEU",), significance), "Zero-shot")
+    assert "[" not in to_markdown(make_blocks(scores, "zero-shot", ("BLEU",), significance), "Zero-shot")
 
 
 def test_general_tasks_are_shares_of_the_clear_comparisons():
-    its = {
+    names = {
         "base_model": "m",
         "benchmark": "b",
         "system": "LAT",
@@ -113,7 +115,7 @@ def test_general_tasks_are_shares_of_the_clear_comparisons():
         "instructions": "set",
         "judge": "j_1",
     }
-    row = its | {"n": "12", "win": "5", "tie": "4", "lose": "1", "unclear": "2", "p": "0.21875"}
+    row = names | {"n": "12", "win": "5", "tie": "4", "lose": "1", "unclear": "2", "p": "0.21875"}
     texts = general_texts([row, row | {"p": "1e-9"}])
     assert "| m | b | LAT | MT | 50.0 | 40.0 | 10.0 | 10 | 0.219 |\n" in texts["md"]
     assert texts["md"].startswith("**General tasks: set, judged by j_1 in both orders (%)**")
@@ -121,7 +123,7 @@ def test_general_tasks_are_shares_of_the_clear_comparisons():
     assert "<td>&lt; 0.001</td>" in texts["html"]
 
 
-def test_scores_are_sacrebleus_with_the_target_tokeniser():
+def test_scores_are_those_of_sacrebleu_with_the_tokenizer_of_the_target_language():
     hypotheses = ["Dit is een test .", "Nog een regel om te meten."]
     references = ["Dit is een test.", "Nog een regel om te meten!"]
     bleu, chrf = translation_scores(hypotheses, references, "it-nl")
@@ -132,14 +134,14 @@ def test_scores_are_sacrebleus_with_the_target_tokeniser():
     assert "tok:zh" in chinese.signature
 
 
-def test_unequal_line_counts_are_one_clear_error():
+def test_unequal_line_counts_give_one_clear_error():
     with pytest.raises(InputError, match="it-nl: 1 hypotheses for 2 references"):
         translation_scores(["a"], ["a", "b"], "it-nl")
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_latex_compiles_with_booktabs_alone(scores, tmp_path):
-    table = to_latex(blocks(scores, "zero-shot", ("BLEU", "OTR")))
+    table = to_latex(make_blocks(scores, "zero-shot", ("BLEU", "OTR")))
     (tmp_path / "tables.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + table + "\n\\end{document}\n"
     )

@@ -1,4 +1,4 @@
-"""The page of a run in a headless browser: no errors, no network, sorting, filtering, keys, and speed at full size."""
+"""The HTML page in a headless browser: errors, network requests, sorting, filters, keys, and speed at full size."""
 
 import json
 import random
@@ -7,8 +7,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from workflow_scripts.lat.reporting.page import render, table_of
-from workflow_scripts.lat.reporting.tables import blocks
+from workflow_scripts.lat.reporting.page import render, table_of_block
+from workflow_scripts.lat.reporting.tables import make_blocks
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -23,16 +23,16 @@ WORDS = ["file", "map", "oude", "kat", "huis", "instellingen", "opslaan", "opnie
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """A page as large as a benchmark of the paper's makes it: twelve directions, eight systems, 2,000 lines."""
-    chance = random.Random(1)
+    """A page of the size of a benchmark of the paper: twelve directions with 2,000 lines each, eight systems."""
+    generator = random.Random(1)
 
     def line() -> str:
-        return " ".join(chance.choices(WORDS, k=12))
+        return " ".join(generator.choices(WORDS, k=12))
 
     directions = []
     for direction in DIRECTIONS:
         target = direction.split("-")[1]
-        verdicts = ["".join(chance.choices("tse", (8, 1, 1), k=LINES)) for _ in SYSTEMS]
+        verdicts = ["".join(generator.choices("tse", (8, 1, 1), k=LINES)) for _ in SYSTEMS]
         directions.append(
             {
                 "name": direction,
@@ -40,12 +40,12 @@ def path(tmp_path_factory):
                 "source": [f"{line()} {direction} {number}" for number in range(LINES)],
                 "reference": [line() for _ in range(LINES)],
                 "outputs": [[line() for _ in range(LINES)] for _ in SYSTEMS],
-                "labels": [[target if its == "t" else "en" for its in row] for row in verdicts],
+                "labels": [[target if verdict == "t" else "en" for verdict in row] for row in verdicts],
                 "verdicts": verdicts,
             }
         )
     rows = [
-        ("tiny", "demo", system, "zero-shot", direction, metric, chance.random() * 100)
+        ("tiny", "demo", system, "zero-shot", direction, metric, generator.random() * 100)
         for system in SYSTEMS
         for direction in DIRECTIONS
         for metric in ("BLEU", "OTR")
@@ -56,7 +56,7 @@ def path(tmp_path_factory):
         title="A full-sized run",
         summary="<script>alert('not run')</script>",
         baseline="MT",
-        tables=[table_of(block, "Zero-shot", {}) for block in blocks(scores, "zero-shot", ("BLEU", "OTR"))],
+        tables=[table_of_block(block, "Zero-shot", {}) for block in make_blocks(scores, "zero-shot", ("BLEU", "OTR"))],
         figures=[],
         signatures=[("BLEU", "nrefs:1")],
         versions=[("python", "3.11")],
@@ -80,18 +80,21 @@ def browser():
 
 @pytest.fixture(params=[1440, 390])
 def page(request, browser, path):
-    """The page, ready, wide and narrow; whatever it complains of, or asks the network for, is an error."""
+    """The loaded page, in a wide or a narrow window; console messages, errors and network requests fail the test."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request", lambda its: None if its.url.startswith(("file:", "data:", "blob:")) else complaints.append(its.url)
-    )
+    problems = []
+
+    def check_request(request) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            problems.append(request.url)
+
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", check_request)
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
     yield page
-    assert complaints == []
+    assert problems == []
     page.close()
 
 
@@ -99,22 +102,22 @@ def count(page) -> str:
     return page.inner_text("#count")
 
 
-def test_it_is_painted_soon_and_fits_the_window(page):
+def test_the_page_is_painted_soon_and_fits_the_window(page):
     assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 2000
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
     assert page.inner_text("header p") == "<script>alert('not run')</script>"
     assert count(page) == "1–25 of 24,000 examples"
 
 
-def test_a_table_is_sorted_by_the_column_one_chooses(page):
+def test_a_table_is_sorted_by_the_selected_column(page):
     from playwright.sync_api import expect
 
-    table = page.locator("table.figures").first
+    table = page.locator("table.scores").first
     cells = table.locator("tbody tr td:last-child")
     before = cells.all_inner_texts()
     head = table.locator("thead th").last
     head.click()
-    # The library sorts a moment later.
+    # The library sorts asynchronously, so the expectation waits.
     expect(cells).to_have_text(sorted(before, key=float))
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
@@ -122,7 +125,7 @@ def test_a_table_is_sorted_by_the_column_one_chooses(page):
     assert table.locator("tbody tr").count() == len(SYSTEMS)
 
 
-def test_filters_and_search_find_what_they_say(page):
+def test_filters_and_search_find_the_matching_examples(page):
     page.select_option("[name=direction]", "it-nl")
     assert count(page) == "1–25 of 2,000 examples"
     page.select_option("[name=system]", label="MT")
@@ -138,10 +141,10 @@ def test_filters_and_search_find_what_they_say(page):
     assert count(page) == "1–25 of 111 examples"  # 17, 170-179, 1700-1799
     assert page.locator("mark").first.inner_text() == "it-nl 17"
     page.fill("[name=search]", "no such words")
-    assert count(page) == "No example fits; loosen a filter."
+    assert count(page) == "No examples match; change the filters."
 
 
-def test_keys_turn_pages_and_reach_the_search(page):
+def test_keys_turn_pages_and_focus_the_search(page):
     page.keyboard.press("n")
     assert count(page) == "26–50 of 24,000 examples"
     page.keyboard.press("p")
@@ -162,7 +165,7 @@ def test_filtering_24000_examples_is_quick(page):
             field.dispatchEvent(new Event("input", {bubbles: true}));
             times.push(performance.now() - started);
         };
-        set("search", "zzz");  // the first search prepares the texts
+        set("search", "zzz");  // the first search computes the lower-case texts
         times.length = 0;
         for (const [name, value] of [["search", "kat"], ["search", "kat huis"], ["search", ""], ["verdict", "off"],
                                      ["system", "1"], ["direction", "zero-shot"], ["search", "1999"]]) set(name, value);
@@ -182,7 +185,7 @@ def test_dark_and_light_have_readable_contrast(browser, path):
         page = browser.new_page(color_scheme=scheme)
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
-        for selector in ("body", ".badge", ".badge.off", "table.figures td"):
+        for selector in ("body", ".badge", ".badge.off", "table.scores td"):
             ink, paper = page.evaluate(
                 """(selector) => {
                     let element = document.querySelector(selector);

@@ -1,4 +1,4 @@
-"""The whole DAG on the smoke configuration: what it promises to write, and what reruns when a value changes."""
+"""The complete workflow with the smoke configuration: its results, and the jobs that rerun when a setting changes."""
 
 import base64
 import csv
@@ -16,7 +16,7 @@ from workflow_scripts.lat.data.filters import normalise
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 LANGUAGES = ["en", "it", "nl", "ro"]
-SHOWN = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # once a run, after every figure
+REPORTING = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # these run again whenever a score changes
 OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "copies", "OTR-confusion"]
 OFF_TARGET += ["OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
@@ -26,7 +26,7 @@ def scores(run) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(run.text("tables/scores.tsv")), delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def test_one_row_a_figure(finished):
+def test_the_table_of_scores_has_one_row_per_score(finished):
     rows = scores(finished)
     assert list(rows[0]) == [
         "base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature",
@@ -45,18 +45,18 @@ def test_one_row_a_figure(finished):
         assert "version:" in row["signature"] or row["signature"].startswith("lid:lid.176.ftz|sha256:8f3472cfe873")
 
 
-def test_every_figure_has_an_interval_and_every_other_system_a_p_value(finished):
+def test_every_score_has_an_interval_and_a_p_value_except_for_the_baseline(finished):
     rows = list(csv.DictReader(io.StringIO(finished.text("tables/intervals.tsv")), delimiter="\t"))
-    figures = {(row["system"], row["direction"], row["metric"]): row["value"] for row in scores(finished)}
+    values = {(row["system"], row["direction"], row["metric"]): row["value"] for row in scores(finished)}
     assert len(rows) == len(SYSTEMS) * 3 * (12 + 2)
     for row in rows:
         assert float(row["low"]) <= float(row["high"])
         assert (row["p"] == "") == (row["system"] == "MT")
         if row["direction"] != "AVG":
-            assert row["value"] == figures[row["system"], row["direction"], row["metric"]]
+            assert row["value"] == values[row["system"], row["direction"], row["metric"]]
 
 
-def test_tables_in_every_format(finished):
+def test_tables_exist_in_every_format(finished):
     for name in ("zero_shot", "supervised"):
         for suffix in ("md", "tsv", "tex", "html"):
             text = finished.text(f"tables/{name}.{suffix}")
@@ -64,7 +64,7 @@ def test_tables_in_every_format(finished):
     assert "| System | it-nl | nl-it | it-ro | ro-it | nl-ro | ro-nl | AVG |" in finished.text("tables/zero_shot.md")
 
 
-def test_sacrebleu_on_the_files_gives_the_figure_of_the_table(finished):
+def test_sacrebleu_gives_the_score_of_the_table(finished):
     folder = finished.folder / "results"
     command = [sys.executable, "-m", "sacrebleu", f"{folder}/download/demo/test/en-it.ref.txt"]
     command += ["-i", f"{folder}/decode/tiny/demo/Base/en-it.txt", "--width", "4", "--score-only"]
@@ -76,7 +76,7 @@ def test_sacrebleu_on_the_files_gives_the_figure_of_the_table(finished):
     assert float(done.stdout) == pytest.approx(float(row["value"]), abs=1e-4)
 
 
-def test_every_hypothesis_file_has_a_line_a_source(finished):
+def test_hypotheses_have_one_line_per_source_line(finished):
     for system in SYSTEMS:
         for direction in DIRECTIONS:
             assert finished.text(f"decode/tiny/demo/{system}/{direction}.txt").count("\n") == 12
@@ -109,14 +109,14 @@ def test_no_test_sentence_in_any_language_occurs_in_training(finished):
     assert not shown & trained
 
 
-def test_stage_two_saw_conflicts_and_logged_both_losses(finished):
+def test_stage_two_trains_on_conflicts_and_logs_the_unlikelihood_loss(finished):
     header, *rows = finished.text("unlikelihood/tiny/demo/lat/steps.tsv").splitlines()
     column = header.split("\t").index("unlikelihood_loss")
     assert len(rows) == 4
     assert all(float(row.split("\t")[column]) > 0 for row in rows)
 
 
-def test_nothing_to_do_the_second_time(finished):
+def test_a_second_run_has_nothing_to_do(finished):
     assert finished.planned({}) == {}
 
 
@@ -125,45 +125,45 @@ def test_nothing_to_do_the_second_time(finished):
     [
         (
             {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}},
-            {"unlikelihood": 1, "convert": 1, "decode": 1, "detect": 1, "score": 1} | SHOWN,
+            {"unlikelihood": 1, "convert": 1, "decode": 1, "detect": 1, "score": 1} | REPORTING,
         ),
         (
-            # all but C_src+lang, which is greedy
+            # all systems except C_src+lang, which is greedy
             {"decode": {"beam": 2}},
-            {"decode": 7, "detect": 7, "score": 7} | SHOWN,
+            {"decode": 7, "detect": 7, "score": 7} | REPORTING,
         ),
         (
             {"benchmarks": {"demo": {"zero_shot": ["it-nl", "nl-it", "it-ro", "ro-it", "nl-ro"]}}},
             {"test_prompts": 8, "decode": 8, "score": 8}
-            | {"detect": 8, "detect_references": 1} | SHOWN,
+            | {"detect": 8, "detect_references": 1} | REPORTING,
         ),
         (
             {"detect": {"lid": ["lid.176.bin"]}},
-            {"fetch_source": 1, "detect": 8, "detect_references": 1} | SHOWN,
+            {"fetch_source": 1, "detect": 8, "detect_references": 1} | REPORTING,
         ),
         (
             {"systems": {"MT-greedy": {"model": "mt", "beam": 1}},
              "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": [*SYSTEMS, "MT-greedy"]}]},
-            {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1} | SHOWN,
+            {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1} | REPORTING,
         ),
         (
             {"score": {"learned": {"BLEURT-20": {"kind": "bleurt", "model": "lucadiliello/BLEURT-20"}}}},
-            {"score_learned": 8} | SHOWN,
+            {"score_learned": 8} | REPORTING,
         ),
         (
             {"studies": {"alpha": {"label": "weight", "series": {"LAT": {0: "MT", 0.5: "LAT"}}}}},
             {"figures": 1, "page": 1},
         ),
     ],
-    ids=["alpha", "beam", "test direction", "identifier", "a further system", "a learned metric", "a study"],
+    ids=["alpha", "beam", "test direction", "identifier", "another system", "a learned metric", "a study"],
 )  # fmt: skip
-def test_a_changed_value_reruns_what_depends_on_it_and_nothing_else(finished, overlay, expected):
+def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, overlay, expected):
     assert finished.planned(overlay) == expected
 
 
 def test_the_same_seed_gives_the_same_scores(finished, tmp_path_factory):
     again = type(finished)(tmp_path_factory.mktemp("again"))
-    # the downloads are the same by their checksums
+    # the downloads are identical, since their checksums are verified
     sources = again.folder / "results" / "download"
     sources.mkdir(parents=True)
     (sources / "sources").symlink_to(finished.folder / "results" / "download" / "sources")
@@ -203,24 +203,24 @@ def test_a_metric_without_its_environment_stops_before_any_job(finished, metric,
     assert "Score: B" not in done.stdout + done.stderr
 
 
-def test_the_page_holds_every_line_of_every_system(finished):
+def test_the_page_has_all_output_lines_of_all_systems(finished):
     text = finished.text("page/index.html")
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
     packed = re.search(r'id="data">([^<]+)<', text).group(1)
     (experiment,) = json.loads(gzip.decompress(base64.b64decode(packed)))
     assert experiment["systems"] == SYSTEMS
     assert sorted(direction["name"] for direction in experiment["directions"]) == sorted(DIRECTIONS)
-    ours = finished.text("decode/tiny/demo/LAT/it-nl.txt").splitlines()
+    outputs = finished.text("decode/tiny/demo/LAT/it-nl.txt").splitlines()
     found = next(direction for direction in experiment["directions"] if direction["name"] == "it-nl")
-    assert found["outputs"][SYSTEMS.index("LAT")] == ours
-    for figure in ("off-target ratio (%)", "the source language", "loss (nats a token)"):
-        assert figure in text
-    assert "multilingual: 0.1" in text  # the configuration
+    assert found["outputs"][SYSTEMS.index("LAT")] == outputs
+    for label in ("off-target ratio (%)", "the source language", "loss (nats per token)"):  # in the figures
+        assert label in text
+    assert "multilingual: 0.1" in text  # in the configuration
 
 
-def test_report_holds_tables_and_figures(finished):
+def test_the_report_has_the_captions_of_tables_and_figures(finished):
     path = finished.folder / "report.html"
     finished.snakemake("--report", str(path))
     text = path.read_text()
-    for caption in ("floor below which an OTR means nothing", "running mean", "Versions of the libraries"):
+    for caption in ("an OTR below it is not meaningful", "running mean", "Versions of the libraries"):
         assert caption in text

@@ -1,1 +1,1 @@
-"""What the steps share: languages, prompting, losses, training, decoding, language identification, text io."""
+"""The code that the steps share, grouped by task: data, prompts, training, decoding, evaluation and reporting."""

@@ -1,4 +1,4 @@
-"""The configuration: checked as a whole before any job starts, then asked for what a path's wildcards stand for."""
+"""Check the configuration before any job starts, and look up the settings of a step in it."""
 
 import difflib
 import re
@@ -21,14 +21,14 @@ SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 
 
 def check_config(config: Mapping[str, Any], root: Path) -> None:
-    """Check types and keys against the schema, then everything one entry says about another.
+    """Check keys and types against the schema, then the references between entries and the files they name.
 
     Args:
         config: the merged configuration.
-        root: the folder relative paths start from.
+        root: the folder that relative paths start from.
 
     Raises:
-        InputError: one line with the key and the remedy.
+        InputError: the configuration is not valid; the message names the key and the remedy.
     """
     _check_schema(config)
     _check_benchmarks(config, root)
@@ -127,22 +127,22 @@ def _check_catalogues(key: str, benchmark: Mapping[str, Any]) -> None:
 
 
 def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
-    of_catalogues = {"lid", "min_words", "max_words", "test_rows", "test_min_words"}
+    catalogue_keys = {"lid", "min_words", "max_words", "test_rows", "test_min_words"}
     for name in benchmark:
-        if name in of_catalogues:
+        if name in catalogue_keys:
             raise InputError(f"config: {key}.{name} is for `catalogues`; corpora are taken as they are; drop it")
     for role, corpora in benchmark["corpora"].items():
         for corpus, parts in corpora.items():
-            its = f"{key}.corpora.{role}"
+            role_key = f"{key}.corpora.{role}"
             known = [*_sources(*CORPORA), SACREBLEU, LOCAL]
-            _known(its, corpus, known, f"corpora in resources/sources.tsv, `{SACREBLEU}` or `{LOCAL}`")
-            wanted = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
+            _known(role_key, corpus, known, f"corpora in resources/sources.tsv, `{SACREBLEU}` or `{LOCAL}`")
+            directions = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
             for part in parts if corpus == SACREBLEU else ():
-                _check_test_set(its, part, wanted)
+                _check_test_set(role_key, part, directions)
             for part in parts if corpus == LOCAL else ():
                 if not local_files(str(root / part)):
                     raise InputError(
-                        f"config: {its}.{LOCAL}: no files `{part}.*`; see docs/benchmarks.md for their names"
+                        f"config: {role_key}.{LOCAL}: no files `{part}.*`; see docs/benchmarks.md for their names"
                     )
 
 
@@ -181,7 +181,7 @@ def _check_gguf(key: str, model: Mapping[str, Any], root: Path) -> None:
         if not (root / name).is_file():
             _known(f"{key}.gguf", name, _sources("model"), "files, or models in resources/sources.tsv")
         licence = licences.get(name, "")
-        # No licence of the lists that need no reading.
+        # In SPDX, this prefix marks a licence that is not in the SPDX list, so users must read its terms.
         if licence.startswith("LicenseRef-") and model.get("accept_licence") != licence:
             raise InputError(
                 f"config: {key}.gguf: `{name}` is under terms of its own; read them (docs/base-models.md) and, if you"
@@ -196,10 +196,10 @@ def _check_models(config: Mapping[str, Any], root: Path) -> None:
         for instructions in model.get("mix", ()):
             _check_instructions(f"models.{name}.mix", instructions, root)
         if model["stage"] == "unlikelihood":
-            stage1 = [other for other, its in config["models"].items() if its["stage"] == "finetune"]
+            stage1 = [other for other, entry in config["models"].items() if entry["stage"] == "finetune"]
             _known(f"models.{name}.from", model["from"], stage1, "stage-1 models")
         if model["stage"] == "snapshot":
-            stage2 = [other for other, its in config["models"].items() if its["stage"] == "unlikelihood"]
+            stage2 = [other for other, entry in config["models"].items() if entry["stage"] == "unlikelihood"]
             _known(f"models.{name}.from", model["from"], stage2, "stage-2 models")
 
 
@@ -236,15 +236,15 @@ def _check_experiments(config: Mapping[str, Any]) -> None:
             config["systems"][system].get("prompt_language") == "target" for system in experiment["systems"]
         )
         for direction in (*benchmark["supervised"], *benchmark["zero_shot"]):
-            # Raises, naming the file, what its wordings lack.
+            # Raises an InputError if resources/prompts.yaml has no wording for the direction.
             for prompt_language in ("en", *([split_direction(direction)[1]] if in_target else [])):
                 translation_instruction(direction, prompt_language)
         decode = step_settings(config, "decode", *pair, BASE)
-        only = {"ctranslate2": True, "vllm": False}.get(decode["engine"], decode["early_stopping"])
-        if decode["early_stopping"] != only:
+        supported = {"ctranslate2": True, "vllm": False}.get(decode["engine"], decode["early_stopping"])
+        if decode["early_stopping"] != supported:
             raise InputError(
-                f"config: {key}: decode.early_stopping is {str(not only).lower()}, but engine {decode['engine']} knows"
-                f" only {str(only).lower()}; set it, or take engine transformers"
+                f"config: {key}: decode.early_stopping is {str(not supported).lower()}, but engine {decode['engine']}"
+                f" supports only {str(supported).lower()}; set it, or choose engine transformers"
             )
         shots = max(config["systems"][system].get("shots", 0) for system in experiment["systems"])
         if shots > benchmark.get("demonstrations", 0):
@@ -308,13 +308,13 @@ def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str
         while model != BASE:
             entry = config["models"][model]
             if entry["stage"] == "snapshot":
-                whole = entry["from"]
-                steps = step_settings(config, "unlikelihood", base_model, benchmark, whole)["steps"]
+                parent = entry["from"]
+                steps = step_settings(config, "unlikelihood", base_model, benchmark, parent)["steps"]
                 if entry["step"] > steps:
                     raise InputError(
-                        f"config: {key}: `{model}` is step {entry['step']} of `{whole}`, which has {steps}; lower it"
+                        f"config: {key}: `{model}` is step {entry['step']} of `{parent}`, which has {steps}; lower it"
                     )
-                model = whole
+                model = parent
                 continue
             settings = step_settings(config, entry["stage"], base_model, benchmark, model)
             if settings["batch_size"] % processes:
@@ -322,10 +322,11 @@ def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str
                     f"config: {key}: batch_size {settings['batch_size']} of `{model}` is not a multiple of the "
                     f"{processes} processes of `{base_model}`; change one of them"
                 )
-            count = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
+            # Number of possible instructions, including the correct one; a conflict needs another one.
+            instructions = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
                 settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])
             )
-            if entry["stage"] == "unlikelihood" and count < 2:
+            if entry["stage"] == "unlikelihood" and instructions < 2:
                 raise InputError(
                     f"config: {key}: `{model}` finds no conflicting instruction; `conflicts: instruction` needs two "
                     "supervised directions, `conflicts: target` three languages"
@@ -334,7 +335,17 @@ def _check_training(config: Mapping[str, Any], key: str, experiment: Mapping[str
 
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
-    """A step's settings: its defaults, overridden by the benchmark, then the base model, then the model's own row."""
+    """Return the settings of a step for one model.
+
+    The defaults of the step are overridden by the benchmark, then by the base model, then by the entry of the model.
+
+    Args:
+        config: the checked configuration.
+        step: `finetune`, `unlikelihood` or `decode`; for `decode`, the entry of the model is ignored.
+        base_model: name of the base model.
+        benchmark: name of the benchmark.
+        model: name of the model.
+    """
     own = {key: value for key, value in config["models"].get(model, {}).items() if key in config[step]}
     return {
         **config[step],
@@ -345,12 +356,13 @@ def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchma
 
 
 def decode_settings(config: Mapping[str, Any], base_model: str, benchmark: str, system: str) -> dict[str, Any]:
-    """How a system decodes: the step's settings, and the system's own beam."""
+    """Return the decoding settings of a system: those of the step, with the beam size of the system if it has one."""
     settings = step_settings(config, "decode", base_model, benchmark, BASE)
     entry = config["systems"][system]
     own = {"beam": entry["beam"]} if "beam" in entry else {}
     if "contrasts" in entry:
-        # no other engine exposes the probabilities contrasts are taken on; greedy search knows no early stopping
+        # Contrastive decoding combines token probabilities, which only transformers exposes. It is greedy, so early
+        # stopping does not apply.
         own |= {"engine": "transformers", "early_stopping": False}
     return settings | own
 

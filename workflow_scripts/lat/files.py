@@ -1,7 +1,7 @@
-"""Text files the steps exchange: plain lines, JSON lines and tab-separated tables, always UTF-8.
+"""Text files that the steps exchange: plain lines, JSON lines and tab-separated tables, always in UTF-8.
 
-Every writer is atomic: the text goes to a temporary neighbour that replaces the target only once it is complete,
-so that a killed job never leaves half a file behind.
+All writers except `Journal` are atomic: they write to a temporary file in the same folder, which replaces the target
+only when it is complete. A job that is killed therefore never leaves an incomplete file.
 """
 
 import csv
@@ -16,17 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-# Of tables of figures: one row a direction and metric.
+# Columns of score tables, which have one row per direction and metric.
 SCORE_COLUMNS = ("direction", "metric", "value", "n", "signature")
 
 
 class InputError(Exception):
-    """Something the user can mend; the message is one line that names the file, key or line and the remedy."""
+    """An error that the user can fix; the message is one line that names the file, key or line, and the remedy."""
 
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[TextIO]:
-    """Open a temporary neighbour of `path` for writing; it becomes `path` if the block ends without an exception."""
+    """Open a temporary file for writing, which replaces `path` if the `with` block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -40,7 +40,7 @@ def atomic_write(path: Path | str) -> Iterator[TextIO]:
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A temporary neighbour of `folder` to write into; it takes the place of `folder` if nothing is raised."""
+    """Create a temporary folder to write to, which replaces `folder` if the `with` block ends without an exception."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         partial = Path(temporary) / folder.name
@@ -52,12 +52,12 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def fold(text: str) -> str:
-    """One line of single-spaced text: every run of white space, line breaks of all kinds included, becomes a space."""
+    """Replace each run of white space, including line breaks of all kinds, by one space, and strip both ends."""
     return re.sub(r"\s+", " ", text).strip()
 
 
 def read_text(path: Path | str) -> str:
-    """The text of a UTF-8 file.
+    """Read a UTF-8 file.
 
     Raises:
         InputError: the file is missing or is not UTF-8.
@@ -71,16 +71,22 @@ def read_text(path: Path | str) -> str:
 
 
 def read_lines(path: Path | str) -> list[str]:
-    """The lines of a text file; only a line feed ends a line, so that line counts agree with `wc -l` and sacrebleu."""
+    """Read the lines of a text file.
+
+    Only a line feed ends a line, so that line counts agree with `wc -l` and sacrebleu.
+
+    Raises:
+        InputError: the file is missing or is not UTF-8.
+    """
     text = read_text(path)
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
-    """Write one line an item.
+    """Write one line per item.
 
     Raises:
-        ValueError: an item holds a line feed, which would shift every line after it.
+        ValueError: an item contains a line feed, which would shift all following lines.
     """
     with atomic_write(path) as handle:
         for number, line in enumerate(lines, 1):
@@ -90,10 +96,10 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file.
+    """Read the objects of a JSON lines file.
 
     Raises:
-        InputError: a line is not a JSON object.
+        InputError: the file is missing or is not UTF-8, or a line is not a JSON object.
     """
     rows = []
     for number, line in enumerate(read_lines(path), 1):
@@ -108,12 +114,16 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
 
 
 def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON object a line, text unescaped so that a person can read it."""
+    """Write one JSON object per line; non-ASCII characters are not escaped, so that the text remains readable."""
     write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
 def read_table(path: Path | str) -> list[dict[str, str]]:
-    """The rows of a tab-separated table with a header line, every value as text; no quoting."""
+    """Read the rows of a tab-separated table with a header line, without quoting; all values are text.
+
+    Raises:
+        InputError: the file is missing or is not UTF-8, or a line has another number of columns than the header.
+    """
     header, *lines = read_lines(path) or [""]
     names = header.split("\t")
     rows = []
@@ -126,7 +136,7 @@ def read_table(path: Path | str) -> list[dict[str, str]]:
 
 
 def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write a tab-separated table with a header line; tabs and line breaks inside values become spaces."""
+    """Write a tab-separated table with a header line; each run of white space in a value becomes one space."""
     with atomic_write(path) as handle:
         writer = csv.writer(handle, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
         writer.writerow(columns)
@@ -135,16 +145,20 @@ def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Se
 
 
 class Journal:
-    """Objects appended to a file, a JSON line each, as they come about: a kill costs what it interrupts."""
+    """A JSON lines file to which objects are appended one by one, so that a killed job can continue after the last one.
+
+    Attributes:
+        path: the file; it is created when the first object is added.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """The objects; a line that a kill cut short is removed.
+        """Read all objects. An incomplete last line, left by a killed job, is removed from the file.
 
         Raises:
-            InputError: another line is damaged.
+            InputError: another line is not JSON.
         """
         if not self.path.exists():
             return []
@@ -161,13 +175,13 @@ class Journal:
         return rows
 
     def add(self, row: Mapping[Any, Any]) -> None:
-        """Append an object."""
+        """Append one object."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(row) + "\n")
 
 
 def sha256(path: Path | str) -> str:
-    """Hex digest of a file."""
+    """SHA-256 hex digest of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Languages and directions: codes, names, scripts, labels and BLEU tokenisers, from `resources/languages.tsv`."""
+"""Languages, from `resources/languages.tsv`, and directions."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +11,15 @@ RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 
 @dataclass(frozen=True)
 class Language:
-    """One row of the table; `labels` are what identifiers call the language, separated by spaces."""
+    """One row of `resources/languages.tsv`.
+
+    Attributes:
+        code: code of the language in configs and directions.
+        name: English name.
+        script: writing system.
+        labels: labels that language identifiers use for the language, separated by spaces.
+        bleu_tokenizer: tokenizer of SacreBLEU for the language.
+    """
 
     code: str
     name: str
@@ -22,17 +30,17 @@ class Language:
 
 @cache
 def languages() -> dict[str, Language]:
-    """Every language the workflow knows, by code."""
+    """All languages of `resources/languages.tsv`, by code."""
     return {row["code"]: Language(**row) for row in read_table(RESOURCES / "languages.tsv")}
 
 
 @cache
 def code_of_label() -> dict[str, str]:
-    """The language code of every label that some identifier gives one of our languages."""
+    """The language code of each label in `resources/languages.tsv`, by label."""
     return {label: language.code for language in languages().values() for label in language.labels.split()}
 
 
 def split_direction(direction: str) -> tuple[str, str]:
-    """Source and target code of a direction such as `it-nl`."""
+    """Return the source and the target language of a direction such as `it-nl`."""
     source, target = direction.split("-")
     return source, target

@@ -1,7 +1,7 @@
-"""What the jobs of a dry-run will need: GPU-hours, disk and downloads, estimated from the config before anything runs.
+"""Estimate the GPU-hours, disk space and downloads of the jobs of a dry-run, from the configuration.
 
-Nothing here is measured. Every assumption is a constant below, and the figures are for orders of magnitude: whether to
-ask for an hour or a week, for a hundred gigabytes or a terabyte.
+Nothing is measured. All assumptions are constants in this module, and the estimates give orders of magnitude only:
+whether to request an hour or a week, a hundred gigabytes or a terabyte.
 """
 
 import math
@@ -14,53 +14,56 @@ from .config import decode_settings, step_settings
 from .data.sources import find_source
 from .names import BASE
 
-# An A100 of 80 GB, from its data sheet: dense bf16 operations and bytes of memory bandwidth, a second.
+# Data sheet of an A100 with 80 GB: dense bf16 operations per second, and memory bandwidth in bytes per second.
 OPERATIONS = 312e12
 BANDWIDTH = 2.0e12
 # Share of these operations that training reaches; small micro-batches under ZeRO-3 reach less.
 UTILISATION = 0.4
-# Forward and backward, for each parameter and token (Kaplan et al., arXiv 2001.08361).
-OPERATIONS_A_TOKEN = 6
-# A decoding step reads all weights once; how many times longer than that it takes. Eager transformers spends most of a
-# step on launching kernels: about 30 tokens a second of a 7B model, where the bandwidth alone would allow 150.
+# Operations of the forward and backward pass per parameter and token (Kaplan et al., arXiv 2001.08361).
+OPERATIONS_PER_TOKEN = 6
+# Duration of a decoding step, as a multiple of the time that it takes to read all weights once. Eager transformers
+# spends most of a step on launching kernels: about 30 tokens per second with a 7B model, where the bandwidth would
+# allow 150.
 INEFFICIENCY = {"transformers": 5.0, "ctranslate2": 2.0, "vllm": 2.0}
-# Starting Python, libraries and processes; reading and writing models on a shared disk.
+# Seconds to start Python, libraries and processes; bytes per second to read and write models on a shared disk.
 START_SECONDS = 60
 DISK_BANDWIDTH = 1e9
 
-# Tokens of a sentence of 20 words under the Alpaca template; Chinese and Japanese take about twice as many.
+# Tokens of a sentence of 20 words in the Alpaca template; Chinese and Japanese need about twice as many.
 PROMPT_TOKENS = 100
 RESPONSE_TOKENS = 40
 DEMONSTRATION_TOKENS = 100
-# Decoding steps of a batch by the tokens of a mean output: its longest line, and the search going on past the end.
+# Decoding steps of a batch, as a multiple of the mean number of response tokens: the longest line of the batch
+# determines the number of steps, and beam search continues after the first finished hypothesis.
 SEARCH = 2
-# Lines of a test set in one direction, and samples of a benchmark that takes all, while their files are not there.
+# Assumptions for files that do not exist yet: lines of a test set in one direction, and training samples of a benchmark
+# that uses all of its data.
 TEST_LINES = {"iwslt17-test": 1150, "flores200": 1000}
 OTHER_TEST_LINES = 2000  # WMT22: 1,448 to 2,037
-ALL_SAMPLES = 51_000  # what the paper's WMT benchmark comes to
+ALL_SAMPLES = 51_000  # as in the paper's WMT benchmark
 INSTRUCTIONS = {"alpaca": 52_000, "alpacaeval": 805}
 OTHER_INSTRUCTIONS = 1000
 
-# What these rules need depends on the size of their model; all others but downloads handle text alone.
+# Rules whose needs depend on the size of their model. All other rules except downloads process text only.
 BASE_MODEL_RULES = ("fetch_base_model", "build_base_model", "dequantise_base_model")
 MODEL_RULES = (*BASE_MODEL_RULES, "finetune", "unlikelihood", "convert", "decode", "answer")
 
-# A parameter in files: as published and, by its type, as saved.
+# Bytes per parameter in files: of published models and, by type, of saved models.
 PUBLISHED_BYTES = 2
 DTYPE_BYTES = {"bf16": 2, "fp32": 4}
-# Two moments and, beside bf16 weights, fp32 ones: what a checkpoint holds of a trained parameter besides its weight.
-OPTIMISER_BYTES = {"bf16": 12, "fp32": 8}
+# Bytes per parameter of the optimizer state in a checkpoint: two moments and, if the weights are bf16, fp32 weights.
+OPTIMIZER_BYTES = {"bf16": 12, "fp32": 8}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one or several jobs need; bytes but for the first.
+    """The needs of one or several jobs.
 
     Attributes:
-        gpu_hours: of an A100.
-        disk: what stays on it.
-        download: of what comes over the network.
-        checkpoints: the most that one training keeps while it is under way.
+        gpu_hours: GPU-hours on an A100.
+        disk: bytes of the files that remain after the jobs.
+        download: downloaded bytes.
+        checkpoints: bytes of checkpoints that a single training run keeps while it is running, at most.
     """
 
     gpu_hours: float = 0.0
@@ -78,7 +81,7 @@ class Estimate:
 
 
 class PlannedJob(NamedTuple):
-    """A job that would run: its step (file of rules), rule and wildcards, and whether it asks for a GPU."""
+    """A job that would run: its step (name of the rule file), rule and wildcards, and whether it requests a GPU."""
 
     step: str
     rule: str
@@ -87,7 +90,7 @@ class PlannedJob(NamedTuple):
 
 
 class BenchmarkFiles(NamedTuple):
-    """Where the data of a benchmark is, once it is made: training samples, and the folder of its test set."""
+    """Paths of a benchmark's training samples and of its test set folder, which may not exist yet."""
 
     train: Path
     test: Path
@@ -97,14 +100,14 @@ Files = Mapping[str, BenchmarkFiles]
 
 
 class UnknownSize(Exception):
-    """Something whose size decides what a job needs, and is not known; the message says what."""
+    """The size of a model or download is not known; the message names it."""
 
 
 def count_parameters(name: str, base_model: Mapping[str, Any]) -> float:
-    """Parameters of a base model: as the config says or, of one the workflow builds, by its shape.
+    """Number of parameters of a base model: `parameters` of its entry or, if the workflow builds it, from its shape.
 
     Raises:
-        UnknownSize: the config does not say.
+        UnknownSize: the entry has neither.
     """
     if "parameters" in base_model:
         return base_model["parameters"]
@@ -117,17 +120,17 @@ def count_parameters(name: str, base_model: Mapping[str, Any]) -> float:
 
 
 def training_gpu_hours(parameters: float, sequences: float, gpus: int, moved: float) -> float:
-    """GPU-hours of a training.
+    """GPU-hours of a training run.
 
     Args:
-        parameters: of the model.
-        sequences: prompts with their responses, over all steps.
-        gpus: of all nodes; 0 for none.
-        moved: bytes of models read and written meanwhile.
+        parameters: number of parameters of the model.
+        sequences: number of sequences (prompt and response) over all steps.
+        gpus: number of GPUs on all nodes.
+        moved: bytes of models that are read and written.
     """
     if not gpus:
         return 0.0
-    operations = OPERATIONS_A_TOKEN * parameters * sequences * (PROMPT_TOKENS + RESPONSE_TOKENS)
+    operations = OPERATIONS_PER_TOKEN * parameters * sequences * (PROMPT_TOKENS + RESPONSE_TOKENS)
     waiting = START_SECONDS + moved / DISK_BANDWIDTH
     return (operations / (OPERATIONS * UTILISATION) + gpus * waiting) / 3600
 
@@ -135,20 +138,20 @@ def training_gpu_hours(parameters: float, sequences: float, gpus: int, moved: fl
 def decoding_gpu_hours(
     weights: float, lines: Iterable[int], rows: int, shots: int, ends: bool, settings: Mapping[str, Any]
 ) -> float:
-    """GPU-hours of decoding a system, on one GPU.
+    """GPU-hours of decoding with a system on one GPU.
 
     Args:
         weights: bytes of the model.
-        lines: of each direction.
-        rows: beams, or contrasts and the prompt itself, of a line.
-        shots: demonstrations of a prompt.
-        ends: whether the model ends its outputs, or goes on to the longest.
-        settings: of the step.
+        lines: number of test lines of each direction.
+        rows: number of sequences per line: beams or, in contrastive decoding, the prompt and its contrasts.
+        shots: demonstrations per prompt.
+        ends: whether the model ends its outputs; otherwise each output has the maximum length.
+        settings: settings of the step `decode`.
     """
     longest = settings["max_new_tokens"]
     prompt = PROMPT_TOKENS + shots * DEMONSTRATION_TOKENS
     batch = max(1, settings["batch_tokens"] // (rows * (prompt + longest)))
-    # vLLM's beam search never ends before the longest output
+    # The beam search of vLLM always continues to the maximum output length.
     steps = min(longest, SEARCH * RESPONSE_TOKENS) if ends and settings["engine"] != "vllm" else longest
     steps *= sum(math.ceil(count / batch) for count in lines)
     step = weights / BANDWIDTH * INEFFICIENCY[settings["engine"]]
@@ -156,7 +159,7 @@ def decoding_gpu_hours(
 
 
 def count_samples(name: str, benchmark: Mapping[str, Any], files: Files) -> int:
-    """Training samples of a benchmark; of one that takes all, those there are, or assumed."""
+    """Number of training samples of a benchmark: configured, counted in the file if it exists, or assumed."""
     if benchmark["train_rows"]:
         return benchmark["train_rows"] * len(benchmark["supervised"])
     path = files[name].train if name in files else None
@@ -164,7 +167,7 @@ def count_samples(name: str, benchmark: Mapping[str, Any], files: Files) -> int:
 
 
 def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> list[int]:
-    """Lines of each test direction of a benchmark: as the config says, those there are, or assumed."""
+    """Number of test lines of each direction of a benchmark: configured, counted in files that exist, or assumed."""
     directions = [*benchmark["supervised"], *benchmark["zero_shot"]]
     if "test_rows" in benchmark:
         return [benchmark["test_rows"]] * len(directions)
@@ -177,16 +180,16 @@ def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> l
 
 
 def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> Estimate:
-    """What a job needs; nothing where that is text alone.
+    """Estimate the needs of a job; jobs that only process text count as zero.
 
     Args:
         config: the checked configuration.
-        rule: the job's.
-        wildcards: the job's.
-        files: the files of each benchmark; those that exist already are counted.
+        rule: name of the job's rule.
+        wildcards: wildcards of the job.
+        files: data of each benchmark, by name; the lines of files that exist are counted.
 
     Raises:
-        UnknownSize: of the job's base model or download.
+        UnknownSize: the size of the job's base model or download is not known.
     """
     if rule in ("fetch_source", "fetch_snapshot"):
         size = find_source(wildcards["source"]).bytes
@@ -233,19 +236,19 @@ def _training(
         samples = count_samples(benchmark, config["benchmarks"][benchmark], files)
         samples += sum(INSTRUCTIONS.get(name, OTHER_INSTRUCTIONS) for name in config["models"][model].get("mix", ()))
         steps = max(1, int(samples * settings["epochs"]) // batch)
-    # every sample of stage 2 is read a second time, under another instruction
+    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction.
     sequences = steps * batch * (2 if step == "unlikelihood" else 1)
-    snapshots = [its for its in config["models"].values() if its["stage"] == "snapshot" and its["from"] == model]
+    snapshots = [row for row in config["models"].values() if row["stage"] == "snapshot" and row["from"] == model]
     dtype = base_model.get("dtype", "bf16")
     weights = parameters * DTYPE_BYTES[dtype]
     written = weights * (1 + len(snapshots))
-    # the one before is there until the next is complete; adapters are too small to count
+    # The previous checkpoint is deleted only when the next one is complete. Those of adapters are too small to count.
     copies = 0 if settings["lora_rank"] else 2 if 0 < settings["checkpoint_every"] < steps else 1
     gpus = base_model.get("gpus", 0) * base_model.get("nodes", 1)
     return Estimate(
         gpu_hours=training_gpu_hours(parameters, sequences, gpus, moved=weights + written),
         disk=written,
-        checkpoints=copies * (weights + parameters * OPTIMISER_BYTES[dtype]),
+        checkpoints=copies * (weights + parameters * OPTIMIZER_BYTES[dtype]),
     )
 
 
@@ -261,7 +264,7 @@ def _decoding(
             lines,
             rows=1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"],
             shots=system.get("shots", 0),
-            # answers to instructions may be of any length
+            # Answers to general instructions may be long, and so may outputs of a model that is not fine-tuned.
             ends=system["model"] != BASE and not long,
             settings=settings,
         )
@@ -269,7 +272,14 @@ def _decoding(
 
 
 def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iterable[str], files: Files) -> list[str]:
-    """The plan, line by line: a table with a row for each of `steps` that has jobs, and what to know about its sums."""
+    """Format the plan of a dry-run as lines: a table of needs with one row per step, and notes.
+
+    Args:
+        config: the checked configuration.
+        jobs: the jobs that would run.
+        steps: names of all steps, in the order of the rows; steps without jobs get no row.
+        files: data of each benchmark, by name.
+    """
     counts = dict.fromkeys(steps, 0)
     needs = dict.fromkeys(counts, Estimate())
     unknown: set[str] = set()
@@ -286,18 +296,17 @@ def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iter
     rows += [_row(step, count, needs[step]) for step, count in counts.items() if count]
     rows.append(_row("total", sum(counts.values()), total))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["Plan: what these jobs need, about. An estimate; workflow_scripts/lat/plan.py says what it assumes."]
-    for first, *figures in rows:
+    lines = ["Plan: estimated needs of these jobs. The assumptions are listed in workflow_scripts/lat/plan.py."]
+    for first, *numbers in rows:
         cells = [first.ljust(widths[0])]
-        cells += [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
+        cells += [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     lines.append("GPU-hours are those of an A100 with 80 GB." if on_gpu else "No GPU is needed.")
     if total.checkpoints >= 1e9:
-        lines.append(
-            f"A training under way keeps up to {_rounded(total.checkpoints / 1e9)} GB of checkpoints, gone at its end."
-        )
+        size = _rounded(total.checkpoints / 1e9)
+        lines.append(f"A training run keeps up to {size} GB of checkpoints, which are deleted when it ends.")
     if unknown:
-        lines.append(f"Of unknown size, not counted: {'; '.join(sorted(unknown))}.")
+        lines.append(f"Not counted, since their size is unknown: {'; '.join(sorted(unknown))}.")
     return lines
 
 
@@ -306,7 +315,7 @@ def _row(step: str, count: int, need: Estimate) -> tuple[str, ...]:
 
 
 def _rounded(value: float) -> str:
-    """Two digits, which is more than an estimate knows; nothing for zero."""
+    """Format a number with two significant digits; zero becomes an empty text."""
     if not value:
         return ""
     if value < 0.1:

@@ -1,4 +1,4 @@
-"""How every step starts: its log, what becomes of an error the user can mend, and which versions are at work."""
+"""Logging, user-facing errors and library versions."""
 
 import logging
 import os
@@ -13,7 +13,6 @@ from pathlib import Path
 from .files import InputError
 
 log = logging.getLogger("lat")
-
 
 LIBRARIES = (
     "torch",
@@ -31,12 +30,12 @@ LIBRARIES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that determine a result."""
+    """Versions of Python and of the libraries that affect the results, by name."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def git_commit() -> str | None:
-    """The commit of the workflow at work, `+` added if files differ from it; None outside a git checkout."""
+    """Commit of the workflow, with `+` appended if files differ from it; None outside a git checkout."""
     root = Path(__file__).resolve().parents[2]
     found = subprocess.run(
         ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
@@ -47,8 +46,8 @@ def git_commit() -> str | None:
 
 
 def run_step(main: Callable[[], None]) -> None:
-    """Run a step's `main` with logging set up; an `InputError` ends it with one line and exit status 1."""
-    # Of the processes of one training, the first speaks for all.
+    """Set up logging and run the `main` function of a step; on an `InputError`, log it and exit with status 1."""
+    # If several processes train one model, only the first one logs its progress.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
@@ -59,14 +58,14 @@ def run_step(main: Callable[[], None]) -> None:
 
 
 def secret(variable: str | None) -> str | None:
-    """The key of a server that an environment variable holds; None without a variable.
+    """Read the API key of the judge's server from an environment variable; None if no variable is named.
 
     Raises:
-        InputError: the variable is not set, or to what cannot be a key.
+        InputError: the variable is not set, or its value cannot be a key.
     """
     if variable is None:
         return None
-    value = os.environ.get(variable, "").strip()  # files of variables end lines in many ways
+    value = os.environ.get(variable, "").strip()  # files with variables may leave a carriage return
     if not value:
         raise InputError(
             f"judge: the environment variable {variable} is not set; export it with the server's key, or set"
@@ -78,24 +77,30 @@ def secret(variable: str | None) -> str | None:
 
 
 class Progress:
-    """Says how far a long loop is, at most once in `every` seconds: count, rate and time left."""
+    """Logs the progress of a long loop: count, rate and remaining time.
+
+    Attributes:
+        total: number of units of the whole loop.
+        unit: name of the units, such as `lines`.
+        every: minimum number of seconds between two messages.
+    """
 
     def __init__(self, total: float, unit: str, every: float = 5.0) -> None:
         self.total, self.unit, self.every = total, unit, every
-        self.started = self.said = time.monotonic()
+        self.started = self.logged = time.monotonic()
         self.done = 0.0
 
     def skip(self, count: int) -> None:
-        """Leave out `count` units that an earlier run did."""
+        """Exclude `count` units that were done before, so that they do not affect the rate."""
         self.total -= count
 
     def update(self, count: float = 1, note: str = "") -> None:
-        """Count `count` more units as done; `note` is appended to the line, when one is due."""
+        """Add `count` units to those done, and log the progress if it is time; `note` is appended to the message."""
         self.done += count
         now = time.monotonic()
-        if now - self.said < self.every and self.done < self.total:
+        if now - self.logged < self.every and self.done < self.total:
             return
-        self.said = now
+        self.logged = now
         rate = self.done / max(now - self.started, 1e-9)
         left = (self.total - self.done) / rate if rate else float("inf")
         log.info(

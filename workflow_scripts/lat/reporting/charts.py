@@ -1,4 +1,4 @@
-"""Charts of figures and losses, in colours that colour-blind readers and grey printers can tell apart."""
+"""Plots of scores and losses, in colours that colour-blind readers can distinguish, also in greyscale print."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,16 +14,17 @@ from matplotlib.patches import Patch
 from ..languages import split_direction
 from ..names import AVERAGE, REFERENCE
 
-# Okabe and Ito's.
+# Colours of the palette of Okabe and Ito.
 SUPERVISION_COLOURS = {"zero-shot": "#D55E00", "supervised": "#0072B2"}
 LIKELIHOOD, UNLIKELIHOOD = "#0072B2", "#D55E00"
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# What off-target lines were instead: in this order from the axis, and so light that hatches show.
+# Label, colour and hatch of each language of off-target lines, in the order of the stacked bars. The colours of hatched
+# bars are light, so that the hatches are visible.
 OFF_TARGET_LANGUAGES = {
     "source": ("the source language", "#0072B2", ""),
     "english": ("English", "#E69F00", "//"),
     "other": ("another language", "#999999", ".."),
-    "empty": ("nothing", "#FFFFFF", ""),
+    "empty": ("none (empty line)", "#FFFFFF", ""),
 }
 
 plt.rcParams |= {
@@ -39,22 +40,27 @@ plt.rcParams |= {
 
 
 def off_target_figure(scores: pd.DataFrame) -> Figure:
-    """Bars of the average OTR and BLEU of every system, zero-shot and supervised, a row of panels an experiment.
+    """Draw the mean OTR and BLEU of every system as bars, with one row of panels per experiment.
 
-    The dotted line in an OTR panel is the references' own ratio: below it a figure means nothing.
+    Each system has one bar for its zero-shot and one for its supervised directions. The dotted lines in an OTR panel
+    show the OTR of the reference translations, which is the error rate of language identification itself: an OTR below
+    it is not meaningful.
+
+    Args:
+        scores: all scores, one per row.
     """
     experiments = list(scores.groupby(["base_model", "benchmark"], sort=False))
     figure, axes = plt.subplots(
         len(experiments), 2, figsize=(10, 0.6 + 3.6 * len(experiments)), squeeze=False, layout="constrained"
     )
-    for row, ((base_model, benchmark), experiment) in zip(axes, experiments, strict=True):
-        for axis, metric, label in zip(row, ("OTR", "BLEU"), ("off-target ratio (%)", "BLEU"), strict=True):
-            figures = experiment[experiment.metric == metric]
-            _bars(axis, figures.groupby(["system", "supervision"], sort=False).value.mean().unstack())
+    for panels, ((base_model, benchmark), experiment) in zip(axes, experiments, strict=True):
+        for axis, metric, label in zip(panels, ("OTR", "BLEU"), ("off-target ratio (%)", "BLEU"), strict=True):
+            rows_of_metric = experiment[experiment.metric == metric]
+            _bars(axis, rows_of_metric.groupby(["system", "supervision"], sort=False).value.mean().unstack())
             axis.set_xlabel(f"{label}, mean over directions")
             axis.set_title(f"{base_model} on {benchmark}: {label}", loc="left", fontsize=10)
-    keys = [Patch(color=colour, label=kind) for kind, colour in SUPERVISION_COLOURS.items()]
-    figure.legend(handles=keys, frameon=False, loc="outside upper right", ncols=len(keys))
+    handles = [Patch(color=colour, label=kind) for kind, colour in SUPERVISION_COLOURS.items()]
+    figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=len(handles))
     return figure
 
 
@@ -64,8 +70,8 @@ def _bars(axis: Axes, means: pd.DataFrame) -> None:
     height = 0.8 / len(kinds)
     for number, kind in enumerate(kinds):
         values = means.loc[systems, kind]
-        places = [place + (number - (len(kinds) - 1) / 2) * height for place in range(len(systems))]
-        bars = axis.barh(places, values, height, color=SUPERVISION_COLOURS[kind], label=kind)
+        positions = [row + (number - (len(kinds) - 1) / 2) * height for row in range(len(systems))]
+        bars = axis.barh(positions, values, height, color=SUPERVISION_COLOURS[kind], label=kind)
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
         if REFERENCE in means.index:
             axis.axvline(float(means[kind][REFERENCE]), color=SUPERVISION_COLOURS[kind], linestyle=":", linewidth=1)
@@ -76,7 +82,13 @@ def _bars(axis: Axes, means: pd.DataFrame) -> None:
 
 
 def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
-    """Likelihood and unlikelihood loss by step, a panel a training; thin as logged, thick a running mean."""
+    """Draw likelihood and unlikelihood loss by step, with one panel per training run.
+
+    Thin lines show the logged values, thick lines a running mean.
+
+    Args:
+        logs: step log of each training run, by the title of its panel.
+    """
     columns = min(2, max(1, len(logs)))
     rows = -(-max(1, len(logs)) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3 * rows), squeeze=False, layout="constrained")
@@ -92,14 +104,20 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
             axis.plot(log.step, log[column].rolling(window, min_periods=1).mean(), color=colour, label=label)
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_xlabel("step")
-        axis.set_ylabel("loss (nats a token)")
+        axis.set_ylabel("loss (nats per token)")
         axis.set_ylim(0, 1.08 * max(log[column].max() for column, *_ in drawn))
         axis.legend(frameon=False)
     return figure
 
 
 def heat_map_figure(scores: pd.DataFrame) -> Figure:
-    """OTR of every direction, source languages as rows and targets as columns, a panel a system."""
+    """Draw the OTR of every direction as heat maps, with one panel per system.
+
+    Rows are source languages, columns are target languages.
+
+    Args:
+        scores: all scores, one per row.
+    """
     ratios = scores[scores.metric == "OTR"]
     panels = list(ratios.groupby(["base_model", "benchmark", "system"], sort=False))
     columns = min(3, len(panels))
@@ -109,13 +127,12 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for axis, ((base_model, benchmark, system), its) in zip(axes.flat, panels, strict=False):
-        pairs = its.assign(
-            **dict(zip(("source", "target"), zip(*map(split_direction, its.direction), strict=True), strict=True))
-        )
+    for axis, ((base_model, benchmark, system), rows_of_system) in zip(axes.flat, panels, strict=False):
+        sources, targets = zip(*map(split_direction, rows_of_system.direction), strict=True)
+        pairs = rows_of_system.assign(source=sources, target=targets)
         languages = list(dict.fromkeys([*pairs.source, *pairs.target]))
         wide = pairs.pivot(index="source", columns="target", values="value").reindex(index=languages, columns=languages)
-        # Light to dark, so that print shows it, too.
+        # A light-to-dark map remains readable in greyscale print.
         image = axis.imshow(wide, cmap=plt.get_cmap("Blues").with_extremes(bad="#eeeeee"), vmin=0, vmax=100)
         for y, source in enumerate(languages):
             for x, target in enumerate(languages):
@@ -135,7 +152,13 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
 
 
 def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
-    """What the off-target lines of each system were instead, a panel an experiment and kind of direction."""
+    """Draw the languages of the off-target lines of each system as stacked bars.
+
+    There is one panel per experiment and kind of direction (zero-shot or supervised).
+
+    Args:
+        scores: all scores, one per row.
+    """
     shares = scores[scores.metric.isin([f"OTR-{kind}" for kind in OFF_TARGET_LANGUAGES])]
     panels = list(shares.groupby(["base_model", "benchmark", "supervision"], sort=False))
     figure, axes = plt.subplots(
@@ -147,19 +170,19 @@ def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    # Zero-shot first, as everywhere.
+    # Within an experiment, zero-shot directions come first, as in the tables.
     experiments = [panel[0][:2] for panel in panels]
     panels.sort(key=lambda panel: (experiments.index(panel[0][:2]), panel[0][2] != "zero-shot"))
-    for axis, ((base_model, benchmark, supervision), its) in zip(axes.flat, panels, strict=False):
-        means = its.groupby(["system", "metric"], sort=False).value.mean().unstack()
+    for axis, ((base_model, benchmark, supervision), rows_of_panel) in zip(axes.flat, panels, strict=False):
+        means = rows_of_panel.groupby(["system", "metric"], sort=False).value.mean().unstack()
         systems = list(means.index)
         left = pd.Series(0.0, index=means.index)
         for kind, (label, colour, hatch) in OFF_TARGET_LANGUAGES.items():
-            part = means[f"OTR-{kind}"]
+            share = means[f"OTR-{kind}"]
             axis.barh(
-                systems, part, left=left, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5, label=label
+                systems, share, left=left, color=colour, hatch=hatch, edgecolor="black", linewidth=0.5, label=label
             )
-            left += part
+            left += share
         axis.invert_yaxis()
         axis.set_xlim(0, 100)
         axis.set_xlabel("share of lines (%), mean over directions")
@@ -174,12 +197,14 @@ def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
 def study_figure(
     label: str, series: Mapping[str, Sequence[tuple[float, tuple[str, str, str]]]], intervals: pd.DataFrame
 ) -> Figure:
-    """Zero-shot OTR, and BLEU of both kinds of direction, over the values of one setting; bands are 95 % intervals.
+    """Draw mean scores against the values of one setting, with one line per series and bands for 95 % intervals.
+
+    The panels show OTR of zero-shot directions, BLEU of zero-shot directions and BLEU of supervised directions.
 
     Args:
-        label: of the horizontal axis.
-        series: name of a line to its points: value of the setting, then base model, benchmark and system.
-        intervals: a row a figure and a mean, with `low` and `high`.
+        label: label of the horizontal axis.
+        series: the points of each series, by its name: the value of the setting, then base model, benchmark and system.
+        intervals: scores and their means over directions, with the bounds `low` and `high` of their 95 % intervals.
     """
     means = {
         (row["base_model"], row["benchmark"], row["system"], row["supervision"], row["metric"]): row
@@ -199,11 +224,11 @@ def study_figure(
                 continue
             values = [x for x, _ in found]
             colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
-            axis.plot(values, [its["value"] for _, its in found], color=colour, marker="os^Dv*"[number % 6], label=name)
+            axis.plot(values, [row["value"] for _, row in found], color=colour, marker="os^Dv*"[number % 6], label=name)
             axis.fill_between(
                 values,
-                [its["low"] for _, its in found],
-                [its["high"] for _, its in found],
+                [row["low"] for _, row in found],
+                [row["high"] for _, row in found],
                 color=colour,
                 alpha=0.15,
                 linewidth=0,

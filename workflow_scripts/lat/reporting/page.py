@@ -1,4 +1,4 @@
-"""The self-contained page of a run: tables, figures, and a browser of examples, in one file that needs no network."""
+"""The HTML page of a run: tables, figures, and a browser of examples, in one file that works offline."""
 
 import base64
 import gzip
@@ -33,11 +33,11 @@ LETTERS = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the outputs of a system are.
+    """The files that hold the outputs of a system.
 
     Attributes:
         hypotheses: folder of <direction>.txt.
-        lines: table of the language, probability and verdict of every output line.
+        lines: table with the language, probability and verdict of every output line.
     """
 
     hypotheses: Path
@@ -45,13 +45,13 @@ class Outputs:
 
 
 def examples(name: str, texts: Path, systems: Mapping[str, Outputs], directions: Mapping[str, str]) -> dict[str, Any]:
-    """Collect every test line of an experiment with the outputs of all systems, as page.js expects it.
+    """Collect all test lines of an experiment with the outputs of all systems, in the structure that page.js expects.
 
     Args:
         name: title of the experiment.
         texts: folder of <direction>.src.txt and <direction>.ref.txt.
-        systems: the outputs of each system, in the order in which they are shown.
-        directions: each direction with its supervision.
+        systems: outputs by system, in the order in which they are shown.
+        directions: supervision (`supervised` or `zero-shot`) by direction.
 
     Raises:
         InputError: the files of a direction have different numbers of lines.
@@ -87,26 +87,26 @@ def examples(name: str, texts: Path, systems: Mapping[str, Outputs], directions:
     return {"name": name, "systems": list(systems), "directions": list(found.values())}
 
 
-def table_of(block: Block, heading: str, intervals: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
-    """A block as the page's template wants it.
+def table_of_block(block: Block, heading: str, intervals: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
+    """Return a block of a result table in the structure that page.html.j2 expects.
 
     Args:
-        block: of a result table.
-        heading: which directions it is of.
-        intervals: low and high of a system's figure of a direction.
+        block: the block.
+        heading: kind of its directions, the first part of the title.
+        intervals: bounds of the 95 % interval by system and direction.
     """
     best = block.best()
     rows = []
     for system in block.values.index:
         cells = []
         for direction in block.values.columns:
-            figure = block.values.loc[system, direction]
+            score = block.values.loc[system, direction]
             bounds = intervals.get((str(system), str(direction)))
             cells.append(
                 {
-                    "value": figure,
-                    "text": f"{figure:.1f}",
-                    "words": False,
+                    "value": score,
+                    "text": f"{score:.1f}",
+                    "is_text": False,
                     "best": bool(best.loc[system, direction]),
                     "mark": MARK if block.differs.loc[system, direction] else "",
                     "hint": f"95 % interval {float(bounds[0]):.1f} to {float(bounds[1]):.1f}" if bounds else "",
@@ -116,14 +116,20 @@ def table_of(block: Block, heading: str, intervals: Mapping[tuple[str, str], tup
     return {"title": f"{heading}, {block.title}", "header": ["System", *block.values.columns], "rows": rows}
 
 
-def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Rows of words and figures, such as `12.5` or `< 0.001`, as the page's template wants them, nothing marked."""
+def table_of_texts(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return rows of formatted cells in the structure that page.html.j2 expects, without any marks.
+
+    Args:
+        title: title of the table.
+        header: names of the columns.
+        rows: cells as text; `12.5` and `< 0.001` are sorted as numbers. The first cell of a row is its name.
+    """
 
     def cell_of(text: str) -> dict[str, Any]:
-        figure = re.fullmatch(r"(< )?(\d+(?:\.\d+)?)", text)
-        # What is below a bound comes before the bound itself.
-        value = text if figure is None else 0.0 if figure[1] else float(figure[2])
-        return {"value": value, "text": text, "words": figure is None, "best": False, "mark": "", "hint": ""}
+        number = re.fullmatch(r"(< )?(\d+(?:\.\d+)?)", text)
+        # An upper bound such as `< 0.001` is sorted before all other numbers.
+        value = text if number is None else 0.0 if number[1] else float(number[2])
+        return {"value": value, "text": text, "is_text": number is None, "best": False, "mark": "", "hint": ""}
 
     return {
         "title": title,
@@ -133,22 +139,28 @@ def plain_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def signatures(scores: pd.DataFrame) -> list[tuple[str, str]]:
-    """How each kind of figure was made, named with its metric and, where that decides, its target languages."""
-    made: dict[tuple[str, str], list[str]] = {}
+    """List the metrics and their signatures.
+
+    A metric whose signature depends on the target language is listed once per signature, with the target languages.
+    """
+    targets_of: dict[tuple[str, str], list[str]] = {}
     for row in scores[scores.system != REFERENCE].to_dict("records"):
         target = row["direction"].split("-")[1]
-        targets = made.setdefault((row["metric"], row["signature"]), [])
+        targets = targets_of.setdefault((row["metric"], row["signature"]), [])
         if target not in targets:
             targets.append(target)
-    several = {metric for metric, _ in made if sum(metric == other for other, _ in made) > 1}
+    several = {metric for metric, _ in targets_of if sum(metric == other for other, _ in targets_of) > 1}
     return [
         (f"{metric} into {' '.join(targets)}" if metric in several else metric, signature)
-        for (metric, signature), targets in made.items()
+        for (metric, signature), targets in targets_of.items()
     ]
 
 
 def inline_svg(path: Path, number: int) -> Markup:
-    """A drawing as part of the page; its ids get a prefix, for every drawing counts its own from one."""
+    """Return an SVG file as markup for the page, with its number as a prefix of all ids.
+
+    Different SVG files use the same ids, but ids must be unique within a page.
+    """
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r'\bid="', f'id="f{number}-', text)
@@ -158,9 +170,11 @@ def inline_svg(path: Path, number: int) -> Markup:
 
 
 def render(**content: Any) -> str:
-    """The page.
+    """Render the HTML page.
 
-    `data` is what the browser of examples shows; everything else goes into the template as it is.
+    Args:
+        content: the variables of page.html.j2. `data`, the content of the browser of examples, is compressed; all other
+            values are passed on unchanged.
     """
     library = files("itables") / "html"
     environment = jinja2.Environment(
@@ -170,7 +184,7 @@ def render(**content: Any) -> str:
     return environment.get_template("page.html.j2").render(
         css=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         js=Markup((PAGE / "page.js").read_text(encoding="utf-8")),
-        # DataTables, bundled by a package that keeps it current
+        # DataTables, the library that makes tables sortable, as bundled in the package itables.
         table_css=Markup((library / "dt_bundle.css").read_text(encoding="utf-8")),
         library=_packed((library / "dt_bundle.js").read_text(encoding="utf-8")),
         **content,
@@ -178,5 +192,5 @@ def render(**content: Any) -> str:
 
 
 def _packed(text: str) -> Markup:
-    # No time stamp: the same run gives the same page.
+    # mtime=0 leaves out the time stamp, so that the same run gives the same page.
     return Markup(base64.b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode("ascii"))

@@ -21,12 +21,12 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Names:
-    """What the paper calls what this run calls otherwise; the paper does not have what is absent.
+    """Names in the paper of the benchmarks, base models and systems of this run; those without a name are not compared.
 
     Attributes:
-        tables: benchmark to result table of the paper (a file of `resources/paper/`).
-        base_models: base model to its name in these tables.
-        systems: system to its name in these tables.
+        tables: result table of the paper (a file of `resources/paper/` without its ending), by benchmark.
+        base_models: name in these tables, by base model.
+        systems: name in these tables, by system.
     """
 
     tables: Mapping[str, str]
@@ -35,7 +35,7 @@ class Names:
 
 
 def published(table: str) -> dict[tuple[str, ...], float]:
-    """A result table of the paper: base model, system, metric and direction (or `AVG`) to the score."""
+    """Read a result table of the paper: the score by base model, system, metric and direction (or `AVG`)."""
     return {
         (row["base_model"], row["system"], row["metric"], row["direction"].replace("avg", AVERAGE)): float(row["value"])
         for row in read_table(PAPER / f"{table}.tsv")
@@ -43,16 +43,19 @@ def published(table: str) -> dict[tuple[str, ...], float]:
 
 
 def comparison(intervals: Sequence[Row], names: Names) -> list[dict[str, str]]:
-    """One row per score that both this run and the paper have: the two scores, their difference and their relation.
+    """Compare each score that both this run and the paper have.
 
-    The relation is `within` if the published score lies in the 95 % interval of this run's score, `above` or `below` if
-    this run's score is higher or lower than that. The interval covers the choice of test sentences, not the seeds of
-    training.
+    The relation is `within` if the published score lies in the 95 % interval of this run's score, and `above` or
+    `below` if the whole interval lies above or below the published score. The interval covers the choice of test
+    sentences, but not the variation between seeds.
 
     Args:
         intervals: rows of intervals.tsv. Only zero-shot directions and their mean are compared, since the paper's
             tables have no others.
-        names: what the paper calls benchmarks, base models and systems.
+        names: names of benchmarks, base models and systems in the paper.
+
+    Returns:
+        One row per score, with `COLUMNS`: both scores, their difference, the interval, and the relation.
     """
     published_scores = {benchmark: published(table) for benchmark, table in names.tables.items()}
     rows = []
@@ -78,10 +81,13 @@ def comparison(intervals: Sequence[Row], names: Names) -> list[dict[str, str]]:
 
 
 def comparison_markdown(rows: Sequence[Row]) -> str:
-    """One table of differences per metric: systems as rows, directions as columns, disagreements in italics."""
+    """Format the comparison as Markdown: one table of differences per experiment and metric.
+
+    Rows are systems, columns are directions. A difference is in italics if its relation is not `within`.
+    """
     if not rows:
-        return "No experiment of this run is one of the paper's.\n"
-    parts = []
+        return "No experiment of this run is part of the paper.\n"
+    tables = []
     frame = pd.DataFrame(rows)
     for (base_model, benchmark, metric), block in frame.groupby(["base_model", "benchmark", "metric"], sort=False):
         cells = [
@@ -96,6 +102,6 @@ def comparison_markdown(rows: Sequence[Row]) -> str:
             *([name, *row] for name, row in zip(wide.index, wide.to_numpy(), strict=True)),
         ]
         table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-        parts.append(f"**{base_model} on {benchmark}: {metric}, this run - paper**\n\n{table}")
-    parts.append("In italics: the published score lies outside the 95 % interval of this run.")
-    return "\n\n".join(parts) + "\n"
+        tables.append(f"**{base_model} on {benchmark}: {metric}, this run - paper**\n\n{table}")
+    note = "In italics: the published score lies outside the 95 % interval of this run."
+    return "\n\n".join([*tables, note]) + "\n"

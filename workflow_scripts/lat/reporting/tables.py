@@ -1,4 +1,4 @@
-"""Result tables laid out like the paper's: systems as rows, directions and average as columns, a block a metric."""
+"""Result tables in the layout of the paper: one block per metric, systems as rows, directions and mean as columns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,25 @@ from ..names import AVERAGE, REFERENCE
 
 LOWER_IS_BETTER = frozenset({"OTR"})
 
-# Name and title of the table of each kind of direction, in the order they are shown.
+# File name and title of the table of each kind of direction, in the order in which they are shown.
 TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
 
-# A difference from the baseline that chance explains in fewer cases than this is marked.
+# Differences from the baseline with a smaller p-value are marked.
 SIGNIFICANT = 0.05
 MARK = "†"
 
 
 @dataclass(frozen=True)
 class Block:
-    """One metric of one experiment: `values`, to one decimal, has a row a system and a column a direction, AVG last.
+    """The part of a result table that holds one metric of one experiment.
 
-    `differs` says which cells differ from the baseline's by more than chance, and `intervals`, where the table is to
-    show them, holds the text of 95 % intervals; both are laid out like `values`.
+    Attributes:
+        base_model: base model of the experiment.
+        benchmark: benchmark of the experiment.
+        metric: name of the metric.
+        values: scores, rounded to one decimal; one row per system, one column per direction, and `AVG` as last column.
+        differs: whether a score differs significantly from the baseline's; same rows and columns as `values`.
+        intervals: text of the 95 % intervals, with the same rows and columns; None if they are not shown.
     """
 
     base_model: str
@@ -35,84 +40,89 @@ class Block:
 
     @property
     def title(self) -> str:
-        """What a reader needs to know of the block."""
+        """Base model, benchmark, metric, and whether lower or higher is better."""
         better = "lower" if self.metric in LOWER_IS_BETTER else "higher"
         unit = " (%)" if self.metric == "OTR" else ""
         return f"{self.base_model} on {self.benchmark}: {self.metric}{unit}, {better} is better"
 
     def best(self) -> pd.DataFrame:
-        """Which cells hold their column's best figure, the references aside."""
-        figures = self.values.drop(index=REFERENCE, errors="ignore")
-        best = figures.min() if self.metric in LOWER_IS_BETTER else figures.max()
-        return figures.eq(best).reindex(self.values.index, fill_value=False)
+        """Return which cells hold the best score of their column; the row `reference` is never the best."""
+        scores = self.values.drop(index=REFERENCE, errors="ignore")
+        best = scores.min() if self.metric in LOWER_IS_BETTER else scores.max()
+        return scores.eq(best).reindex(self.values.index, fill_value=False)
 
 
-def blocks(
+def make_blocks(
     scores: pd.DataFrame,
     supervision: str,
     metrics: Sequence[str],
     significance: pd.DataFrame | None = None,
     with_intervals: bool = False,
 ) -> list[Block]:
-    """The blocks of one table from the long table of scores; rows and columns keep the order they first occur in.
+    """Make the blocks of one result table; rows and columns keep the order of their first occurrence in `scores`.
 
     Args:
-        scores: a row a figure.
-        supervision: which directions, `supervised` or `zero-shot`.
-        metrics: a block each.
-        significance: a row a figure and a mean, with `low`, `high` and `p`; without it nothing is marked.
-        with_intervals: show the intervals beside the figures.
+        scores: all scores, one per row.
+        supervision: kind of the directions, `supervised` or `zero-shot`.
+        metrics: metrics, each of which becomes one block per experiment.
+        significance: scores and their means over directions, with `low`, `high` and `p`. Without it, nothing is marked.
+        with_intervals: whether the table shows the 95 % intervals.
     """
-    made = []
+    blocks = []
     chosen = scores[scores.supervision == supervision]
     for (base_model, benchmark), experiment in chosen.groupby(["base_model", "benchmark"], sort=False):
         for metric in metrics:
-            figures = experiment[experiment.metric == metric]
-            wide = figures.pivot(index="system", columns="direction", values="value")
-            wide = wide.loc[figures.system.unique(), figures.direction.unique()]
+            rows = experiment[experiment.metric == metric]
+            wide = rows.pivot(index="system", columns="direction", values="value")
+            wide = wide.loc[rows.system.unique(), rows.direction.unique()]
             wide[AVERAGE] = wide.mean(axis=1)
-            # Rounded once, as printed, so that every format shows the same figures and ties are ties.
-            printed = wide.map(lambda figure: float(f"{figure:.1f}"))
+            # Scores are rounded here once, so that all formats show the same scores, and scores that look equal are
+            # equally good.
+            printed = wide.map(lambda score: float(f"{score:.1f}"))
             differs = pd.DataFrame(False, index=printed.index, columns=printed.columns)
             intervals = None
             if significance is not None:
-                its = significance[
+                selected = significance[
                     (significance.base_model == base_model)
                     & (significance.benchmark == benchmark)
                     & (significance.supervision == supervision)
                     & (significance.metric == metric)
                 ]
-                differs = _laid_out(its, its.p < SIGNIFICANT, printed).eq(True)
+                differs = _arrange(selected, selected.p < SIGNIFICANT, printed).eq(True)
                 if with_intervals:
-                    texts = [f"[{low:.1f}, {high:.1f}]" for low, high in zip(its.low, its.high, strict=True)]
-                    intervals = _laid_out(its, pd.Series(texts, index=its.index), printed).astype(object).fillna("")
-            made.append(Block(str(base_model), str(benchmark), metric, printed, differs, intervals))
-    return made
+                    texts = [f"[{low:.1f}, {high:.1f}]" for low, high in zip(selected.low, selected.high, strict=True)]
+                    intervals = (
+                        _arrange(selected, pd.Series(texts, index=selected.index), printed).astype(object).fillna("")
+                    )
+            blocks.append(Block(str(base_model), str(benchmark), metric, printed, differs, intervals))
+    return blocks
 
 
-def _laid_out(rows: pd.DataFrame, values: pd.Series, like: pd.DataFrame) -> pd.DataFrame:
-    wide = rows.assign(its=values).pivot(index="system", columns="direction", values="its")
+def _arrange(rows: pd.DataFrame, values: pd.Series, like: pd.DataFrame) -> pd.DataFrame:
+    """Arrange one value per row of `rows` by system and direction, as in the table `like`."""
+    wide = rows.assign(cell=values).pivot(index="system", columns="direction", values="cell")
     return wide.reindex(index=like.index, columns=like.columns)
 
 
-def to_markdown(made: Sequence[Block], title: str) -> str:
-    """Markdown, best figures in bold."""
-    if not made:
+def to_markdown(blocks: Sequence[Block], title: str) -> str:
+    """Format a result table as Markdown, with the best scores in bold."""
+    if not blocks:
         return f"No {title.lower()}.\n"
-    tables = [f"**{block.title}**\n\n{_rows(block, _markdown_table, _bold_markdown)}" for block in made]
-    return "\n\n".join([*tables, *_notes(made)]) + "\n"
+    tables = [f"**{block.title}**\n\n{_format_block(block, _markdown_table, _bold_markdown)}" for block in blocks]
+    return "\n\n".join([*tables, *_notes(blocks)]) + "\n"
 
 
-def to_latex(made: Sequence[Block]) -> str:
-    """LaTeX tabulars for `booktabs`, best figures in bold."""
-    tables = [_rows(block, _latex_table, _bold_latex, _escape_latex) for block in made]
-    return "\n\n".join([*tables, *(f"% {note}" for note in _notes(made))]) + "\n"
+def to_latex(blocks: Sequence[Block]) -> str:
+    """Format a result table as LaTeX tabulars for `booktabs`, with the best scores in bold."""
+    tables = [_format_block(block, _latex_table, _bold_latex, _escape_latex) for block in blocks]
+    return "\n\n".join([*tables, *(f"% {note}" for note in _notes(blocks))]) + "\n"
 
 
-def to_html(made: Sequence[Block], title: str) -> str:
-    """A self-contained page for the report, best figures in bold."""
-    tables = [*(_rows(block, _html_table, _bold_html) for block in made), *(f"<p>{note}</p>" for note in _notes(made))]
-    return _html_page(title, "\n".join(tables) or "<p>None in this run.</p>")
+def to_html(blocks: Sequence[Block], title: str) -> str:
+    """Format a result table as an HTML document for Snakemake's report, with the best scores in bold."""
+    tables = [_format_block(block, _html_table, _bold_html) for block in blocks]
+    notes = [f"<p>{note}</p>" for note in _notes(blocks)]
+    return _html_page(title, "\n".join([*tables, *notes]) or "<p>None in this run.</p>")
 
 
 def _html_page(title: str, content: str) -> str:
@@ -130,53 +140,58 @@ def _html_page(title: str, content: str) -> str:
 
 
 GENERAL = "General tasks"
-# What a comparison is of, and the heads of these columns.
-COMPARED = {"base_model": "Base model", "benchmark": "Benchmark", "system": "System", "baseline": "Against"}
+# Columns of text in the table of general tasks, with their headers.
+GENERAL_TEXT_COLUMNS = {"base_model": "Base model", "benchmark": "Benchmark", "system": "System", "baseline": "Against"}
 
 
-def general_table(compared: Sequence[Mapping[str, str]]) -> tuple[str, list[str], list[list[str]]]:
-    """Title, header and rows of the table of general tasks, from the tables of the comparisons, which share a judge.
+def general_table(comparisons: Sequence[Mapping[str, str]]) -> tuple[str, list[str], list[list[str]]]:
+    """Return title, header and rows of the table of general tasks.
 
-    Shares are of the comparisons whose replies were both clear, which `n` counts; `p` is of a sign test.
+    The shares of wins, ties and losses refer to the comparisons with two clear replies of the judge, whose number is
+    `n`; `p` is the p-value of a sign test.
+
+    Args:
+        comparisons: one row per pair of systems; all have the same instructions and judge.
     """
-    shares = ("win", "tie", "lose")
+    outcomes = ("win", "tie", "lose")
     rows = []
-    for its in compared:
-        clear = int(its["n"]) - int(its["unclear"])
-        figures = [f"{100 * int(its[name]) / clear:.1f}" if clear else "-" for name in shares]
-        p = float(its["p"])
-        rows.append([*(its[name] for name in COMPARED), *figures, str(clear), f"{p:.3f}" if p >= 0.001 else "< 0.001"])
-    title = f"{GENERAL}: {compared[0]['instructions']}, judged by {compared[0]['judge']} in both orders (%)"
-    return title, [*COMPARED.values(), *shares, "n", "p"], rows
+    for comparison in comparisons:
+        clear = int(comparison["n"]) - int(comparison["unclear"])
+        shares = [f"{100 * int(comparison[name]) / clear:.1f}" if clear else "-" for name in outcomes]
+        p = float(comparison["p"])
+        names = [comparison[name] for name in GENERAL_TEXT_COLUMNS]
+        rows.append([*names, *shares, str(clear), f"{p:.3f}" if p >= 0.001 else "< 0.001"])
+    title = f"{GENERAL}: {comparisons[0]['instructions']}, judged by {comparisons[0]['judge']} in both orders (%)"
+    return title, [*GENERAL_TEXT_COLUMNS.values(), *outcomes, "n", "p"], rows
 
 
-def general_texts(compared: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The table of general tasks by the suffix of its format."""
-    title, header, rows = general_table(compared)
+def general_texts(comparisons: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the table of general tasks in all formats, by file ending."""
+    title, header, rows = general_table(comparisons)
     latex = [[_escape_latex(cell) for cell in row] for row in rows]
     html = [[escape(cell) for cell in row] for row in rows]
     return {
-        "md": f"**{title}**\n\n{_markdown_table(title, header, rows, len(COMPARED))}\n",
-        "tex": _latex_table(title, header, latex, len(COMPARED)) + "\n",
-        "html": _html_page(GENERAL, _html_table(escape(title), header, html, len(COMPARED))),
+        "md": f"**{title}**\n\n{_markdown_table(title, header, rows, len(GENERAL_TEXT_COLUMNS))}\n",
+        "tex": _latex_table(title, header, latex, len(GENERAL_TEXT_COLUMNS)) + "\n",
+        "html": _html_page(GENERAL, _html_table(escape(title), header, html, len(GENERAL_TEXT_COLUMNS))),
     }
 
 
-def to_frame(made: Sequence[Block]) -> pd.DataFrame:
-    """One wide table: base_model, benchmark, metric, system, then directions and their average."""
+def to_frame(blocks: Sequence[Block]) -> pd.DataFrame:
+    """Return one wide table with base_model, benchmark, metric, system, and then the directions and their mean."""
     frames = []
-    for block in made:
+    for block in blocks:
         frame = block.values.reset_index()
         frame.columns.name = None
-        for place, name in enumerate(("base_model", "benchmark", "metric")):
-            frame.insert(place, name, getattr(block, name))
+        for position, name in enumerate(("base_model", "benchmark", "metric")):
+            frame.insert(position, name, getattr(block, name))
         frames.append(frame)
     return pd.concat(frames) if frames else pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
 
 
-def _rows(
+def _format_block(
     block: Block,
-    layout: Callable[[str, list[str], list[list[str]]], str],
+    format_table: Callable[[str, list[str], list[list[str]]], str],
     bold: Callable[[str], str],
     escape: Callable[[str], str] = str,
 ) -> str:
@@ -192,21 +207,21 @@ def _rows(
             interval = "" if block.intervals is None else block.intervals.loc[system, direction]
             cells.append(f"{text} {interval}".strip())
         body.append([escape(str(system)), *cells])
-    return layout(block.title, header, body)
+    return format_table(block.title, header, body)
 
 
-def _notes(made: Sequence[Block]) -> list[str]:
-    """What the marks and brackets of some tables mean."""
+def _notes(blocks: Sequence[Block]) -> list[str]:
+    """Return the notes that explain the marks and brackets of a table."""
     notes = []
-    if any(block.differs.to_numpy().any() for block in made):
-        notes.append(f"{MARK} differs from the baseline by more than chance (paired bootstrap, p < {SIGNIFICANT}).")
-    if any(block.intervals is not None for block in made):
+    if any(block.differs.to_numpy().any() for block in blocks):
+        notes.append(f"{MARK} differs significantly from the baseline (paired bootstrap, p < {SIGNIFICANT}).")
+    if any(block.intervals is not None for block in blocks):
         notes.append("In brackets: 95 % intervals over resamples of the test set.")
     return notes
 
 
-def _markdown_table(_: str, header: list[str], body: list[list[str]], texts: int = 1) -> str:
-    rule = [*["---"] * texts, *["---:"] * (len(header) - texts)]
+def _markdown_table(_: str, header: list[str], body: list[list[str]], text_columns: int = 1) -> str:
+    rule = [*["---"] * text_columns, *["---:"] * (len(header) - text_columns)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *body])
 
 
@@ -214,9 +229,9 @@ def _bold_markdown(text: str) -> str:
     return f"**{text}**"
 
 
-def _latex_table(title: str, header: list[str], body: list[list[str]], texts: int = 1) -> str:
+def _latex_table(title: str, header: list[str], body: list[list[str]], text_columns: int = 1) -> str:
     lines = [
-        rf"\begin{{tabular}}{{{'l' * texts}{'r' * (len(header) - texts)}}}",
+        rf"\begin{{tabular}}{{{'l' * text_columns}{'r' * (len(header) - text_columns)}}}",
         r"\toprule",
         rf"\multicolumn{{{len(header)}}}{{l}}{{{_escape_latex(title)}}} \\",
         r"\midrule",
@@ -243,10 +258,12 @@ def _escape_latex(text: str) -> str:
     )
 
 
-def _html_table(title: str, header: list[str], body: list[list[str]], texts: int = 1) -> str:
-    classes = [' class="text"'] * texts + [""] * (len(header) - texts)
-    head = "".join(f"<th{its}>{name}</th>" for its, name in zip(classes, header, strict=True))
-    cells = ("".join(f"<td{its}>{cell}</td>" for its, cell in zip(classes, row, strict=True)) for row in body)
+def _html_table(title: str, header: list[str], body: list[list[str]], text_columns: int = 1) -> str:
+    classes = [' class="text"'] * text_columns + [""] * (len(header) - text_columns)
+    head = "".join(f"<th{attribute}>{name}</th>" for attribute, name in zip(classes, header, strict=True))
+    cells = (
+        "".join(f"<td{attribute}>{cell}</td>" for attribute, cell in zip(classes, row, strict=True)) for row in body
+    )
     rows = "\n".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
 

@@ -1,0 +1,1 @@
+"""Result tables, figures, the HTML page, and the comparison with the published scores."""
