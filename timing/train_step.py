@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from workflow_scripts.lat.training import head
-from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
+from workflow_scripts.lat.training.layout import Layout
+from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss
 from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 
 ALPHA = 0.05
@@ -126,19 +127,8 @@ def packed_loss(module: ResponseLoss, samples: Sequence[EncodedSample], layout: 
         layout: `packed` packs the sequences into rows, as in training; `one row` packs them into a single row;
             `padded` pads them, one sequence per row.
     """
-    if layout == "padded":
-        sequences = [TokenSequence(sample.prompt, sample.response) for sample in samples]
-        sequences += [TokenSequence(sample.conflict or [], sample.response, conflicting=True) for sample in samples]
-        padded_rows = [pack([sequence], PAD, single_row=True) for sequence in sequences]
-        longest = max(map(len, sequences))
-        tensors = {
-            name: torch.cat(
-                [nn.functional.pad(row[name], (0, longest - row[name].shape[1]), value=fill) for row in padded_rows]
-            )
-            for name, fill in (("input_ids", PAD), ("position_ids", 0), ("labels", IGNORED), ("conflicting", False))
-        }
-    else:
-        tensors = to_tensors(samples, PAD, single_row=layout == "one row", device=torch.device("cpu"))
+    layouts: dict[str, Layout] = {"packed": "rows", "one row": "single row", "padded": "padded"}
+    tensors = to_tensors(samples, PAD, layouts[layout], device=torch.device("cpu"))
     total, _ = module(**tensors)
     return total / sum(len(sample.response) for sample in samples)
 

@@ -108,6 +108,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     log.info("tokenizer with %d tokens, model with %.2fM parameters", len(tokenizer), model.num_parameters() / 1e6)
     start = encode_prompt(tokenizer, "")
     samples = [EncodedSample(start, encode_response(tokenizer, text)) for text in texts]
+    engine: Any = None
     rows: list[dict[str, Any]] = []
     start_processes()
     if arguments.epochs:
@@ -125,10 +126,10 @@ def run_build(arguments: argparse.Namespace) -> None:
             gradient_checkpointing=False,
             seed=arguments.seed,
         )
-        model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config)
+        engine, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config)
         mean = sum(float(row["loss"]) for row in rows[-20:]) / len(rows[-20:])
         log.info("perplexity on the training text at the end: %.1f per token", math.exp(mean))
-    save_model(model, tokenizer, arguments.output)
+    save_model(model, tokenizer, arguments.output, engine)
     write_table(arguments.steps_log, rows, STEP_COLUMNS)
     end_processes()
 

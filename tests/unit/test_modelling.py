@@ -7,6 +7,7 @@ from tests.conftest import VOCABULARY
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.training import head
 from workflow_scripts.lat.training.head import SLICE_VALUES
+from workflow_scripts.lat.training.layout import LAYOUTS
 from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
 from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 
@@ -43,8 +44,8 @@ def gradients(model, loss):
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
-def packed(samples, single_row=False):
-    return to_tensors(samples, pad=2, single_row=single_row, device=torch.device("cpu"))
+def packed(samples, layout="rows"):
+    return to_tensors(samples, pad=2, layout=layout, device=torch.device("cpu"))
 
 
 def assert_same_gradients(found, expected, tolerance=1e-5):
@@ -55,14 +56,14 @@ def assert_same_gradients(found, expected, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("slice_values", [VOCABULARY * 3, 2**23], ids=["many slices", "one slice"])
-@pytest.mark.parametrize("single_row", [False, True])
-def test_loss_and_every_gradient_equal_the_plain_version(model, single_row, slice_values, monkeypatch):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_loss_and_every_gradient_equal_the_plain_version(model, layout, slice_values, monkeypatch):
     monkeypatch.setitem(SLICE_VALUES, "cpu", slice_values)
     data, alpha = samples(), 0.3
     expected = plain_loss(model.double(), data, alpha)
     expected_gradients = gradients(model, expected)
 
-    total, parts = ResponseLoss(model.float(), alpha)(**packed(data, single_row))
+    total, parts = ResponseLoss(model.float(), alpha)(**packed(data, layout))
     count = sum(len(sample.response) for sample in data)
     torch.testing.assert_close((total / count).double(), expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(parts @ torch.tensor([1.0, alpha]), total, rtol=1e-6, atol=0)
@@ -136,7 +137,7 @@ def test_a_head_that_is_more_than_a_matrix_product_gives_one_clear_error(llama):
 
 def test_packing_keeps_every_token_once_and_leaves_little_padding():
     sequences = [TokenSequence([3] * (1 + n % 7), [4] * (1 + n % 5), conflicting=n % 2 == 1) for n in range(40)]
-    tensors = pack(sequences, pad=2, single_row=False)
+    tensors = pack(sequences, pad=2, layout="rows")
     assert tensors["input_ids"].shape[1] == max(map(len, sequences))
     assert (tensors["input_ids"] == 3).sum() == sum(len(sequence.prompt) for sequence in sequences)
     assert (tensors["labels"] != IGNORED).sum() == sum(len(sequence.response) for sequence in sequences)

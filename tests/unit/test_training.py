@@ -5,10 +5,12 @@ from collections import Counter
 
 import pytest
 import torch
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SHAPE, random_model
 from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
+from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits
 from workflow_scripts.lat.training.engine import engine_config
 from workflow_scripts.lat.training.hyperparameters import Hyperparameters
 from workflow_scripts.lat.training.samples import (
@@ -111,6 +113,26 @@ def test_a_broken_engine_configuration_gives_one_clear_error(tmp_path):
         engine_config(path, HYPERPARAMETERS, world=1)
 
 
+def test_adapters_of_fused_experts_merge_into_plain_weights():
+    torch.manual_seed(0)
+    model = Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(**SHAPE, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, decoder_sparse_step=1)
+    ).eval()
+    names = set(model.state_dict())
+    ids = torch.tensor([[5, 9, 4, 3]])
+    add_adapters(model, Hyperparameters(**vars(HYPERPARAMETERS) | {"lora_rank": 2}))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.3)
+        expected = model(input_ids=ids).logits
+    merged = plain_weights(model)
+    assert set(merged) == names
+    plain = Qwen3MoeForCausalLM(model.config).eval()
+    plain.load_state_dict(merged)
+    torch.testing.assert_close(plain(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_adapters_leave_the_rest_frozen_and_merge_into_plain_weights(model):
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
     ids = torch.tensor([[5, 9, 4, 3]])
@@ -128,3 +150,11 @@ def test_adapters_leave_the_rest_frozen_and_merge_into_plain_weights(model):
     plain = type(model)(model.config).eval()
     plain.load_state_dict(merged)
     torch.testing.assert_close(plain(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_saved_model_that_computes_something_else_is_one_clear_error(tmp_path):
+    saved, other = random_model("llama"), random_model("qwen3")
+    saved.save_pretrained(tmp_path / "model")
+    _check_saved(tmp_path / "model", _probe_logits(saved), saved)
+    with pytest.raises(InputError, match=r"model: the saved llama does not compute what the trained one does"):
+        _check_saved(tmp_path / "model", _probe_logits(other), saved)

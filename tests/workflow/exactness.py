@@ -41,7 +41,7 @@ def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple
     engine, *_ = deepspeed.initialize(
         model=ResponseLoss(model, ALPHA), config=engine_config(path, hyperparameters, world)
     )
-    parts = accumulate_gradients(engine, range(len(data)), data, micro_batch_size, pad=2, single_row=False)
+    parts = accumulate_gradients(engine, range(len(data)), data, micro_batch_size, pad=2, layout="rows")
     deepspeed.comm.all_reduce(parts)
     found = parts @ torch.tensor([1.0, ALPHA])
     worst = 0.0

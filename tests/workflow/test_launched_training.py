@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tests.conftest import ROOT
 from workflow_scripts.lat.files import read_table, sha256
@@ -251,3 +252,29 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_one_clear_error(data, tmp_p
     assert done.returncode != 0
     assert "lower learning_rate or alpha" in done.stderr
     assert not (tmp_path / "model").exists()
+
+
+def test_adapters_on_fused_experts_survive_saving(data, tmp_path):
+    """The saved model is loaded and compared by the training itself, which fails if adapters are lost."""
+    base = tmp_path / "base"
+    tokenizer = AutoTokenizer.from_pretrained(data / "finetune/tiny/demo/mt/model")
+    torch.manual_seed(0)
+    config = Qwen3MoeConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen3MoeForCausalLM(config).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    before = load_file(base / "model.safetensors")
+    found = trained(command(data, tmp_path, model=base, lora_rank=4, steps=2), tmp_path)
+    assert found.keys() == before.keys()
+    changed = {name for name in found if not torch.equal(found[name], before[name])}
+    assert any("experts" in name for name in changed) and any("self_attn" in name for name in changed)

@@ -1,7 +1,9 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) during training, merged into plain weights afterwards."""
 
+from typing import Any
+
 from peft import LoraConfig, LoraModel
-from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -27,12 +29,20 @@ def add_adapters(model: PreTrainedModel, hyperparameters: Hyperparameters) -> No
 
 
 def plain_weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Return the weights of the model without adapters; the product of each adapter is added to a copy of its layer."""
-    weights = model.state_dict()
+    """Return the weights of the model without adapters; the product of each adapter is added to a copy of its weight.
+
+    An adapter belongs to a linear layer, or to a single parameter, such as the fused weights of all experts of a
+    mixture-of-experts layer.
+    """
+    weights = {_plain_name(key): weight for key, weight in model.state_dict().items() if ".lora_" not in key}
     for name, module in model.named_modules():
-        if isinstance(module, LoraLinear):
-            adapted = module.get_base_layer().weight
-            merged = adapted.detach() + module.get_delta_weight(ADAPTERS).detach().to(adapted.dtype)
-            weights = {key: value for key, value in weights.items() if not key.startswith(f"{name}.lora_")}
-            weights[f"{name}.base_layer.weight"] = merged
-    return {key.replace(".base_layer.", "."): value for key, value in weights.items()}
+        if isinstance(module, LoraLayer) and ADAPTERS in module.lora_A:
+            layer: Any = module  # its kinds share no type that has the product
+            key = f"{_plain_name(name)}.{getattr(layer, 'parameter_name', 'weight')}"
+            weights[key] = weights[key].detach() + layer.get_delta_weight(ADAPTERS).detach().to(weights[key].dtype)
+    return weights
+
+
+def _plain_name(name: str) -> str:
+    """The name without the wrappers that peft puts around layers and parameters."""
+    return name.replace(".base_layer", "")

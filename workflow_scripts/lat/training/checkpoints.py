@@ -3,17 +3,26 @@
 import hashlib
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import deepspeed
+import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..files import InputError, atomic_write, read_text, replaced_folder, sha256
+from ..models import DTYPES, load_model
 from .adapters import plain_weights
 from .hyperparameters import Hyperparameters
+
+# Tokens on which a saved model is compared with the one in memory, and the accepted difference of logits, relative to
+# the largest. Adapters are rounded to the dtype when they are merged.
+PROBE_TOKENS = 12
+SAVED_TOLERANCE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.05}
 
 
 @dataclass(frozen=True)
@@ -102,20 +111,67 @@ def run_key(model: Path, samples: Path, deepspeed_config: Path, hyperparameters:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, engine: Any | None = None
+) -> None:
     """Write weights (safetensors), configuration and tokenizer; the folder appears only when it is complete.
 
-    All processes must call it: if the engine has divided the weights among them, they are gathered on the first
-    process, which writes.
+    The saved model is loaded again, and its logits are compared with those of the model in memory. All processes must
+    call this function: if the engine has divided the weights among them, they are gathered on the first process, which
+    writes.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        folder: where it is saved.
+        engine: the engine that trains the model; None if nothing does.
 
     Raises:
-        InputError: the folder cannot be written, for example because the disk is full.
+        InputError: the folder cannot be written, for example because the disk is full, or the saved model computes
+            other logits than the trained one.
     """
-    with deepspeed.zero.GatheredParameters(list(model.parameters())):
-        if deepspeed.comm.get_rank() == 0:
-            try:
-                with replaced_folder(folder) as partial:
+    first = deepspeed.comm.get_rank() == 0
+    try:
+        with ExitStack() as stack:
+            partial = stack.enter_context(replaced_folder(folder)) if first else None
+            with deepspeed.zero.GatheredParameters(list(model.parameters())):
+                if partial:
                     model.save_pretrained(partial, state_dict=plain_weights(model))
                     tokenizer.save_pretrained(partial)
-            except (OSError, SafetensorError) as error:
-                raise InputError(f"{folder}: cannot write the model ({error}); free disk space and run again") from None
+            expected = _probe_logits(model, engine)
+            if partial:
+                _check_saved(partial, expected, model)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: cannot write the model ({error}); free disk space and run again") from None
+
+
+def _probe_logits(model: PreTrainedModel, engine: Any | None = None) -> Tensor:
+    """Logits of a few tokens, fp32 [1, tokens, vocabulary] on the CPU."""
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = torch.randint(vocabulary // 8, vocabulary, (1, PROBE_TOKENS), generator=torch.Generator().manual_seed(0))
+    whole = model if engine is None else engine
+    training = model.training
+    whole.eval()
+    with torch.no_grad():
+        logits = model(ids, use_cache=False).logits if engine is None else engine(input_ids=ids.to(engine.device))
+    whole.train(training)
+    return logits.float().cpu()
+
+
+def _check_saved(folder: Path, expected: Tensor, model: PreTrainedModel) -> None:
+    """Load a saved model and compare its logits with the expected ones.
+
+    Raises:
+        InputError: they differ by more than rounding.
+    """
+    dtype = next(name for name, value in DTYPES.items() if value == model.dtype)
+    # Flash attention needs a GPU, which the model in memory occupies.
+    attention = model.config._attn_implementation
+    saved = load_model(folder, dtype, "sdpa" if "flash" in attention else attention)
+    difference = float((_probe_logits(saved) - expected).abs().max() / expected.abs().max())
+    if difference > SAVED_TOLERANCE[dtype]:
+        raise InputError(
+            f"{folder.name}: the saved {model.config.model_type} does not compute what the trained one does (logits"
+            f" differ by {difference:.1e} of the largest); train without adapters (`lora_rank: 0`), or choose another"
+            " base model"
+        )

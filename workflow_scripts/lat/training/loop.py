@@ -2,7 +2,8 @@
 
 The unit of training is the global batch. Its samples follow one seeded order, and its number of response tokens
 normalises the loss, so that the way in which it is divided into micro-batches and among processes changes speed and
-memory, not the value. The sequences of a micro-batch are packed into rows with almost no padding.
+memory, not the value. The sequences of a micro-batch are packed into rows with almost no padding, if the model keeps
+packed sequences apart (see `layout.py`).
 """
 
 import math
@@ -22,6 +23,7 @@ from .adapters import add_adapters
 from .checkpoints import Checkpoints, save_model
 from .engine import Interrupted, StopSignal, engine_config, gradient_norm, peak_memory_mb
 from .hyperparameters import Hyperparameters
+from .layout import Layout, choose_layout
 from .modelling import ResponseLoss
 from .samples import EncodedSample, global_batches, micro_batches, step_count, to_tensors
 
@@ -55,8 +57,8 @@ def train(
     hyperparameters: Hyperparameters,
     deepspeed_config: Path,
     checkpoints: Checkpoints | None = None,
-) -> tuple[PreTrainedModel, list[dict[str, Any]]]:
-    """Train `model` in place, and return it with the rows of its step log.
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Train `model` in place, and return its engine and the rows of its step log.
 
     Args:
         model: the model on the CPU, as loaded.
@@ -68,18 +70,21 @@ def train(
             is too short to be worth it.
 
     Raises:
-        InputError: the loss or its gradient is not finite, or a checkpoint cannot be written.
+        InputError: sequences of a micro-batch influence one another in this model, the loss or its gradient is not
+            finite, or a checkpoint cannot be written.
         Interrupted: the process was asked to stop.
     """
     steps = step_count(hyperparameters, len(samples))
+    # Attention implementations may exist on the GPU only, so that the model is compared with itself there.
+    if torch.cuda.is_available():
+        model.to(torch.device("cuda", torch.cuda.current_device()))
+    layout = choose_layout(model)
     engine = start_engine(model, hyperparameters, deepspeed_config, steps)
     stop = StopSignal() if checkpoints else None
     rows: list[dict[str, Any]] = checkpoints.load(engine).get("rows", []) if checkpoints else []
     if rows:
         log.info("continuing after step %d of %d", len(rows), steps)
     model.train()
-    # Flash attention distinguishes packed sequences in a single row only.
-    single_row = "flash" in model.config._attn_implementation
     progress = Progress(steps - len(rows), "steps")
     batches = global_batches(len(samples), hyperparameters.batch_size, steps, hyperparameters.seed)
     for step, batch in enumerate(batches, 1):
@@ -87,7 +92,7 @@ def train(
             continue
         started = time.monotonic()
         result = train_step(
-            engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, single_row, stop
+            engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, layout, stop
         )
         _check_finite(step, result)
         seconds = time.monotonic() - started
@@ -103,14 +108,14 @@ def train(
         if checkpoints is None:
             continue
         if step in checkpoints.snapshots:
-            save_model(model, tokenizer, checkpoints.snapshot(step))
+            save_model(model, tokenizer, checkpoints.snapshot(step), engine)
         if step == steps:
             break
         if result.stopping or (checkpoints.every and step % checkpoints.every == 0):
             checkpoints.save(engine, step, {"rows": rows})
         if result.stopping:
             raise Interrupted(f"stopped after step {step} of {steps}; the same command continues from there")
-    return model, rows
+    return engine, rows
 
 
 def start_engine(model: PreTrainedModel, hyperparameters: Hyperparameters, deepspeed_config: Path, steps: int) -> Any:
@@ -139,11 +144,11 @@ def train_step(
     samples: Sequence[EncodedSample],
     micro_batch_size: int,
     pad: int,
-    single_row: bool,
+    layout: Layout,
     stop: StopSignal | None,
 ) -> StepResult:
     """Accumulate the gradient of one global batch over its micro-batches, then update the weights."""
-    losses = accumulate_gradients(engine, batch, samples, micro_batch_size, pad, single_row)
+    losses = accumulate_gradients(engine, batch, samples, micro_batch_size, pad, layout)
     rate = engine.get_lr()[0]
     norm = gradient_norm(engine)
     engine.step()
@@ -161,7 +166,7 @@ def accumulate_gradients(
     samples: Sequence[EncodedSample],
     micro_batch_size: int,
     pad: int,
-    single_row: bool,
+    layout: Layout,
 ) -> Tensor:
     """Add up the gradient of the objective over a global batch.
 
@@ -175,7 +180,7 @@ def accumulate_gradients(
     own_batches = micro_batches(batch, samples, micro_batch_size, rank, world)
     for number, micro_batch in enumerate(own_batches, 1):
         engine.set_gradient_accumulation_boundary(number == len(own_batches))
-        loss, parts = engine(**to_tensors(micro_batch, pad, single_row, engine.device))
+        loss, parts = engine(**to_tensors(micro_batch, pad, layout, engine.device))
         # The engine averages gradients over the processes; this loss is already a share of the global mean.
         engine.backward(loss * (world / response_tokens), scale_wrt_gas=False)
         losses += parts / response_tokens

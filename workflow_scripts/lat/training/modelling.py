@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .head import HeadLoss
+from .layout import Layout
 
 IGNORED = -100  # label of tokens outside responses
 
@@ -24,8 +26,8 @@ class TokenSequence:
         return len(self.prompt) + len(self.response)
 
 
-def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict[str, Tensor]:
-    """Pack sequences one after another into rows, with little padding.
+def pack(sequences: Iterable[TokenSequence], pad: int, layout: Layout) -> dict[str, Tensor]:
+    """Arrange sequences in rows, in packed layouts with little padding.
 
     Position ids start at 0 for each sequence; from them the model sees where a sequence begins, and lets no sequence
     attend to another. The free end of a row is filled with a sequence of padding tokens.
@@ -33,19 +35,21 @@ def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict
     Args:
         sequences: sequences with at least one prompt token each, which predicts the first response token.
         pad: id of the padding token.
-        single_row: pack all sequences into one row, which flash attention requires. Otherwise rows are as long as the
-            longest sequence, which makes attention cheapest, because its cost grows with the square of the row length.
+        layout: how the sequences share rows, see `layout.py`.
 
     Returns:
         `input_ids`, `position_ids` and `labels` (-100 outside responses), int64, and `conflicting`, bool, which is True
-        for the labels of conflicting sequences; all of shape [rows, row length].
+        for the labels of conflicting sequences; all of shape [rows, row length]. The layout `padded` has no
+        `position_ids`, since the model's own are right.
     """
     longest_first = sorted(sequences, key=len, reverse=True)
-    capacity = sum(map(len, longest_first)) if single_row else len(longest_first[0])
+    # Rows as long as the longest sequence make attention cheapest: its cost grows with the square of their length.
+    capacity = sum(map(len, longest_first)) if layout == "single row" else len(longest_first[0])
     rows: list[list[TokenSequence]] = []
     free: list[int] = []
     for sequence in longest_first:
-        row = next((number for number, room in enumerate(free) if room >= len(sequence)), len(rows))
+        fitting = (number for number, room in enumerate(free) if room >= len(sequence) and layout != "padded")
+        row = next(fitting, len(rows))
         if row == len(rows):
             rows.append([])
             free.append(capacity)
@@ -69,6 +73,8 @@ def pack(sequences: Iterable[TokenSequence], pad: int, single_row: bool) -> dict
             tensors["conflicting"][number, middle:end] = sequence.conflicting
             start = end
         tensors["position_ids"][number, start:] = torch.arange(length - start)
+    if layout == "padded":
+        del tensors["position_ids"]
     return tensors
 
 
@@ -94,21 +100,26 @@ class ResponseLoss(nn.Module):
         self.head = HeadLoss(model)
 
     def forward(
-        self, input_ids: Tensor, position_ids: Tensor, labels: Tensor, conflicting: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        input_ids: Tensor,
+        labels: Tensor | None = None,
+        conflicting: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Any:
         """Compute the objective of `losses.py`, but summed over the response tokens, not averaged.
 
         The arguments are the tensors that `pack` returns.
 
         Returns:
             likelihood + alpha * unlikelihood, an fp32 scalar; and the two parts without alpha, fp32 [2], without
-            gradient.
+            gradient. Without labels, the logits of all positions, fp32 [rows, row length, vocabulary].
         """
+        if labels is None or conflicting is None:
+            return self.model(input_ids=input_ids, use_cache=False).logits.float()
         # No attention mask is given: transformers builds the mask of packed sequences, sliding windows included, from
         # the position ids.
-        hidden = self.model.base_model(
-            input_ids=input_ids, position_ids=position_ids, use_cache=False
-        ).last_hidden_state
+        positions = {} if position_ids is None else {"position_ids": position_ids}
+        hidden = self.model.base_model(input_ids=input_ids, use_cache=False, **positions).last_hidden_state
         is_response = labels[:, 1:] != IGNORED
         is_conflicting = conflicting[:, 1:][is_response]
         total, losses = self.head(hidden[:, :-1][is_response], labels[:, 1:][is_response], is_conflicting, self.alpha)

@@ -69,11 +69,11 @@ def run_training(
     checkpoints = Checkpoints(arguments.checkpoints / key, arguments.checkpoint_every, tuple(snapshot_steps))
     started = time.time()
     try:
-        model, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
+        engine, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
     except Interrupted as interruption:
         log.info("%s", interruption)
         end_processes(INTERRUPTED)
-    save_model(model, tokenizer, arguments.output)
+    save_model(model, tokenizer, arguments.output, engine)
     if deepspeed.comm.get_rank() == 0:
         with atomic_write(arguments.output / "training.json") as handle:
             json.dump(_record(arguments, hyperparameters, samples, left_out, rows, started), handle, indent=2)

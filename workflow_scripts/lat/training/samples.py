@@ -14,6 +14,7 @@ from ..files import InputError, read_jsonl
 from ..models import encode_prompt, encode_response
 from ..runtime import log
 from .hyperparameters import Hyperparameters
+from .layout import Layout
 from .modelling import TokenSequence, pack
 
 
@@ -121,13 +122,13 @@ def micro_batches(
 
 
 def to_tensors(
-    micro_batch: Sequence[EncodedSample], pad: int, single_row: bool, device: torch.device
+    micro_batch: Sequence[EncodedSample], pad: int, layout: Layout, device: torch.device
 ) -> dict[str, Tensor]:
-    """Pack the samples and, in stage 2, their conflicts into the inputs of `ResponseLoss`."""
+    """Arrange the samples and, in stage 2, their conflicts as the inputs of `ResponseLoss`."""
     sequences = [TokenSequence(sample.prompt, sample.response) for sample in micro_batch]
     sequences += [
         TokenSequence(sample.conflict, sample.response, conflicting=True)
         for sample in micro_batch
         if sample.conflict is not None
     ]
-    return {name: tensor.to(device) for name, tensor in pack(sequences, pad, single_row).items()}
+    return {name: tensor.to(device) for name, tensor in pack(sequences, pad, layout).items()}

@@ -1,0 +1,101 @@
+"""The layout of micro-batches is chosen by what a model does, and the loss does not depend on it."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from tests.conftest import VOCABULARY
+from tests.unit.test_modelling import packed, plain_loss, samples
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.training import layout as layouts
+from workflow_scripts.lat.training.layout import choose_layout, probe_layout
+from workflow_scripts.lat.training.modelling import ResponseLoss
+
+LLAMA = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+# Position ids do not keep packed sequences apart in these: ALiBi, positions of their own, convolutions, recurrence.
+LEAKING = {
+    "falcon": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "alibi": True},
+    "xglm": {"d_model": 64, "ffn_dim": 128, "num_layers": 2, "attention_heads": 4},
+    "lfm2": {**LLAMA, "layer_types": ["conv", "full_attention"], "block_multiple_of": 16},
+    "rwkv": {"hidden_size": 64, "num_hidden_layers": 2, "attention_hidden_size": 64},
+    "mamba": {"hidden_size": 64, "num_hidden_layers": 2},
+    "bloom": {"hidden_size": 64, "n_layer": 2, "n_head": 4},
+    "opt": {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 128, "word_embed_proj_dim": 64
+    },
+    "qwen3_next": {
+        **LLAMA, "num_hidden_layers": 4, "head_dim": 16, "linear_num_value_heads": 4, "linear_num_key_heads": 2,
+        "linear_key_head_dim": 16, "linear_value_head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32,
+    },
+}  # fmt: skip
+PACKED = {
+    "gpt_neox": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128},
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4},
+    "olmo2": LLAMA,
+    "qwen3_moe": {**LLAMA, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16},
+}
+
+
+def build(kind: str, values: dict) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, bos_token_id=1, eos_token_id=2, pad_token_id=0, **values)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def test_models_that_keep_packed_sequences_apart_are_packed(model):
+    assert choose_layout(model) == "rows"
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_other_architectures_are_packed_where_that_is_exact(kind):
+    assert choose_layout(build(kind, PACKED[kind])) == "rows"
+
+
+@pytest.mark.parametrize("kind", LEAKING)
+def test_models_that_mix_packed_sequences_get_one_row_per_sequence(kind, caplog):
+    model = build(kind, LEAKING[kind])
+    with caplog.at_level("INFO", logger="lat"):
+        assert choose_layout(model) == "padded"
+    assert "does not keep packed sequences apart" in caplog.text
+
+
+@pytest.mark.parametrize("kind", LEAKING)
+def test_the_loss_of_such_a_model_equals_the_plain_version(kind):
+    model = build(kind, LEAKING[kind])
+    data = samples()
+    expected = plain_loss(model, data, 0.3).float()
+    total, _ = ResponseLoss(model, 0.3)(**packed(data, choose_layout(model)))
+    torch.testing.assert_close(total / sum(len(sample.response) for sample in data), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_probe_sees_a_leak_in_bf16():
+    model = build("lfm2", LEAKING["lfm2"]).bfloat16()
+    assert probe_layout(model, "rows").leak > layouts.LEAK
+    assert choose_layout(model) == "padded"
+
+
+def test_the_probe_leaves_the_model_as_it_was(llama):
+    llama.train()
+    choose_layout(llama)
+    assert llama.training
+    assert all(parameter.grad is None for parameter in llama.parameters())
+
+
+def test_a_model_whose_sequences_always_mix_is_one_clear_error(llama, monkeypatch):
+    def mixing(hidden):
+        # Statistics over the batch, as some normalisation layers compute them.
+        return (hidden - hidden.mean(dim=(0, 1), keepdim=True),)
+
+    plain = llama.model.norm.forward
+    monkeypatch.setattr(llama.model.norm, "forward", lambda hidden: mixing(plain(hidden))[0])
+    with pytest.raises(
+        InputError, match="llama: the sequences of a micro-batch influence one another, packed or padded"
+    ):
+        choose_layout(llama)
