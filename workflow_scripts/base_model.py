@@ -19,6 +19,7 @@ from typing import Any
 from .lat.data.hub import fetch_snapshot
 from .lat.files import InputError, read_jsonl, replaced_folder, write_table
 from .lat.runtime import log, run_step
+from .lat.training.hyperparameters import add_engine_argument
 
 GGUF_MAGIC = b"GGUF"
 
@@ -41,7 +42,7 @@ def main() -> None:
     build.add_argument("--layers", type=int, required=True)
     build.add_argument("--heads", type=int, required=True)
     build.add_argument("--max-length", type=int, required=True, help="maximum sequence length of the model, in tokens")
-    build.add_argument("--deepspeed-config", type=Path, required=True)
+    add_engine_argument(build)
     build.add_argument("--learning-rate", type=float, required=True)
     build.add_argument("--warmup-ratio", type=float, required=True)
     build.add_argument("--batch-size", type=int, required=True)

@@ -12,6 +12,7 @@ from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
 from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits
 from workflow_scripts.lat.training.engine import engine_config
+from workflow_scripts.lat.training.engine_file import read_engine_file
 from workflow_scripts.lat.training.hyperparameters import Hyperparameters
 from workflow_scripts.lat.training.samples import (
     EncodedSample,
@@ -99,18 +100,50 @@ def test_unusable_samples_give_one_clear_error(tokenizer, tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "deepspeed").glob("*.json")), ids=lambda path: path.name)
 def test_engine_configurations_are_filled_in(path):
-    config = engine_config(path, HYPERPARAMETERS, world=2)
+    config = engine_config(read_engine_file(path), HYPERPARAMETERS, world=2)
     assert config["train_batch_size"] == 8
     assert config["gradient_accumulation_steps"] == 2
     assert config["optimizer"]["params"]["lr"] == 1e-3
     assert config["bf16"] == {"enabled": False}
 
 
-def test_a_broken_engine_configuration_gives_one_clear_error(tmp_path):
-    path = tmp_path / "broken.json"
-    path.write_text(json.dumps({})[:1])
-    with pytest.raises(InputError, match=r"broken\.json: not JSON at line 1"):
-        engine_config(path, HYPERPARAMETERS, world=1)
+def test_a_configuration_of_another_tool_is_completed(tmp_path):
+    path = tmp_path / "auto.json"
+    path.write_text(
+        json.dumps(
+            {
+                "bf16": {"enabled": "auto"},
+                "zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"},
+                "gradient_accumulation_steps": "auto",
+                "gradient_clipping": "auto",
+                "train_batch_size": "auto",
+            }
+        )
+    )
+    config = engine_config(read_engine_file(path), HYPERPARAMETERS, world=1)
+    assert config["optimizer"] == {"type": "AdamW", "params": {"lr": 1e-3, "weight_decay": 0.0}}
+    assert config["zero_optimization"] == {"stage": 2}
+    assert (config["gradient_clipping"], config["train_batch_size"]) == (1.0, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"file\.json: not JSON at line 1"),
+        ("# Title", r"file\.json: not JSON at line 1"),
+        ("[]", r"file\.json: not a JSON object"),
+        ('{"zero_optimization": {"stage": 5}}', "`zero_optimization.stage` is 5; the stages of ZeRO are 0 to 3"),
+        ('{"zero_optimization": 3}', "zero_optimization is not a JSON object"),
+        ('{"optimizer": {"type": "AdamQ"}}', "`optimizer.type`: 'AdamQ' is not supported; choose one of Adam, AdamW"),
+        ('{"scheduler": {"type": "WarmupLR"}}', "`scheduler`: the learning rate follows the cosine schedule"),
+        ('{"fp16": {"enabled": true}}', "`fp16`: set `dtype: bf16`"),
+    ],
+)
+def test_an_unusable_engine_configuration_is_one_clear_error(tmp_path, text, message):
+    path = tmp_path / "file.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_engine_file(path)
 
 
 def test_adapters_of_fused_experts_merge_into_plain_weights():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..files import InputError, atomic_write, read_text, replaced_folder, sha256
+from ..files import InputError, atomic_write, replaced_folder, sha256
 from ..models import DTYPES, load_model
 from .adapters import plain_weights
 from .hyperparameters import Hyperparameters
@@ -90,13 +91,15 @@ def _has_frozen(engine: Any) -> bool:
     return not all(parameter.requires_grad for parameter in engine.module.parameters())
 
 
-def run_key(model: Path, samples: Path, deepspeed_config: Path, hyperparameters: Hyperparameters, world: int) -> str:
+def run_key(
+    model: Path, samples: Path, deepspeed_config: Mapping[str, Any], hyperparameters: Hyperparameters, world: int
+) -> str:
     """Name the state of a run by everything that determines it, so that no other run continues from it.
 
     Args:
         model: folder of the model that the run starts from.
         samples: file of the training samples.
-        deepspeed_config: DeepSpeed configuration file.
+        deepspeed_config: DeepSpeed configuration.
         hyperparameters: all hyperparameters of the run.
         world: number of processes, by which the engine divides its state.
     """
@@ -105,7 +108,7 @@ def run_key(model: Path, samples: Path, deepspeed_config: Path, hyperparameters:
         json.dumps(asdict(hyperparameters), sort_keys=True),
         sha256(samples),
         str(world),
-        read_text(deepspeed_config),
+        json.dumps(deepspeed_config, sort_keys=True),
         *(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,19 +1,18 @@
 """The DeepSpeed engine around a training run: its configuration, its processes, and signals that stop it."""
 
 import atexit
-import json
+import copy
 import math
 import os
 import resource
 import signal
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import deepspeed
 import torch
 
-from ..files import InputError, read_text
 from ..runtime import log
 from .hyperparameters import Hyperparameters
 
@@ -21,21 +20,15 @@ from .hyperparameters import Hyperparameters
 INTERRUPTED = 75
 
 
-def engine_config(path: Path, hyperparameters: Hyperparameters, world: int) -> dict[str, Any]:
-    """Read a DeepSpeed configuration file and fill in the hyperparameters.
+def engine_config(given: Mapping[str, Any], hyperparameters: Hyperparameters, world: int) -> dict[str, Any]:
+    """Fill the hyperparameters into a DeepSpeed configuration.
 
     Args:
-        path: a JSON file such as those of `configs/deepspeed/`.
+        given: the configuration as `read_engine_file` returns it.
         hyperparameters: batch sizes, dtype, learning rate and weight decay are taken from here.
         world: number of processes.
-
-    Raises:
-        InputError: the file is missing or not JSON.
     """
-    try:
-        config = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON at line {error.lineno} ({error.msg})") from None
+    config = copy.deepcopy(dict(given))
     accumulation = math.ceil(hyperparameters.batch_size / (hyperparameters.micro_batch_size * world))
     config["train_micro_batch_size_per_gpu"] = hyperparameters.micro_batch_size
     config["gradient_accumulation_steps"] = accumulation

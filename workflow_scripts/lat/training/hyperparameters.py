@@ -1,8 +1,11 @@
 """Everything that determines the trained weights, besides the model and the data, and the flags that set it."""
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from .engine_file import read_engine_file
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished runs")
     parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints, 0 = none")
-    parser.add_argument("--deepspeed-config", type=Path, required=True, help="DeepSpeed configuration file")
+    add_engine_argument(parser)
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads per process, 0 = the default of torch")
     parser.add_argument("--learning-rate", type=float, required=True)
@@ -72,6 +75,16 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lora-alpha", type=int, default=16, help="adapters are scaled by lora-alpha / lora-rank")
     parser.add_argument("--freeze-embeddings", action="store_true", help="do not train the token embeddings")
     parser.add_argument("--seed", type=int, required=True)
+
+
+def add_engine_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the DeepSpeed configuration."""
+    parser.add_argument(
+        "--deepspeed-config",
+        type=lambda text: json.loads(text) if text.startswith("{") else read_engine_file(text),
+        required=True,
+        help="DeepSpeed configuration: a file, or its content as JSON",
+    )
 
 
 def hyperparameters_from(arguments: argparse.Namespace, alpha: float = 0.0) -> Hyperparameters:

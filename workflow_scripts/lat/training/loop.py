@@ -8,8 +8,7 @@ packed sequences apart (see `layout.py`).
 
 import math
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import deepspeed
@@ -55,7 +54,7 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     samples: Sequence[EncodedSample],
     hyperparameters: Hyperparameters,
-    deepspeed_config: Path,
+    deepspeed_config: Mapping[str, Any],
     checkpoints: Checkpoints | None = None,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """Train `model` in place, and return its engine and the rows of its step log.
@@ -65,7 +64,7 @@ def train(
         tokenizer: its tokenizer, for the padding id.
         samples: all training samples, on every process.
         hyperparameters: see the class.
-        deepspeed_config: a JSON file such as those of `configs/deepspeed/`.
+        deepspeed_config: a DeepSpeed configuration, as `read_engine_file` returns it.
         checkpoints: where the run saves its state, and continues if it finds its own state there. None for a run that
             is too short to be worth it.
 
@@ -118,7 +117,9 @@ def train(
     return engine, rows
 
 
-def start_engine(model: PreTrainedModel, hyperparameters: Hyperparameters, deepspeed_config: Path, steps: int) -> Any:
+def start_engine(
+    model: PreTrainedModel, hyperparameters: Hyperparameters, deepspeed_config: Mapping[str, Any], steps: int
+) -> Any:
     """Wrap the model in its loss and in a DeepSpeed engine with optimizer and learning-rate schedule."""
     if hyperparameters.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -18,7 +18,7 @@ import deepspeed
 import torch
 from transformers import set_seed
 
-from ..files import InputError, atomic_write, read_text, replaced_folder, sha256, write_table
+from ..files import InputError, atomic_write, replaced_folder, sha256, write_table
 from ..models import load_model, load_tokenizer
 from ..runtime import git_commit, log, versions
 from .checkpoints import Checkpoints, run_key, save_model
@@ -98,7 +98,7 @@ def _record(
     batches = global_batches(len(samples), hyperparameters.batch_size, len(rows), hyperparameters.seed)
     return {
         "hyperparameters": asdict(hyperparameters),
-        "deepspeed": json.loads(read_text(arguments.deepspeed_config)),
+        "deepspeed": arguments.deepspeed_config,
         "samples": len(samples),
         "samples_left_out": left_out,
         "samples_sha256": sha256(arguments.samples),

@@ -1,0 +1,84 @@
+"""DeepSpeed configuration files: read, checked and reduced to what they say to this workflow.
+
+This module does not import DeepSpeed, which takes seconds, so that a mistake is found before any job starts.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..files import InputError, read_text
+
+# Files of other tools leave values open with this word: the trainer is to fill them in.
+AUTO = "auto"
+ZERO_STAGES = (0, 1, 2, 3)
+# Optimizers of DeepSpeed and of torch.optim whose only required parameter is the learning rate.
+OPTIMIZERS = (
+    "Adam", "AdamW", "Adagrad", "Lamb", "Lion", "Muon",
+    "SGD", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Adafactor",
+)  # fmt: skip
+DEFAULT_OPTIMIZER = "AdamW"
+# What Hugging Face's trainer fills in for `gradient_clipping: auto`.
+AUTO_CLIPPING = 1.0
+
+
+def read_engine_file(path: Path | str) -> dict[str, Any]:
+    """Read a DeepSpeed configuration file.
+
+    Batch sizes, learning rate, weight decay and floating-point type come from the config of the workflow, so that
+    values `auto` are left out here and an absent optimizer is AdamW.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The configuration without values `auto`, with an `optimizer`.
+
+    Raises:
+        InputError: the file is missing, is not a JSON object, or asks for what this workflow does not support.
+    """
+    try:
+        given = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON at line {error.lineno} ({error.msg})") from None
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: not a JSON object; see configs/deepspeed/ for examples")
+    if given.get("gradient_clipping") == AUTO:
+        given["gradient_clipping"] = AUTO_CLIPPING
+    config: dict[str, Any] = _without_auto(given)
+    config.setdefault("optimizer", {"type": DEFAULT_OPTIMIZER})
+    problem = _problem_of(config)
+    if problem:
+        raise InputError(f"{path}: {problem}")
+    config["optimizer"].setdefault("params", {})
+    return config
+
+
+def _without_auto(value: Any) -> Any:
+    """The value without all entries of mappings that are `auto`."""
+    if isinstance(value, dict):
+        return {key: _without_auto(inner) for key, inner in value.items() if inner != AUTO}
+    return value
+
+
+def _problem_of(config: dict[str, Any]) -> str:
+    """What this workflow does not support in a configuration, or an empty text."""
+    for key in ("zero_optimization", "optimizer", "bf16", "fp16"):
+        if not isinstance(config.get(key, {}), dict):
+            return f"{key} is not a JSON object; see configs/deepspeed/ for examples"
+    if "scheduler" in config:
+        return "`scheduler`: the learning rate follows the cosine schedule of the workflow; remove it"
+    if config.get("fp16", {}).get("enabled"):
+        return "`fp16`: set `dtype: bf16` or `dtype: fp32` of the base model instead; remove it"
+    stage = config.get("zero_optimization", {}).get("stage", 0)
+    if isinstance(stage, bool) or stage not in ZERO_STAGES:
+        return f"`zero_optimization.stage` is {stage!r}; the stages of ZeRO are 0 to 3"
+    optimizer = config["optimizer"]
+    if not isinstance(optimizer.get("params", {}), dict):
+        return "`optimizer.params` is not a JSON object"
+    known = {name.lower(): name for name in OPTIMIZERS}
+    name = optimizer.get("type", DEFAULT_OPTIMIZER)
+    if str(name).lower() not in known:
+        return f"`optimizer.type`: {name!r} is not supported; choose one of {', '.join(OPTIMIZERS)}"
+    optimizer["type"] = known[str(name).lower()]
+    return ""
