@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo gemma test check report bleurt comet lock clean
+.PHONY: demo gemma test check docs report bleurt comet lock clean distclean
 
 demo: $(VENV)/.installed
 	snakemake --cores all
@@ -17,7 +17,7 @@ gemma: $(VENV)/.installed
 test: $(VENV)/.installed .venv-bleurt/.installed
 	pytest
 
-# Formatting, lint and types, and a dry-run of every configuration.
+# Formatting and types, and a dry-run of every configuration. Snakemake's lint is one of the unit tests.
 check: $(VENV)/.installed
 	ruff check .
 	ruff format --check .
@@ -27,10 +27,15 @@ check: $(VENV)/.installed
 		echo "dry-run of $$config"; snakemake --dry-run --quiet all --configfile $$config || exit 1; \
 	done
 	snakemake --dry-run --quiet all --configfile configs/paper-*.yaml configs/grids/paper.yaml
-	snakemake --lint
 
+# The reference of the config keys.
+docs: $(VENV)/.installed
+	python rules/schemas/describe.py > docs/config.md
+
+# Snakemake's own report of the last run; CONFIG names the overlays of that run, if it had any.
+CONFIG :=
 report: $(VENV)/.installed
-	snakemake --report results/report.html
+	snakemake --report results/report.zip $(if $(CONFIG),--configfile $(CONFIG))
 
 $(VENV)/.installed: envs/main.txt
 	python3 -m venv $(VENV)
@@ -54,5 +59,11 @@ lock:
 		python3 envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; \
 	done
 
+# Results go, downloads stay.
 clean:
-	rm -rf results .snakemake
+	find results -mindepth 1 -maxdepth 1 ! -name download -exec rm -rf {} + 2>/dev/null || true
+	find results/download -mindepth 1 -maxdepth 1 ! -name sources -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .snakemake
+
+distclean: clean
+	rm -rf results

@@ -6,12 +6,23 @@ def build_settings(wildcards):
     return base_model_config(wildcards.base_model)["build"]
 
 
+def used_engines(wildcards):
+    """Return the decoding engines of all systems with a base model."""
+    return sorted(
+        {
+            decode_settings(config, entry["base_model"], entry["benchmark"], system)["engine"]
+            for entry in config["experiments"]
+            if entry["base_model"] == wildcards.base_model
+            for system in entry["systems"]
+        }
+    )
+
+
 rule build_base_model:
     input:
         monolingual=lambda wildcards: f"results/download/{build_settings(wildcards)['benchmark']}/monolingual.jsonl",
         samples=lambda wildcards: f"results/prompts/{{base_model}}/{build_settings(wildcards)['benchmark']}/train/"
         f"{STAGE_MODELS['finetune'][0]}.jsonl",
-        deepspeed_config=deepspeed_config,
     output:
         model=directory("results/base_model/{base_model}/model"),
         steps_log="results/base_model/{base_model}/steps.tsv",
@@ -28,6 +39,14 @@ rule build_base_model:
         mem_mb=memory,
         runtime=60,
     params:
+        deepspeed_config=deepspeed_flags,
+        # The tokenizer has tokens for the template, and documents name their languages.
+        wordings=lambda wildcards: hash_of(
+            [
+                facts(benchmark_config(build_settings(wildcards)["benchmark"])["languages"])
+                for facts in (prompt_facts, language_facts)
+            ]
+        ),
         launcher=lambda wildcards: training_command(1, build_settings(wildcards).get("processes", 1)),
         settings=lambda wildcards: flags(
             {key: value for key, value in build_settings(wildcards).items() if key not in ("benchmark", "processes")}
@@ -38,7 +57,7 @@ rule build_base_model:
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
         " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
-        " --deepspeed-config {input.deepspeed_config:q} --threads 1 {params.settings} 2>&1 | tee {log:q}"
+        " {params.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
 
 
 localrules:
@@ -69,6 +88,30 @@ rule fetch_base_model:
         "Base model: fetching {wildcards.base_model}"
     shell:
         "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model} 2>&1 | tee {log:q}"
+
+
+localrules:
+    check_base_model,
+
+
+rule check_base_model:
+    input:
+        model="results/base_model/{base_model}/model",
+    output:
+        "results/base_model/{base_model}/check.txt",
+    log:
+        "results/base_model/logs/{base_model}-check.log",
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    params:
+        attention=lambda wildcards: base_model_config(wildcards.base_model).get("attention", "sdpa"),
+        engines=used_engines,
+    message:
+        "Base model: checking that {wildcards.base_model} can be trained and decoded"
+    shell:
+        "python -m workflow_scripts.base_model check --model {input.model} --attention {params.attention}"
+        " --engines {params.engines} --output {output} 2>&1 | tee {log:q}"
 
 
 rule dequantise_base_model:

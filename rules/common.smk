@@ -1,6 +1,7 @@
 # Checks of the configuration, wildcard constraints, and functions that several rule files use.
 
 import atexit
+import hashlib
 import json
 import re
 import shlex
@@ -11,12 +12,18 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
-sys.path.insert(0, workflow.basedir)
+# The folder of this workflow, also where another workflow uses it as a module.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
+sys.path.insert(0, str(ROOT))
 
-from workflow_scripts.lat.config import check_config, decode_settings, step_settings
+from workflow_scripts.lat.config import check_config, decode_settings, step_settings, used_models
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.files import InputError, read_text
+from workflow_scripts.lat.languages import language_facts
+from workflow_scripts.lat.prompts.prompting import prompt_facts
+from workflow_scripts.lat.training.engine_file import read_engine_file
 from workflow_scripts.lat.training.launch import training_command
 from workflow_scripts.lat.data.lid import PY3LANGID
 from workflow_scripts.lat.names import BASE
@@ -30,16 +37,27 @@ from workflow_scripts.lat.data.sources import CORPORA, read_sources
 ALLOCATOR = (
     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 )
+# Jobs use the Python that runs Snakemake, whether or not its environment is activated; with conda, Python comes from there.
+PYTHON_PATH = (
+    ""
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    else f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+)
 # With PYTHONPATH, jobs find the package from any working directory; a logged command can also be run by hand from the
 # repository root, without it. Snakemake sets OMP_NUM_THREADS to the threads of the rule, but the library tokenizers
 # reads only RAYON_NUM_THREADS.
 shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))} {ALLOCATOR}"
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))} {ALLOCATOR} {PYTHON_PATH}"
     " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
 )
 
+# As a module of another workflow, this one gets that workflow's values alone, without its own defaults.
+defaults = yaml.safe_load(read_text(ROOT / "config.yaml"))
+update_config(defaults, config)
+config.update(defaults)
+
 try:
-    check_config(config, Path(workflow.basedir))
+    check_config(config, ROOT)
 except InputError as error:
     # Show the user a single line instead of a traceback.
     raise SystemExit(str(error)) from None
@@ -54,6 +72,8 @@ STAGE_MODELS = {
     stage: [name for name, model in config["models"].items() if model["stage"] == stage]
     for stage in ("finetune", "unlikelihood", "snapshot")
 }
+# What surrounds the names of the rules where another workflow uses this one as a module.
+BEFORE_RULE, AFTER_RULE = workflow.modifier.modify_rulename("*").split("*")
 SOURCES = {source.name: source for source in read_sources()}
 
 
@@ -82,6 +102,14 @@ def directions(benchmark):
     return [*entry["supervised"], *entry["zero_shot"]]
 
 
+def sorted_directions(wildcards):
+    """Return all test directions of a benchmark in alphabetical order.
+
+    Rules whose results do not depend on the order use it, so that another order in the config does not rerun them.
+    """
+    return sorted(directions(wildcards.benchmark))
+
+
 def source_file(name):
     """Return the path of the downloaded file of a row of resources/sources.tsv."""
     return f"results/download/sources/{name}/{SOURCES[name].file}"
@@ -108,6 +136,10 @@ def model_settings(step, wildcards):
     return step_settings(config, step, wildcards.base_model, wildcards.benchmark, wildcards.model)
 
 
+# Settings of training that do not change the weights.
+WITHOUT_EFFECT = ("threads", "checkpoint_every")
+
+
 def training_flags(step, wildcards, without=()):
     """Return all settings that affect the weights of a model, as flags of its training script."""
     entry = base_model_config(wildcards.base_model)
@@ -116,7 +148,12 @@ def training_flags(step, wildcards, without=()):
         "attention": entry.get("attention", "sdpa"),
         "seed": config["seed"],
     }
-    return flags({key: value for key, value in settings.items() if key not in ("threads", *without)})
+    return flags({key: value for key, value in settings.items() if key not in (*WITHOUT_EFFECT, *without)})
+
+
+def checkpoint_every(step):
+    """Return the steps between checkpoints as a resource: unlike a parameter, it does not rerun a finished training."""
+    return lambda wildcards: model_settings(step, wildcards)["checkpoint_every"]
 
 
 def launcher(wildcards):
@@ -130,13 +167,35 @@ def processes(wildcards):
 
 
 def from_repository(path):
-    """Resolve a path of the config; relative paths start from the repository, as in the check of the config."""
-    return str(Path(workflow.basedir, path))
+    """Resolve a path of the config; relative paths start from the repository, as in the check of the config.
+
+    The result is relative if Snakemake runs in the repository, so that moving it does not change any path.
+    """
+    return str(path) if Path.cwd() == ROOT else str(ROOT / path)
 
 
-def deepspeed_config(wildcards):
-    """Return the path of the DeepSpeed configuration of a base model."""
-    return from_repository(base_model_config(wildcards.base_model)["deepspeed"])
+def deepspeed_flags(wildcards):
+    """Return the DeepSpeed configuration of a base model as a flag of the training script.
+
+    The flag holds the content, not the path, so that a file with other white space or in another place reruns nothing.
+    """
+    content = read_engine_file(ROOT / base_model_config(wildcards.base_model)["deepspeed"])
+    return flags({"deepspeed_config": json.dumps(content, sort_keys=True)})
+
+
+def hash_of(facts):
+    """Return a short hash of what a resource file says, as a parameter of the rules that read the file."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prompt_wordings(wildcards):
+    """Return the hash of what resources/prompts.yaml says about a benchmark's languages."""
+    return hash_of(prompt_facts(benchmark_config(wildcards.benchmark)["languages"]))
+
+
+def language_rows(wildcards):
+    """Return the hash of what resources/languages.tsv says about a benchmark's languages."""
+    return hash_of(language_facts(benchmark_config(wildcards.benchmark)["languages"]))
 
 
 def memory(wildcards):
@@ -206,6 +265,16 @@ def model_folder(base_model, benchmark, model):
     return f"results/{step}/{base_model}/{benchmark}/{model}/model"
 
 
+def base_model_check(wildcards):
+    """Return the result of the check of a base model that the workflow does not build itself.
+
+    It must exist before the model is used, but a newer check reruns nothing.
+    """
+    if "build" in base_model_config(wildcards.base_model):
+        return []
+    return ancient(f"results/base_model/{wildcards.base_model}/check.txt")
+
+
 def template_flags(base_model, model):
     """Return the flags for the prompt template of a model."""
     return flags(
@@ -244,6 +313,11 @@ def every_benchmark(pattern):
     return sorted({pattern.format(benchmark=entry["benchmark"]) for entry in config["experiments"]})
 
 
+def rule_name(job):
+    """Return the name of the rule of a job as it stands in this workflow."""
+    return job.rule.name.removeprefix(BEFORE_RULE).removesuffix(AFTER_RULE)
+
+
 def check_prerequisites():
     """Check what the jobs of this run need besides their input files: the judge's API key, environments of metrics.
 
@@ -252,9 +326,9 @@ def check_prerequisites():
     """
     try:
         for job in workflow.dag.needrun_jobs():
-            if job.rule.name == "judge":
+            if rule_name(job) == "judge":
                 secret(config["judge"]["key"])
-            if job.rule.name == "score_learned":
+            if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
     except InputError as error:
         raise WorkflowError(str(error)) from None
@@ -283,11 +357,12 @@ def print_plan():
         return
     if {Quietness.PROGRESS, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
         return
-    steps = {rule.name: Path(rule.snakefile).stem for rule in workflow.rules if rule.name != "all"}
+    files = {known.name: Path(known.snakefile) for known in workflow.rules}
+    steps = {name: path.stem for name, path in files.items() if path.parent == ROOT / "rules"}
     jobs = [
         PlannedJob(
             steps[job.rule.name],
-            job.rule.name,
+            rule_name(job),
             job.wildcards_dict,
             bool(job.resources.get("gpu") or job.resources.get("gres")),
         )

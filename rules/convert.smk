@@ -3,6 +3,7 @@
 
 rule convert:
     input:
+        check=base_model_check,
         model=lambda wildcards: model_folder(wildcards.base_model, wildcards.benchmark, wildcards.model),
     output:
         directory("results/convert/{base_model}/{benchmark}/{model}"),

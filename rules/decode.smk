@@ -35,6 +35,7 @@ def system_conversion(wildcards):
 
 rule decode:
     input:
+        check=base_model_check,
         model=system_model,
         converted=system_conversion,
         prompts="results/prompts/{base_model}/{benchmark}/test/{system}",
@@ -53,7 +54,8 @@ rule decode:
         gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
-        directions=lambda wildcards: directions(wildcards.benchmark),
+        directions=sorted_directions,
+        wordings=prompt_wordings,
         settings=decode_flags,
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{system}",
@@ -67,6 +69,7 @@ rule decode:
 
 use rule decode as answer with:
     input:
+        check=base_model_check,
         model=system_model,
         converted=system_conversion,
         prompts="results/prompts/{base_model}/{benchmark}/instructions/{system}",
@@ -79,6 +82,7 @@ use rule decode as answer with:
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions="answers --line-breaks",
+        wordings=hash_of(prompt_facts([])),
         settings=decode_flags,
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/answers/{system}",
     message:

@@ -33,7 +33,8 @@ rule detect:
         mem_mb=2000,
         runtime=20,
     params:
-        directions=lambda wildcards: directions(wildcards.benchmark),
+        directions=sorted_directions,
+        languages=language_rows,
         suffix=".txt",
         lid=lid_names(),
     message:
@@ -55,7 +56,8 @@ use rule detect as detect_references with:
     log:
         "results/detect/logs/references-{benchmark}.log",
     params:
-        directions=lambda wildcards: directions(wildcards.benchmark),
+        directions=sorted_directions,
+        languages=language_rows,
         suffix=".ref.txt",
         lid=lid_names(),
     message:

@@ -137,6 +137,7 @@ rule split_benchmark:
         mem_mb=1000,
         runtime=20,
     params:
+        rows=language_rows,
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         settings=lambda wildcards: flags(

@@ -4,8 +4,8 @@
 rule finetune:
     input:
         model="results/base_model/{base_model}/model",
+        check=base_model_check,
         samples="results/prompts/{base_model}/{benchmark}/train/{model}.jsonl",
-        deepspeed_config=deepspeed_config,
     output:
         model=directory("results/finetune/{base_model}/{benchmark}/{model}/model"),
         steps_log="results/finetune/{base_model}/{benchmark}/{model}/steps.tsv",
@@ -22,6 +22,7 @@ rule finetune:
     threads: lambda wildcards: model_settings("finetune", wildcards)["threads"] * processes(wildcards)
     resources:
         mem_mb=memory,
+        checkpoint_every=checkpoint_every("finetune"),
         runtime=24 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
@@ -30,8 +31,8 @@ rule finetune:
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:
-        threads=lambda wildcards: model_settings("finetune", wildcards)["threads"],
         launcher=launcher,
+        deepspeed_config=deepspeed_flags,
         settings=lambda wildcards: training_flags("finetune", wildcards),
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{model}",
@@ -40,4 +41,5 @@ rule finetune:
     shell:
         "{params.launcher} workflow_scripts.finetune --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
-        " --deepspeed-config {input.deepspeed_config:q} --threads {params.threads} {params.settings} 2>&1 | tee {log:q}"
+        " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
+        " {params.settings} 2>&1 | tee {log:q}"

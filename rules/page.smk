@@ -3,7 +3,7 @@
 
 def figure_captions():
     """Return the SVG files of the page, in their order, with their captions."""
-    captions = Path(workflow.basedir, "resources", "captions")
+    captions = ROOT / "resources" / "captions"
     return {
         f"results/figures/{name}.svg": read_text(
             captions / f"{'study' if name.startswith('study-') else name}.rst"

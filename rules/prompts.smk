@@ -33,6 +33,7 @@ rule train_prompts:
         mem_mb=1000,
         runtime=20,
     params:
+        wordings=prompt_wordings,
         template=lambda wildcards: " ".join(
             filter(
                 None,
@@ -65,8 +66,9 @@ rule test_prompts:
         runtime=20,
     params:
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
+        wordings=prompt_wordings,
         system=system_prompt_flags,
-        directions=lambda wildcards: directions(wildcards.benchmark),
+        directions=sorted_directions,
     message:
         "Prompts: writing test prompts of {wildcards.benchmark} for {wildcards.system}"
     shell:
@@ -88,6 +90,7 @@ rule instruction_prompts:
         mem_mb=1000,
         runtime=20,
     params:
+        wordings=hash_of(prompt_facts([])),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
     message:
         "Prompts: writing prompts of general instructions for {wildcards.system}"

@@ -50,7 +50,8 @@ rule score:
         mem_mb=2000,
         runtime=20,
     params:
-        directions=lambda wildcards: directions(wildcards.benchmark),
+        languages=language_rows,
+        directions=sorted_directions,
     message:
         "Score: BLEU and chrF++ of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
@@ -87,7 +88,7 @@ rule score_learned:
             {key: value for key, value in learned_metric(wildcards).items() if key not in ("python", "gpus")}
             | {"model": learned_checkpoint(wildcards) or learned_metric(wildcards)["model"]}
         ),
-        directions=lambda wildcards: directions(wildcards.benchmark),
+        directions=sorted_directions,
         # This is not an output, since Snakemake would delete it before a rerun: no line is ever scored twice.
         cache="results/score/.cache/{learned}",
     message:

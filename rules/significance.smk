@@ -43,6 +43,7 @@ rule significance:
         mem_mb=4000,
         runtime=30,
     params:
+        languages=language_rows,
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         zero_shot=lookup(dpath="benchmarks/{benchmark}/zero_shot", within=config),

@@ -2,11 +2,11 @@
 
 
 def snapshot_steps(wildcards):
-    """Return the steps of a stage-2 model after which its snapshots are saved."""
+    """Return the steps of a stage-2 model after which its snapshots are saved, for the snapshots that systems use."""
     return sorted(
         config["models"][name]["step"]
-        for name in STAGE_MODELS["snapshot"]
-        if config["models"][name]["from"] == wildcards.model
+        for name in used_models(config, wildcards.base_model, wildcards.benchmark)
+        if config["models"][name]["stage"] == "snapshot" and config["models"][name]["from"] == wildcards.model
     )
 
 
@@ -16,7 +16,6 @@ rule unlikelihood:
             wildcards.base_model, wildcards.benchmark, config["models"][wildcards.model]["from"]
         ),
         samples="results/conflicts/{base_model}/{benchmark}/{model}.jsonl",
-        deepspeed_config=deepspeed_config,
     output:
         model=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/model"),
         snapshots=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/snapshots"),
@@ -34,6 +33,7 @@ rule unlikelihood:
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * processes(wildcards)
     resources:
         mem_mb=memory,
+        checkpoint_every=checkpoint_every("unlikelihood"),
         runtime=4 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
@@ -42,8 +42,8 @@ rule unlikelihood:
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:
-        threads=lambda wildcards: model_settings("unlikelihood", wildcards)["threads"],
         launcher=launcher,
+        deepspeed_config=deepspeed_flags,
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
         snapshot_steps=snapshot_steps,
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
@@ -54,7 +54,8 @@ rule unlikelihood:
         "{params.launcher} workflow_scripts.unlikelihood --model {input.model} --samples {input.samples}"
         " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
         " --snapshots {output.snapshots} --snapshot-steps {params.snapshot_steps}"
-        " --deepspeed-config {input.deepspeed_config:q} --threads {params.threads} {params.settings} 2>&1 | tee {log:q}"
+        " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
+        " {params.settings} 2>&1 | tee {log:q}"
 
 
 rule snapshot:

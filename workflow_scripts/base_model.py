@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .lat.data.hub import fetch_snapshot
-from .lat.files import InputError, read_jsonl, replaced_folder, write_table
+from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, write_table
 from .lat.runtime import log, run_step
 from .lat.training.hyperparameters import add_engine_argument
 
@@ -63,27 +63,32 @@ def main() -> None:
     gguf.add_argument("--output", type=Path, required=True)
     gguf.add_argument("--threads", type=int, default=0)
 
+    check = commands.add_parser("check", help="check that a base model can be trained and decoded")
+    check.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    check.add_argument("--attention", required=True, help="attention implementation of transformers")
+    check.add_argument("--engines", nargs="+", required=True, help="decoding engines that will be used")
+    check.add_argument("--output", type=Path, required=True, help="text file that says what was checked")
+
     arguments = parser.parse_args()
-    {"build": run_build, "fetch": run_fetch, "gguf": run_gguf}[arguments.command](arguments)
+    runs = {"build": run_build, "fetch": run_fetch, "gguf": run_gguf, "check": run_check}
+    runs[arguments.command](arguments)
 
 
 def run_build(arguments: argparse.Namespace) -> None:
     """Train the tokenizer, initialise the model at random, and train it as a plain language model."""
-    import torch
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
     from .lat.models import encode_prompt, encode_response
     from .lat.prompts.prompting import template_pieces
     from .lat.training.checkpoints import save_model
-    from .lat.training.engine import end_processes, start_processes
+    from .lat.training.engine import end_processes, share_threads, start_processes
     from .lat.training.hyperparameters import Hyperparameters
     from .lat.training.loop import STEP_COLUMNS, train
     from .lat.training.pretraining import pretraining_texts
     from .lat.training.samples import EncodedSample
     from .lat.training.tokenizing import train_tokenizer
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    share_threads(arguments.threads)
     set_seed(arguments.seed)
     texts = pretraining_texts(read_jsonl(arguments.monolingual), arguments.languages, arguments.multilingual)
     if not texts:
@@ -156,10 +161,13 @@ def run_gguf(arguments: argparse.Namespace) -> None:
     """Read weights and tokenizer from a GGUF file, and write them as a transformers folder with fp32 weights.
 
     Raises:
-        InputError: the file is not a GGUF file, or transformers cannot read it.
+        InputError: the file is not a GGUF file, is only one of several files of a model, lacks weights, or transformers
+            cannot read it.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
+
+    from .lat.models import load_model
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -169,13 +177,14 @@ def run_gguf(arguments: argparse.Namespace) -> None:
             for part in arguments.parts:
                 with open(part, "rb") as piece:
                     shutil.copyfileobj(piece, handle)
-        with open(whole, "rb") as handle:
-            if handle.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
-                raise InputError(f"{arguments.parts[0]}: no GGUF file; its parts must be named in their order")
+        check_gguf(whole, arguments.parts[0])
         log.info("reading %.0f MB of GGUF; about a minute for 250 MB", whole.stat().st_size / 1e6)
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=whole.name, dtype=torch.float32)
+            model = load_model(folder, "fp32", gguf_file=whole.name)
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=whole.name)
+        except InputError as error:
+            # The user knows the file, not the temporary folder.
+            raise InputError(str(error).replace(folder, str(arguments.parts[0]))) from None
         except (ValueError, KeyError, IndexError, NotImplementedError, struct.error) as error:
             raise InputError(f"{arguments.parts[0]}: transformers cannot read this GGUF file ({error})") from None
         # With these attributes of the quantised file set, the library refuses to save the model.
@@ -184,6 +193,92 @@ def run_gguf(arguments: argparse.Namespace) -> None:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
     log.info("%s: %.0fM parameters", model.config.architectures[0], model.num_parameters() / 1e6)
+
+
+def check_gguf(path: Path, name: Path) -> None:
+    """Check that a file is a GGUF file and holds a whole model.
+
+    Args:
+        path: the file.
+        name: what the user calls it, for messages.
+
+    Raises:
+        InputError: it is not, or it is one of several files.
+    """
+    import gguf
+
+    with open(path, "rb") as handle:
+        if handle.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
+            raise InputError(f"{name}: no GGUF file; its parts must be named in their order")
+    try:
+        field = gguf.GGUFReader(path).get_field(gguf.Keys.Split.LLM_KV_SPLIT_COUNT)
+        files = 1 if field is None else int(field.contents())
+    except (ValueError, KeyError, IndexError, struct.error) as error:
+        raise InputError(f"{name}: transformers cannot read this GGUF file ({error})") from None
+    if files > 1:
+        raise InputError(
+            f"{name}: one of the {files} GGUF files of a model; join them with `llama-gguf-split --merge` and name the"
+            " joined file"
+        )
+
+
+def run_check(arguments: argparse.Namespace) -> None:
+    """Check that the workflow can train and decode a base model, without loading its weights.
+
+    Raises:
+        InputError: it cannot.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from .lat.models import load_tokenizer
+
+    folder = arguments.model
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(
+            f"{folder}: no weights in safetensors files there; convert the model with transformers"
+            " (`save_pretrained`), or choose a revision that has them"
+        )
+    tokenizer = load_tokenizer(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(
+                config, attn_implementation=arguments.attention, trust_remote_code=False
+            )
+    except (ValueError, ImportError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{folder}: transformers cannot build this model with attention {arguments.attention} ({reason}); change"
+            " `attention`, or choose another base model"
+        ) from None
+    rows, tokens = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values()) + 1
+    if tokens > rows:
+        raise InputError(
+            f"{folder}: the tokenizer has {tokens} tokens, the model embeddings for {rows}; its files do not belong"
+            " together, get them again"
+        )
+    if "ctranslate2" in arguments.engines:
+        check_converter(type(config).__name__, folder)
+    with atomic_write(arguments.output) as handle:
+        print(
+            f"{config.model_type}: {arguments.attention}, {' '.join(arguments.engines)}, {rows} embeddings", file=handle
+        )
+    log.info("%s: %s, %.0fM parameters", folder, config.model_type, model.num_parameters() / 1e6)
+
+
+def check_converter(kind: str, folder: Path) -> None:
+    """Check that CTranslate2 can convert models with a class of configuration.
+
+    Raises:
+        InputError: it cannot.
+    """
+    from ctranslate2.converters.transformers import _MODEL_LOADERS
+
+    if kind not in _MODEL_LOADERS:
+        raise InputError(
+            f"{folder}: CTranslate2 has no converter for {kind.removesuffix('Config')}; set `engine: transformers`"
+        )
 
 
 if __name__ == "__main__":

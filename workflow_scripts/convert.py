@@ -3,22 +3,81 @@
 import argparse
 from pathlib import Path
 
+import ctranslate2
+import torch
 from ctranslate2.converters import TransformersConverter
+from transformers import PreTrainedTokenizerBase
 
-from .lat.files import replaced_folder
+from .lat.decoding import context_window
+from .lat.files import InputError, replaced_folder
+from .lat.models import load_model, load_tokenizer
 from .lat.runtime import log, run_step
+
+# Lengths in tokens of the sequences on which the converted model is compared; scaled positions show in long ones.
+PROBE_LENGTHS = (8, 60, 800)
+# Largest accepted difference of a log-probability, relative to their standard deviation. Both libraries compute in fp32
+# and agree to about 1e-5.
+TOLERANCE = 1e-3
 
 
 def main() -> None:
-    """Parse the flags and convert the model; the output folder appears only when it is complete."""
+    """Parse the flags, convert the model and compare it; the output folder appears only when it is complete."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of a transformers model")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
 
+    tokenizer = load_tokenizer(arguments.model)
+    probes, expected = log_probabilities(arguments.model, tokenizer)
     with replaced_folder(arguments.output) as partial:
-        TransformersConverter(str(arguments.model), low_cpu_mem_usage=True).convert(str(partial), force=True)
-    log.info("%s: %.0f MB", arguments.output, sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6)
+        try:
+            TransformersConverter(str(arguments.model), low_cpu_mem_usage=True).convert(str(partial), force=True)
+        except (ValueError, NotImplementedError, AttributeError) as error:
+            raise InputError(
+                f"{arguments.model}: CTranslate2 cannot convert this model ({error}); set `engine: transformers`"
+            ) from None
+        difference = largest_difference(partial, [tokenizer.convert_ids_to_tokens(ids) for ids in probes], expected)
+        if not difference <= TOLERANCE:
+            raise InputError(
+                f"{arguments.model}: the converted model computes other log-probabilities than transformers (largest"
+                f" difference {difference:.2g} standard deviations); set `engine: transformers`"
+            )
+    size = sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6
+    log.info(
+        "%s: %.0f MB, log-probabilities within %.1g standard deviations of transformers",
+        arguments.output,
+        size,
+        difference,
+    )
+
+
+def log_probabilities(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[list[list[int]], list[torch.Tensor]]:
+    """Random sequences of tokens, and the log-probability that transformers gives each token after its first."""
+    model = load_model(folder, "fp32").eval()
+    window = context_window(model.config) or max(PROBE_LENGTHS)
+    generator = torch.Generator().manual_seed(0)
+    known = torch.tensor(sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)))
+    probes, found = [], []
+    for length in sorted({min(length, window) for length in PROBE_LENGTHS}):
+        ids = known[torch.randint(len(known), (length,), generator=generator)]
+        with torch.inference_mode():
+            logits = model(ids[None], use_cache=False).logits[0, :-1]
+        probes.append(ids.tolist())
+        found.append(torch.log_softmax(logits, -1).gather(-1, ids[1:, None])[:, 0])
+    return probes, found
+
+
+def largest_difference(folder: Path, probes: list[list[str]], expected: list[torch.Tensor]) -> float:
+    """The largest difference between log-probabilities of a converted model, computed in fp32, and expected ones.
+
+    It is relative to the standard deviation of the expected ones.
+    """
+    generator = ctranslate2.Generator(str(folder), compute_type="float32", intra_threads=torch.get_num_threads())
+    results = generator.score_batch(probes)
+    return max(
+        float((torch.tensor(result.log_probs) - wanted).abs().max() / wanted.std())
+        for result, wanted in zip(results, expected, strict=True)
+    )
 
 
 if __name__ == "__main__":

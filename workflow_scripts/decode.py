@@ -28,6 +28,7 @@ from .lat.decoding import (
     decode_in_batches,
 )
 from .lat.files import (
+    InputError,
     Journal,
     read_jsonl,
     read_table,
@@ -107,10 +108,15 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         journal = Journal(finished / f"{direction}.journal")
         done = {int(index): Hypothesis(**fields) for batch in journal.read() for index, fields in batch.items()}
         progress.skip(len(done))
-        for batch in decode_in_batches(engine, tokenizer, requests, settings, language, done, arguments.line_breaks):
-            journal.add({index: dataclasses.asdict(hypothesis) for index, hypothesis in batch.items()})
-            done |= batch
-            progress.update(len(batch))
+        try:
+            for batch in decode_in_batches(
+                engine, tokenizer, requests, settings, language, done, arguments.line_breaks
+            ):
+                journal.add({index: dataclasses.asdict(hypothesis) for index, hypothesis in batch.items()})
+                done |= batch
+                progress.update(len(batch))
+        except InputError as error:
+            raise InputError(f"{direction}: {error}") from None
         hypotheses = [done[index] for index in range(len(requests))]
         if arguments.line_breaks:
             write_jsonl(finished / f"{direction}.jsonl", ({"answer": hypothesis.text} for hypothesis in hypotheses))

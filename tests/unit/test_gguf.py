@@ -130,3 +130,31 @@ def test_a_file_that_is_not_gguf_gives_one_clear_error_and_no_output(monkeypatch
     (tmp_path / "part01").write_bytes(b"GGUF and nothing else")
     with pytest.raises(InputError, match="part01: transformers cannot read this GGUF file"):
         convert(monkeypatch, [tmp_path / "part01"], tmp_path / "model")
+
+
+def test_a_file_that_lacks_a_weight_gives_one_clear_error(monkeypatch, file, tmp_path):
+    reader = gguf.GGUFReader(file)
+    lacking = tmp_path / "lacking.gguf"
+    content = bytearray(file.read_bytes())
+    # Renamed, the weight is there no longer; its name has the same length.
+    content[content.index(b"blk.0.ffn_up.weight") : content.index(b"blk.0.ffn_up.weight") + 19] = b"blk.0.ffn_xx.weight"
+    lacking.write_bytes(content)
+    assert reader.tensors
+    with pytest.raises(InputError, match=r"lacking\.gguf: llama: the folder lacks 1 weight \(.*up_proj\.weight\)"):
+        convert(monkeypatch, [lacking], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_one_of_several_files_gives_one_clear_error(monkeypatch, tmp_path):
+    path = tmp_path / "split.gguf"
+    writer = gguf.GGUFWriter(str(path), "llama", split_max_tensors=1)
+    for name in ("a", "b"):
+        writer.add_tensor(name, np.zeros((4, 4), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    first, second = sorted(tmp_path.glob("split-*.gguf"))
+    for parts in ([first], [first, second]):
+        with pytest.raises(InputError, match="one of the 2 GGUF files of a model; join them"):
+            convert(monkeypatch, parts, tmp_path / "model")

@@ -18,15 +18,16 @@ class Run:
     """A working directory of the workflow, and Snakemake calls in it."""
 
     folder: Path
+    checkout: Path = ROOT  # of the workflow
 
     def snakemake(self, *arguments: str, overlay: dict | None = None, check: bool = True):
         """Start Snakemake with the smoke configuration; the values of `overlay` override it."""
-        overlays = [str(ROOT / "configs" / "smoke.yaml")]
+        overlays = [str(self.checkout / "configs" / "smoke.yaml")]
         if overlay is not None:
             path = self.folder / "overlay.yaml"
             path.write_text(yaml.safe_dump(overlay))
             overlays.append(str(path))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "Snakefile")]
         command += ["--directory", str(self.folder), *arguments, "--configfile", *overlays]
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -7,11 +7,14 @@ import io
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from workflow_scripts.lat.data.filters import normalise
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
@@ -159,6 +162,80 @@ def test_a_second_run_has_nothing_to_do(finished):
 )  # fmt: skip
 def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, overlay, expected):
     assert finished.planned(overlay) == expected
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        {"finetune": {"threads": 2, "checkpoint_every": 5}, "unlikelihood": {"threads": 2, "checkpoint_every": 2}},
+        {"models": {"lat-9999": {"stage": "snapshot", "from": "lat", "step": 9999}}},
+        {"models": {"other": {"stage": "finetune", "instruction": "after"}}, "systems": {"Other": {"model": "other"}}},
+    ],
+    ids=["threads and checkpoints", "a snapshot that no system uses", "a system of no experiment"],
+)
+def test_a_setting_without_effect_on_scores_reruns_the_page_that_shows_the_config(finished, overlay):
+    assert finished.planned(overlay) == {"page": 1}
+
+
+def test_another_order_of_directions_reruns_only_what_shows_it(finished):
+    zero_shot = [direction for direction in reversed(DIRECTIONS) if "en" not in direction.split("-")]
+    assert finished.planned({"benchmarks": {"demo": {"zero_shot": zero_shot}}}) == REPORTING
+
+
+def test_the_layout_of_a_deepspeed_file_reruns_no_training(finished, tmp_path):
+    path = tmp_path / "same.json"
+    path.write_text(json.dumps(json.loads((ROOT / "configs/deepspeed/cpu.json").read_text()), indent=8))
+    assert finished.planned({"base_models": {"tiny": {"deepspeed": str(path)}}}) == {"page": 1}
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A copy of the repository in another place."""
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    for name in files.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / "copy" / name)
+    return tmp_path / "copy"
+
+
+def test_a_moved_checkout_reruns_nothing(finished, checkout):
+    shutil.copytree(finished.folder / "results", checkout / "results", symlinks=True)
+    shutil.copytree(finished.folder / ".snakemake", checkout / ".snakemake")
+    moved = checkout.rename(checkout.with_name("moved"))
+    assert type(finished)(moved, moved).planned({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        (
+            "resources/prompts.yaml",
+            "Translate the following sentences from",
+            "Please translate the following sentences from",
+            {"train_prompts": 2, "test_prompts": 8, "conflicts": 1, "build_base_model": 1, "finetune": 2,
+             "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8, "score": 8} | REPORTING,
+        ),
+        (
+            "resources/languages.tsv",
+            "ro ron_Latn",
+            "ro ron_Latn rum",
+            {"split_benchmark": 1, "detect_references": 1, "train_prompts": 2, "test_prompts": 8, "conflicts": 1,
+             "build_base_model": 1, "finetune": 2, "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8, "score": 8}
+            | REPORTING,
+        ),
+        ("resources/prompts.yaml", "# ", "#  ", {}),
+    ],
+    ids=["a wording", "a language", "a comment"],
+)  # fmt: skip
+def test_changed_resources_rerun_what_reads_them(finished, checkout, path, old, new, expected):
+    file = checkout / path
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    assert type(finished)(finished.folder, checkout).planned({}) == expected
 
 
 def test_the_same_seed_gives_the_same_scores(finished, tmp_path_factory):

@@ -1,5 +1,6 @@
 """Languages, from `resources/languages.tsv`, and directions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,11 @@ def languages() -> dict[str, Language]:
 def code_of_label() -> dict[str, str]:
     """The language code of each label in `resources/languages.tsv`, by label."""
     return {label: language.code for language in languages().values() for label in language.labels.split()}
+
+
+def language_facts(codes: Iterable[str]) -> dict[str, list[str]]:
+    """What the table says about some languages, by code; it changes whenever a result may."""
+    return {code: list(vars(languages()[code]).values()) for code in sorted(codes)}
 
 
 def split_direction(direction: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ Zan et al. (arXiv 2403.14399) tune and decode with the Alpaca template and the i
 sentences from {source} to {target}.` The baselines Post-ins, PTL and k-shot fill the template in other ways.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
@@ -21,6 +21,20 @@ Position = Literal["before", "after"]
 def wordings() -> dict[str, dict[str, Any]]:
     """Fixed texts of the template and language names for every prompt language, from `resources/prompts.yaml`."""
     return yaml.safe_load(read_text(RESOURCES / "prompts.yaml"))
+
+
+def prompt_facts(codes: Iterable[str]) -> dict[str, Any]:
+    """What `resources/prompts.yaml` says in and about some languages, and in English; it changes if a prompt may.
+
+    Args:
+        codes: language codes; those that the file lacks are left out.
+    """
+    wanted = {"en", *codes}
+    return {
+        language: wording | {"names": {code: name for code, name in wording["names"].items() if code in wanted}}
+        for language, wording in wordings().items()
+        if language in wanted
+    }
 
 
 def translation_instruction(direction: str, prompt_language: str = "en") -> str:

@@ -38,6 +38,12 @@ def engine_config(given: Mapping[str, Any], hyperparameters: Hyperparameters, wo
     return config
 
 
+def share_threads(threads: int) -> None:
+    """Divide CPU threads evenly among the processes on this machine; 0 keeps the default of torch."""
+    if threads:
+        torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def start_processes() -> None:
     """Join the process group that the launcher started."""
     if deepspeed.accelerator.get_accelerator().device_name() == "cpu":

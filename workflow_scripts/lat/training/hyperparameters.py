@@ -60,7 +60,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints, 0 = none")
     add_engine_argument(parser)
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads per process, 0 = the default of torch")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads per node; 0 = the default of torch")
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--warmup-ratio", type=float, default=0.03)
     parser.add_argument("--weight-decay", type=float, default=0.0)

@@ -22,7 +22,7 @@ from ..files import InputError, atomic_write, replaced_folder, sha256, write_tab
 from ..models import load_model, load_tokenizer
 from ..runtime import git_commit, log, versions
 from .checkpoints import Checkpoints, run_key, save_model
-from .engine import INTERRUPTED, Interrupted, end_processes, start_processes
+from .engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
 from .hyperparameters import Hyperparameters, hyperparameters_from
 from .loop import STEP_COLUMNS, train
 from .samples import EncodedSample, global_batches, read_samples, step_count
@@ -47,8 +47,7 @@ def run_training(
     Raises:
         InputError: a snapshot step is beyond the last step, or training fails in a way that the user can correct.
     """
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    share_threads(arguments.threads)
     hyperparameters = hyperparameters_from(arguments, alpha)
     set_seed(hyperparameters.seed)
     start_processes()
