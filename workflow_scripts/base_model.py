@@ -18,6 +18,7 @@ from typing import Any
 
 from .lat.data.hub import fetch_snapshot
 from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, write_table
+from .lat.manifest import write_manifest
 from .lat.runtime import log, run_step
 from .lat.training.hyperparameters import add_engine_argument
 
@@ -153,6 +154,7 @@ def run_fetch(arguments: argparse.Namespace) -> None:
         arguments.output.symlink_to(arguments.path.resolve(), target_is_directory=True)
         return
     fetch_snapshot(arguments.hub, arguments.revision, arguments.output)
+    write_manifest(arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
     log.info("%s: %s", arguments.hub, " ".join(architecture))
 
@@ -192,6 +194,7 @@ def run_gguf(arguments: argparse.Namespace) -> None:
         model.hf_quantizer = None
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        write_manifest(partial)
     log.info("%s: %.0fM parameters", model.config.architectures[0], model.num_parameters() / 1e6)
 
 

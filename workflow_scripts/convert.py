@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .lat.decoding import context_window
 from .lat.files import InputError, replaced_folder
+from .lat.manifest import write_manifest
 from .lat.models import load_model, load_tokenizer
 from .lat.runtime import log, run_step
 
@@ -36,6 +37,7 @@ def main() -> None:
             raise InputError(
                 f"{arguments.model}: CTranslate2 cannot convert this model ({error}); set `engine: transformers`"
             ) from None
+        write_manifest(partial)
         difference = largest_difference(partial, [tokenizer.convert_ids_to_tokens(ids) for ids in probes], expected)
         if not difference <= TOLERANCE:
             raise InputError(

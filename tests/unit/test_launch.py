@@ -5,10 +5,18 @@ import pytest
 from workflow_scripts.lat.training.launch import training_command
 
 
-@pytest.mark.parametrize(("gpus", "processes"), [(0, 1), (1, 1), (8, 8)])
-def test_one_machine(gpus, processes):
-    assert training_command(1, gpus) == (
-        f"torchrun --standalone --nproc-per-node {processes} --shutdown-timeout 600 --module"
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_single_process_needs_no_launcher(gpus):
+    assert training_command(1, gpus) == "python -m"
+
+
+def test_the_processes_of_one_machine_meet_in_a_file():
+    assert training_command(1, 8) == (
+        "folder=$(mktemp --directory) && trap 'rm --recursive --force \"$folder\"' EXIT &&"
+        " TMPDIR=$folder LAT_MEETING_FILE=$folder/processes GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo"
+        " TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+        " torchrun --rdzv-backend c10d --rdzv-conf store_type=file --rdzv-endpoint $folder/launcher"
+        " --log-dir $folder/logs --nproc-per-node 8 --shutdown-timeout 600 --module"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from transformers import AutoTokenizer, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tests.conftest import ROOT
 from workflow_scripts.lat.files import read_table, sha256
+from workflow_scripts.lat.training.launch import training_command
 
 STEPS = 8
 
@@ -43,13 +45,15 @@ def command(data: Path, output: Path, processes: int = 1, **changed) -> list[str
         "seed": 1,
         "snapshots": output / "snapshots",
     } | {name.replace("_", "-"): value for name, value in changed.items()}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     words = [word for name, value in settings.items() for word in (f"--{name}", *str(value).split())]
-    return [*launch, "--module", "workflow_scripts.unlikelihood", *words]
+    # As the rules start it; `exec` lets signals reach a training without a launcher.
+    start = f"{training_command(1, processes)} workflow_scripts.unlikelihood {shlex.join(words)}"
+    return ["bash", "-c", f"exec {start}" if processes == 1 else start]
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": path}
 
 
 def trained(words: list[str], output: Path) -> dict[str, torch.Tensor]:
@@ -128,14 +132,25 @@ def wait_for(launcher: psutil.Popen, condition) -> None:
         time.sleep(0.01)
 
 
-def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, undisturbed, tmp_path):
-    words = command(data, tmp_path, steps=LONG, checkpoint_every=2, snapshot_steps="2 30")
-    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
-    wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
+def checkpoints_in(output: Path) -> list[int]:
+    """The steps of the complete checkpoints, oldest first."""
+    return sorted(
+        int(path.parent.name.removeprefix("step")) for path in output.glob("checkpoints/*/step*/manifest.json")
+    )
+
+
+def kill(launcher: psutil.Popen) -> None:
     # The workers are sessions of their own, which a signal to the process group of the launcher does not reach.
     for process in [*launcher.children(recursive=True), launcher]:
         process.kill()
     launcher.wait()
+
+
+def test_a_killed_run_continues_from_its_checkpoint_to_the_same_weights(data, undisturbed, tmp_path):
+    words = command(data, tmp_path, steps=LONG, checkpoint_every=2, snapshot_steps="2 30")
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    wait_for(launcher, lambda: checkpoints_in(tmp_path))
+    kill(launcher)
     assert not (tmp_path / "snapshots").exists()
     assert_continues(words, tmp_path, undisturbed)
     kept = {path.name: load_file(path / "model.safetensors") for path in (tmp_path / "snapshots").iterdir()}
@@ -153,23 +168,23 @@ def test_a_run_that_is_asked_to_stop_saves_its_state_and_exits_with_an_error(dat
     words = command(data, output, **settings, checkpoint_every=100)
     with open(tmp_path / "log", "w+") as log:
         launcher = psutil.Popen(words, env=environment(), stderr=log)
-        wait_for(launcher, lambda: list((output / "checkpoints").glob("*/complete")))
-        launcher.terminate()
+        wait_for(launcher, lambda: checkpoints_in(output))
+        # The shell waits for the launcher of several processes, which passes the signal on to them.
+        (launcher if settings.get("processes", 1) == 1 else launcher.children()[0]).terminate()
         code = launcher.wait()
     output_log = (tmp_path / "log").read_text()
     assert code != 0, output_log[-3000:]
     (stopped,) = re.findall(r"stopped after step (\d+) of 400; the same command continues from there", output_log)
-    (complete,) = (output / "checkpoints").glob("*/complete")
-    assert complete.read_text() == f"step{stopped}"
+    assert checkpoints_in(output)[-1] == int(stopped)
     assert_continues(words, output, expected, steps=400)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(data, undisturbed, tmp_path):
     words = command(data, tmp_path, steps=LONG, checkpoint_every=10)
     launcher = psutil.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
-    wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
+    wait_for(launcher, lambda: checkpoints_in(tmp_path))
     # From here on no file can grow beyond 4096 bytes, which has the same effect on a library as a full disk.
-    for process in launcher.children(recursive=True):
+    for process in [launcher, *launcher.children(recursive=True)]:
         process.rlimit(psutil.RLIMIT_FSIZE, (4096, psutil.RLIM_INFINITY))
     _, stderr = launcher.communicate()
     assert launcher.returncode != 0
@@ -177,13 +192,51 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(data, undis
     assert_continues(words, tmp_path, undisturbed)
 
 
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(data, undisturbed, tmp_path, damaged):
+    words = command(data, tmp_path, steps=LONG, checkpoint_every=2)
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    wait_for(launcher, lambda: len(checkpoints_in(tmp_path)) == 2)
+    kill(launcher)
+    found = checkpoints_in(tmp_path)[-damaged:]
+    for step in found:
+        (weights,) = tmp_path.glob(f"checkpoints/*/step{step}/*model_states.pt")
+        content = bytearray(weights.read_bytes())
+        content[len(content) // 2] ^= 1
+        weights.write_bytes(content)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr[-4000:]
+    for step in found:
+        assert re.search(rf"step{step} is damaged \(the content of .*model_states\.pt has changed\)", done.stderr)
+    assert ("continuing after step" in done.stderr) == (damaged == 1)
+    for name, weights in load_file(tmp_path / "model" / "model.safetensors").items():
+        assert torch.equal(weights, undisturbed[name]), name
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_training_on_one_machine_listens_on_the_loopback_interface_alone(data, tmp_path, processes):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    words = command(data, tmp_path, processes=processes, micro_batch_size=2, steps=400, checkpoint_every=2)
+    launcher = psutil.Popen(words, env=environment() | {"TMPDIR": str(scratch)}, stderr=subprocess.DEVNULL)
+    wait_for(launcher, lambda: checkpoints_in(tmp_path))
+    listening = {
+        connection.laddr.ip
+        for process in [launcher, *launcher.children(recursive=True)]
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    (launcher if processes == 1 else launcher.children()[0]).terminate()
+    launcher.wait()
+    assert listening <= {"127.0.0.1", "::1"}
+    assert not list(scratch.iterdir())
+
+
 def test_a_run_never_continues_a_run_with_other_hyperparameters(data, tmp_path):
     words = command(data, tmp_path, steps=LONG, checkpoint_every=2)
     launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
-    wait_for(launcher, lambda: list((tmp_path / "checkpoints").glob("*/complete")))
-    for process in [*launcher.children(recursive=True), launcher]:
-        process.kill()
-    launcher.wait()
+    wait_for(launcher, lambda: checkpoints_in(tmp_path))
+    kill(launcher)
     other = command(data, tmp_path, steps=LONG, checkpoint_every=2, learning_rate=2e-3)
     done = subprocess.run(other, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr[-4000:]

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from .files import InputError, fold
+from .manifest import check_manifest
 from .models import encode_prompt
 from .prompts.prompting import response_end_marks
 from .runtime import Progress
@@ -147,6 +148,7 @@ class CTranslate2Engine:
     ) -> None:
         import ctranslate2
 
+        check_manifest(folder)
         self.tokenizer, self.window = tokenizer, window
         on_gpu = ctranslate2.get_cuda_device_count() > 0
         self._threads = 1 if on_gpu else threads
@@ -207,6 +209,7 @@ class VllmEngine:
                 "engine: vllm is not installed here; run snakemake with `--software-deployment-method conda`, or take "
                 "another engine"
             ) from None
+        check_manifest(folder)
         self.window = window
         self.llm = LLM(
             model=str(folder),

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from .files import InputError, fold
+from .manifest import check_manifest
 
 # The progress bar of loading uses carriage returns, which make a log file unreadable.
 transformers_logging.disable_progress_bar()
@@ -50,9 +51,10 @@ def load_model(path: Path | str, dtype: str, attention: str = "sdpa", gguf_file:
         gguf_file: name of a GGUF file in the folder, to be dequantised.
 
     Raises:
-        InputError: the model cannot be loaded, does not support the attention implementation, or its folder lacks
-            weights, holds others than the model has, or holds values that are not finite.
+        InputError: the folder is damaged, the model cannot be loaded or does not support the attention implementation,
+            or the folder lacks weights, holds others than the model has, or holds values that are not finite.
     """
+    check_manifest(Path(path))
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             path,

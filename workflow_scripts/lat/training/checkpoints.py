@@ -15,11 +15,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..files import InputError, atomic_write, replaced_folder, sha256
+from ..files import InputError, fold, replaced_folder, sha256
+from ..manifest import MANIFEST, damage_of, write_manifest
 from ..models import DTYPES, load_model
+from ..runtime import log
 from .adapters import plain_weights
 from .hyperparameters import Hyperparameters
 
+# If the newest checkpoint is damaged, training continues from the one before.
+CHECKPOINTS_KEPT = 2
 # Tokens on which a saved model is compared with the one in memory, and the accepted difference of logits, relative to
 # the largest. Adapters are rounded to the dtype when they are merged.
 PROBE_TOKENS = 12
@@ -40,26 +44,41 @@ class Checkpoints:
     every: int = 0
     snapshots: tuple[int, ...] = ()
 
-    @property
-    def latest(self) -> Path:
-        """The file that names the newest complete checkpoint. A kill during a write leaves the previous one named."""
-        return self.folder / "complete"
-
     def snapshot(self, step: int) -> Path:
         """The model folder of the snapshot after a step."""
         return self.folder / "snapshots" / f"step{step}"
 
+    def complete(self) -> list[int]:
+        """The steps of all complete checkpoints, newest first. A kill during a write leaves one without a manifest."""
+        return sorted(
+            (int(path.parent.name.removeprefix("step")) for path in self.folder.glob(f"step*/{MANIFEST}")), reverse=True
+        )
+
     def load(self, engine: Any) -> dict[str, Any]:
-        """Load the newest complete checkpoint, if there is one, and return the state that was saved with it."""
-        if not self.latest.exists():
+        """Load the newest complete checkpoint that is not damaged, and return the state that was saved with it.
+
+        Without any, the state is empty and the engine as it was.
+
+        Raises:
+            InputError: a checkpoint is as it was written, but the engine cannot load it.
+        """
+        step = self._agreed(self._undamaged() if deepspeed.comm.get_rank() == 0 else 0, engine.device)
+        if not step:
             return {}
-        tag = self.latest.read_text(encoding="utf-8")
-        # If every weight is trained, every weight is in the checkpoint, and none may be missing.
-        _, state = engine.load_checkpoint(str(self.folder), tag=tag, load_module_strict=not _has_frozen(engine))
+        try:
+            # If every weight is trained, every weight is in the checkpoint, and none may be missing.
+            _, state = engine.load_checkpoint(
+                str(self.folder), tag=f"step{step}", load_module_strict=not _has_frozen(engine)
+            )
+        except (RuntimeError, AssertionError, KeyError, ValueError) as error:
+            raise InputError(
+                f"{self.folder / f'step{step}'}: DeepSpeed cannot load this checkpoint ({fold(str(error))[:200]});"
+                " delete its folder, and the same command continues from the one before or from the start"
+            ) from None
         return dict(state)
 
     def save(self, engine: Any, step: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint, declare it the newest, and only then delete the others.
+        """Write a checkpoint, declare it complete by its manifest, and only then delete all but the previous one.
 
         Raises:
             InputError: it cannot be written, for example because the disk is full. The previous checkpoint stays.
@@ -75,16 +94,36 @@ class Checkpoints:
             )
             deepspeed.comm.barrier()  # every process has written its share
             if deepspeed.comm.get_rank() == 0:
-                with atomic_write(self.latest) as handle:
-                    handle.write(tag)
+                write_manifest(self.folder / tag)
+                kept = self.complete()[:CHECKPOINTS_KEPT]
                 for old in self.folder.glob("step*"):
-                    if old.name != tag:
+                    if int(old.name.removeprefix("step")) not in kept:
                         shutil.rmtree(old)
         except (OSError, RuntimeError) as error:
             raise InputError(
                 f"{self.folder}: cannot write the checkpoint of step {step} ({error}); free disk space, then the same "
                 "command continues from the previous checkpoint"
             ) from None
+
+    def _undamaged(self) -> int:
+        """The step of the newest complete checkpoint that is as it was written; 0 if there is none."""
+        for step in self.complete():
+            damage = damage_of(self.folder / f"step{step}")
+            if not damage:
+                return step
+            log.warning(
+                "%s is damaged (%s); the steps since the checkpoint before it are trained again",
+                self.folder / f"step{step}",
+                damage,
+            )
+        return 0
+
+    @staticmethod
+    def _agreed(step: int, device: torch.device) -> int:
+        """What the first process found, on all processes."""
+        found = torch.tensor([step], device=device)
+        deepspeed.comm.broadcast(found, 0)
+        return int(found)
 
 
 def _has_frozen(engine: Any) -> bool:
@@ -141,6 +180,7 @@ def save_model(
                 if partial:
                     model.save_pretrained(partial, state_dict=plain_weights(model))
                     tokenizer.save_pretrained(partial)
+                    write_manifest(partial)
             expected = _probe_logits(model, engine)
             if partial:
                 _check_saved(partial, expected, model)

@@ -15,6 +15,7 @@ import torch
 
 from ..runtime import log
 from .hyperparameters import Hyperparameters
+from .launch import MEETING_FILE
 
 # EX_TEMPFAIL of sysexits.h: the same command may succeed when it is run again.
 INTERRUPTED = 75
@@ -45,8 +46,29 @@ def share_threads(threads: int) -> None:
 
 
 def start_processes() -> None:
-    """Join the process group that the launcher started."""
-    if deepspeed.accelerator.get_accelerator().device_name() == "cpu":
+    """Join the process group of this run.
+
+    A process without a launcher is a group of its own. The processes of one machine meet in a file, whose path the
+    launcher passes on, and those of several nodes at the address that their launchers agreed on. So only training on
+    several nodes listens on more than the loopback interface.
+    """
+    accelerator = deepspeed.accelerator.get_accelerator()
+    meeting_file = os.environ.get(MEETING_FILE)
+    if "RANK" not in os.environ:
+        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+        store: torch.distributed.Store | None = torch.distributed.HashStore()
+    elif meeting_file:
+        store = torch.distributed.FileStore(meeting_file, int(os.environ["WORLD_SIZE"]))
+    else:
+        store = None
+    if store is not None:
+        torch.distributed.init_process_group(
+            accelerator.communication_backend_name(),
+            store=store,
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+        )
+    if accelerator.device_name() == "cpu":
         # The shared-memory kernel would be compiled with g++ at its first use (40 s); gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed()

@@ -5,19 +5,36 @@ SECONDS_TO_STOP = 600
 PORT = 29500  # of the first node, to which the launchers connect
 
 
+# Environment variable with the path of the file in which the processes of one machine meet.
+MEETING_FILE = "LAT_MEETING_FILE"
+# What the launcher and its processes write for themselves goes into a folder that vanishes with them. Processes of one
+# machine meet in files there, and talk over the loopback interface alone.
+ON_ONE_MACHINE = (
+    "folder=$(mktemp --directory) && trap 'rm --recursive --force \"$folder\"' EXIT &&"
+    f" TMPDIR=$folder {MEETING_FILE}=$folder/processes GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo"
+    # The launcher would otherwise offer its processes a server on all interfaces.
+    " TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+    " torchrun --rdzv-backend c10d --rdzv-conf store_type=file --rdzv-endpoint $folder/launcher --log-dir $folder/logs"
+)
+
+
 def training_command(nodes: int, gpus: int) -> str:
     """The shell command that starts a training module; the name of the module must follow.
 
-    It starts one process per GPU, or a single process if there are no GPUs. With several nodes, the command must run in
-    the shell of the Slurm job. `srun` then starts one launcher per node, and the launchers connect to the first node.
+    It starts one process per GPU, or a single process if there are no GPUs. A single process needs no launcher. With
+    several nodes, the command must run in the shell of the Slurm job. `srun` then starts one launcher per node, and the
+    launchers connect to the first node.
 
     Args:
         nodes: number of nodes of the job.
         gpus: number of GPUs per node.
     """
-    processes = f"--nproc-per-node {max(1, gpus)} --shutdown-timeout {SECONDS_TO_STOP} --module"
+    count = max(1, gpus)
+    if nodes == 1 and count == 1:
+        return "python -m"
+    processes = f"--nproc-per-node {count} --shutdown-timeout {SECONDS_TO_STOP} --module"
     if nodes == 1:
-        return f"torchrun --standalone {processes}"
+        return f"{ON_ONE_MACHINE} {processes}"
     endpoint = f'"$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head --lines 1):{PORT}"'
     return (
         f"srun --nodes {nodes} --ntasks {nodes} --ntasks-per-node 1 --kill-on-bad-exit=1"
