@@ -55,8 +55,8 @@ rule build_base_model:
     message:
         "Base model: training {wildcards.base_model} from scratch"
     shell:
-        "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual}"
-        " --samples {input.samples} --output {output.model} --steps-log {output.steps_log}"
+        "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual:q}"
+        " --samples {input.samples:q} --output {output.model:q} --steps-log {output.steps_log:q}"
         " {params.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
 
 
@@ -87,7 +87,7 @@ rule fetch_base_model:
     message:
         "Base model: fetching {wildcards.base_model}"
     shell:
-        "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model:q} 2>&1 | tee {log:q}"
 
 
 localrules:
@@ -110,8 +110,8 @@ rule check_base_model:
     message:
         "Base model: checking that {wildcards.base_model} can be trained and decoded"
     shell:
-        "python -m workflow_scripts.base_model check --model {input.model} --attention {params.attention}"
-        " --engines {params.engines} --output {output} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.base_model check --model {input.model:q} --attention {params.attention:q}"
+        " --engines {params.engines:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule dequantise_base_model:
@@ -135,5 +135,5 @@ rule dequantise_base_model:
     message:
         "Base model: dequantising the GGUF file of {wildcards.base_model}"
     shell:
-        "python -m workflow_scripts.base_model gguf --parts {input:q} --output {output.model} --threads {threads}"
+        "python -m workflow_scripts.base_model gguf --parts {input:q} --output {output.model:q} --threads {threads}"
         " 2>&1 | tee {log:q}"

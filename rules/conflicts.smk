@@ -26,5 +26,5 @@ rule conflicts:
     message:
         "Conflicts: drawing instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
-        "python -m workflow_scripts.conflicts --samples {input.samples} --output {output} --draw {params.draw}"
-        " --languages {params.languages} --seed {params.seed} {params.template} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.conflicts --samples {input.samples:q} --output {output:q} --draw {params.draw:q}"
+        " --languages {params.languages:q} --seed {params.seed:q} {params.template} 2>&1 | tee {log:q}"

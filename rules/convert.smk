@@ -22,4 +22,4 @@ rule convert:
     message:
         "Convert: {wildcards.model} of {wildcards.base_model} to the format of CTranslate2"
     shell:
-        "python -m workflow_scripts.convert --model {input.model} --output {output} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.convert --model {input.model:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -62,9 +62,9 @@ rule decode:
     message:
         "Decode: translating with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.decode --model {input.model} --prompts {input.prompts} --output {output}"
-        " --unfinished {params.unfinished} {params.converted} --threads {threads} {params.settings} --directions {params.directions}"
-        " 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.decode --model {input.model:q} --prompts {input.prompts:q} --output {output:q}"
+        " --unfinished {params.unfinished:q} {params.converted} --threads {threads} {params.settings}"
+        " --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
 use rule decode as answer with:
@@ -81,9 +81,9 @@ use rule decode as answer with:
         "results/decode/logs/{base_model}-{benchmark}-answers-{system}.benchmark.tsv"
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
-        directions="answers --line-breaks",
+        directions="answers",
         wordings=hash_of(prompt_facts([])),
-        settings=decode_flags,
+        settings=lambda wildcards: f"{decode_flags(wildcards)} --line-breaks",
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/answers/{system}",
     message:
         "Decode: answering general instructions with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"

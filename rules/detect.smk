@@ -40,9 +40,9 @@ rule detect:
     message:
         "Detect: identifying output languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.detect --folder {input.outputs} --suffix {params.suffix}"
-        " --sources {input.sources} --lid {params.lid} --lines {output.lines} --scores {output.scores}"
-        " --directions {params.directions} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.detect --folder {input.outputs:q} --suffix {params.suffix:q}"
+        " --sources {input.sources:q} --lid {params.lid:q} --lines {output.lines:q} --scores {output.scores:q}"
+        " --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
 use rule detect as detect_references with:

@@ -60,7 +60,7 @@ rule fetch_source:
     message:
         "Download: fetching {wildcards.source}"
     shell:
-        "python -m workflow_scripts.download fetch --source {wildcards.source} --output {output.file}"
+        "python -m workflow_scripts.download fetch --source {wildcards.source:q} --output {output.file:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -82,7 +82,7 @@ rule fetch_snapshot:
     message:
         "Download: fetching {wildcards.source}"
     shell:
-        "python -m workflow_scripts.download fetch --source {wildcards.source} --output {output.folder}"
+        "python -m workflow_scripts.download fetch --source {wildcards.source:q} --output {output.folder:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -107,8 +107,8 @@ rule extract_catalogue:
     message:
         "Download: extracting the catalogues of {wildcards.source} for {wildcards.benchmark}"
     shell:
-        "python -m workflow_scripts.download extract --source {wildcards.source} --archive {input.archive}"
-        " --languages {params.languages} --output {output.rows} --counts {output.counts} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.download extract --source {wildcards.source:q} --archive {input.archive:q}"
+        " --languages {params.languages:q} --output {output.rows:q} --counts {output.counts:q} 2>&1 | tee {log:q}"
 
 
 rule split_benchmark:
@@ -157,10 +157,10 @@ rule split_benchmark:
     message:
         "Download: filtering and splitting {wildcards.benchmark}"
     shell:
-        "python -m workflow_scripts.download split --catalogues {input.catalogues} --lid {input.lid}"
-        " --languages {params.languages} --supervised {params.supervised} {params.settings}"
-        " --train {output.train} --monolingual {output.monolingual} --test-folder {output.test}"
-        " --demonstrations-folder {output.demonstrations} --filters {output.filters} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.download split --catalogues {input.catalogues:q} --lid {input.lid:q}"
+        " --languages {params.languages:q} --supervised {params.supervised:q} {params.settings}"
+        " --train {output.train:q} --monolingual {output.monolingual:q} --test-folder {output.test:q}"
+        " --demonstrations-folder {output.demonstrations:q} --filters {output.filters:q} 2>&1 | tee {log:q}"
 
 
 rule read_corpus:
@@ -185,7 +185,7 @@ rule read_corpus:
     message:
         "Download: reading {wildcards.corpus} for {wildcards.benchmark} ({wildcards.role})"
     shell:
-        "python -m workflow_scripts.download read {params.archive} {params.flags} --output {output} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.download read {params.archive} {params.flags} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule fetch_test_sets:
@@ -204,7 +204,7 @@ rule fetch_test_sets:
     message:
         "Download: fetching test sets for {wildcards.benchmark} ({wildcards.role})"
     shell:
-        "python -m workflow_scripts.download read {params.flags} --output {output} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.download read {params.flags} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule assemble_benchmark:
@@ -241,7 +241,7 @@ rule assemble_benchmark:
     message:
         "Download: assembling {wildcards.benchmark}"
     shell:
-        "python -m workflow_scripts.download assemble --train-corpora {input.train} --test-corpora {input.test}"
-        " --demonstrations-corpora {input.demonstrations} {params.settings}"
-        " --train {output.train} --monolingual {output.monolingual} --test-folder {output.test}"
-        " --demonstrations-folder {output.demonstrations} --filters {output.filters} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.download assemble --train-corpora {input.train:q} --test-corpora {input.test:q}"
+        " --demonstrations-corpora {input.demonstrations:q} {params.settings}"
+        " --train {output.train:q} --monolingual {output.monolingual:q} --test-folder {output.test:q}"
+        " --demonstrations-folder {output.demonstrations:q} --filters {output.filters:q} 2>&1 | tee {log:q}"

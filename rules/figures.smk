@@ -95,6 +95,6 @@ rule figures:
     message:
         "Figures: scores, languages of off-target lines, studies and training losses"
     shell:
-        "python -m workflow_scripts.figures --scores {input.scores} --intervals {input.intervals}"
-        " --step-logs {input.step_logs} --titles {params.titles:q} {params.studies} --output results/figures"
+        "python -m workflow_scripts.figures --scores {input.scores:q} --intervals {input.intervals:q}"
+        " --step-logs {input.step_logs:q} --titles {params.titles:q} {params.studies} --output results/figures"
         " 2>&1 | tee {log:q}"

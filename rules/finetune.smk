@@ -39,7 +39,7 @@ rule finetune:
     message:
         "Stage 1: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:
-        "{params.launcher} workflow_scripts.finetune --model {input.model} --samples {input.samples}"
-        " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
+        "{params.launcher} workflow_scripts.finetune --model {input.model:q} --samples {input.samples:q}"
+        " --output {output.model:q} --steps-log {output.steps_log:q} --checkpoints {params.checkpoints:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
         " {params.settings} 2>&1 | tee {log:q}"

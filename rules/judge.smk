@@ -36,6 +36,6 @@ rule judge:
     message:
         "Judge: comparing {wildcards.system} with {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers}/answers.jsonl"
-        " --others {input.others}/answers.jsonl {params.names} {params.settings} --journal {params.journal}"
-        " --judgements {output.judgements} --output {output.table} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers:q}/answers.jsonl"
+        " --others {input.others:q}/answers.jsonl {params.names} {params.settings} --journal {params.journal:q}"
+        " --judgements {output.judgements:q} --output {output.table:q} 2>&1 | tee {log:q}"

@@ -69,7 +69,7 @@ rule page:
     message:
         "Page: writing {output}"
     shell:
-        "python -m workflow_scripts.page --scores {input.scores} --intervals {input.intervals}"
-        " --versions {input.versions} {params.inputs} --figures {input.figures} --captions {params.captions:q}"
-        " --baseline {params.baseline} --config {params.config:q} {params.general} --output {output}"
+        "python -m workflow_scripts.page --scores {input.scores:q} --intervals {input.intervals:q}"
+        " --versions {input.versions:q} {params.inputs} --figures {input.figures:q} --captions {params.captions:q}"
+        " --baseline {params.baseline:q} --config {params.config:q} {params.general} --output {output:q}"
         " 2>&1 | tee {log:q}"

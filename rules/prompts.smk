@@ -46,7 +46,7 @@ rule train_prompts:
     message:
         "Prompts: writing training samples of {wildcards.benchmark} for {wildcards.model}"
     shell:
-        "python -m workflow_scripts.prompts train --samples {input.samples} --output {output} {params.template}"
+        "python -m workflow_scripts.prompts train --samples {input.samples:q} --output {output:q} {params.template}"
         " 2>&1 | tee {log:q}"
 
 
@@ -72,8 +72,8 @@ rule test_prompts:
     message:
         "Prompts: writing test prompts of {wildcards.benchmark} for {wildcards.system}"
     shell:
-        "python -m workflow_scripts.prompts test --test {input.test} --demonstrations {input.demonstrations}"
-        " --output {output} {params.template} {params.system} --directions {params.directions} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.prompts test --test {input.test:q} --demonstrations {input.demonstrations:q}"
+        " --output {output:q} {params.template} {params.system} --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
 rule instruction_prompts:
@@ -96,5 +96,5 @@ rule instruction_prompts:
         "Prompts: writing prompts of general instructions for {wildcards.system}"
     shell:
         "python -m workflow_scripts.prompts instructions --instructions {input:q}"
-        " --output {output}/answers.jsonl {params.template}"
+        " --output {output:q}/answers.jsonl {params.template}"
         " 2>&1 | tee {log:q}"

@@ -55,8 +55,8 @@ rule score:
     message:
         "Score: BLEU and chrF++ of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.score --hypotheses {input.hypotheses} --references {input.references}"
-        " --output {output} --directions {params.directions} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.score --hypotheses {input.hypotheses:q} --references {input.references:q}"
+        " --output {output:q} --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
 rule score_learned:
@@ -94,6 +94,6 @@ rule score_learned:
     message:
         "Score: {wildcards.learned} of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "{params.python} -m workflow_scripts.score_learned --name {wildcards.learned} {params.settings}"
-        " --hypotheses {input.hypotheses} --test {input.test} --directions {params.directions} --threads {threads}"
-        " --cache {params.cache} --lines {output.lines} --output {output.scores} 2>&1 | tee {log:q}"
+        "{params.python:q} -m workflow_scripts.score_learned --name {wildcards.learned:q} {params.settings}"
+        " --hypotheses {input.hypotheses:q} --test {input.test:q} --directions {params.directions:q} --threads {threads}"
+        " --cache {params.cache:q} --lines {output.lines:q} --output {output.scores:q} 2>&1 | tee {log:q}"

@@ -51,6 +51,6 @@ rule significance:
     message:
         "Significance: paired bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
-        "python -m workflow_scripts.significance --references {input.references} {params.systems}"
-        " --supervised {params.supervised} --zero-shot {params.zero_shot} {params.settings} --output {output}"
+        "python -m workflow_scripts.significance --references {input.references:q} {params.systems}"
+        " --supervised {params.supervised:q} --zero-shot {params.zero_shot:q} {params.settings} --output {output:q}"
         " 2>&1 | tee {log:q}"

@@ -82,7 +82,7 @@ rule tables:
         runtime=20,
     params:
         inputs=table_inputs(),
-        directions=" ".join(
+        columns=" ".join(
             f"--directions {name} {supervision} {' '.join(benchmark_config(name)[key])}"
             for name in sorted({entry["benchmark"] for entry in config["experiments"]})
             for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot"))
@@ -98,5 +98,5 @@ rule tables:
     message:
         "Tables: collecting the scores of all systems"
     shell:
-        "python -m workflow_scripts.tables {params.inputs} {params.directions} {params.settings} {params.paper}"
+        "python -m workflow_scripts.tables {params.inputs} {params.columns} {params.settings} {params.paper}"
         " {params.general} --output results/tables 2>&1 | tee {log:q}"

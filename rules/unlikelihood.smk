@@ -51,9 +51,9 @@ rule unlikelihood:
     message:
         "Stage 2: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
     shell:
-        "{params.launcher} workflow_scripts.unlikelihood --model {input.model} --samples {input.samples}"
-        " --output {output.model} --steps-log {output.steps_log} --checkpoints {params.checkpoints}"
-        " --snapshots {output.snapshots} --snapshot-steps {params.snapshot_steps}"
+        "{params.launcher} workflow_scripts.unlikelihood --model {input.model:q} --samples {input.samples:q}"
+        " --output {output.model:q} --steps-log {output.steps_log:q} --checkpoints {params.checkpoints:q}"
+        " --snapshots {output.snapshots:q} --snapshot-steps {params.snapshot_steps:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
         " {params.settings} 2>&1 | tee {log:q}"
 
@@ -79,4 +79,4 @@ rule snapshot:
     message:
         "Stage 2: taking {wildcards.model} from the snapshot after {params.step} steps"
     shell:
-        "cp --recursive --link {input}/step{params.step} {output} 2>&1 | tee {log:q}"
+        "cp --recursive --link {input:q}/step{params.step:q} {output:q} 2>&1 | tee {log:q}"
