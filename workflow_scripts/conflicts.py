@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import get_args
 
-from .lat.files import read_jsonl, write_jsonl
+from .lat.files import InputError, read_jsonl, write_jsonl
 from .lat.languages import split_direction
 from .lat.prompts.conflicts import Draw, Instruction, draw_conflicts, translation
 from .lat.prompts.prompting import Template
@@ -13,7 +13,11 @@ from .lat.runtime import log, run_step
 
 
 def main() -> None:
-    """Parse the flags, draw the conflicting instructions, and write the samples."""
+    """Parse the flags, draw the conflicting instructions, and write the samples.
+
+    Raises:
+        InputError: no sample is a translation, but `target` is drawn.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--samples", type=Path, required=True, help="training prompts with the keys direction and source"
@@ -32,6 +36,8 @@ def main() -> None:
         translations = [row for row in rows if "direction" in row]
         if len(translations) < len(rows):
             log.info("left out %d general instructions, which have no target language", len(rows) - len(translations))
+        if not translations:
+            raise InputError(f"{arguments.samples}: no sample is a translation; set `conflicts: instruction`")
         rows = translations
     instructions = [
         translation(row["direction"]) if "direction" in row else Instruction(row["instruction"]) for row in rows
@@ -48,14 +54,17 @@ def main() -> None:
             for row, conflict in zip(rows, conflicts, strict=True)
         ),
     )
-    same_target = sum(
-        split_direction(instruction.direction)[1] == split_direction(conflict.direction)[1]
+    # General instructions have no target language that a conflict could name.
+    correct = [
+        conflict.direction is not None
+        and split_direction(conflict.direction)[1] == split_direction(instruction.direction)[1]
         for instruction, conflict in zip(instructions, conflicts, strict=True)
-        if instruction.direction and conflict.direction
-    )
-    log.info(
-        "%d conflicts, of which %.1f %% name the correct target language", len(rows), 100 * same_target / len(rows)
-    )
+        if instruction.direction
+    ]
+    log.info("%d conflicts", len(conflicts))
+    if correct:
+        share = 100 * sum(correct) / len(correct)
+        log.info("%.1f %% of the conflicts of translations name the correct target language", share)
     for direction, count in sorted(Counter(conflict.direction or "general" for conflict in conflicts).items()):
         log.info("  %s %d", direction, count)
 

@@ -10,14 +10,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lat.data.assembling import COLUMNS, assemble
+from .lat.data.assembling import COLUMNS, assemble, draw_demonstrations
 from .lat.data.catalogues import read_archive
 from .lat.data.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
 from .lat.data.filters import CatalogueRow, Limits, run_filters
 from .lat.data.hub import OLDER_FILES, fetch_snapshot
 from .lat.data.lid import LanguageIdentifier
 from .lat.data.sources import fetch, find_source
-from .lat.data.splits import Sizes, rank, split
+from .lat.data.splits import Sizes, split
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
 from .lat.languages import languages as known_languages
 from .lat.names import ENGLISH
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--lid", type=Path, required=True, help="fastText language identification model")
     command.add_argument("--min-words", type=int, required=True, help="minimum words of an English text")
     command.add_argument("--max-words", type=int, required=True, help="maximum words of any text")
-    command.add_argument("--train-rows", type=int, required=True, help="maximum rows of each direction; 0: no limit")
+    command.add_argument("--train-rows", type=int, required=True, help="rows of each direction; 0: all that each has")
     command.add_argument("--test-rows", type=int, required=True, help="rows of the test set")
     command.add_argument("--test-min-words", type=int, required=True, help="minimum words of an English test sentence")
     command.add_argument("--demonstrations", type=int, required=True, help="rows held out as demonstrations")
@@ -165,18 +165,8 @@ def run_assemble(options: argparse.Namespace) -> None:
         test[direction] = [pair for pair in pairs if pair.source and pair.target]
         if not test[direction]:
             raise InputError(f"direction {direction}: the test corpora have no pair; choose others")
-    demonstrations = {}
-    for direction in directions:
-        pairs = [pair for pair in read_pairs(options.demonstrations_corpora, direction) if pair.source and pair.target]
-        if len(pairs) < options.demonstrations:
-            raise InputError(
-                f"direction {direction}: {options.demonstrations} demonstrations wanted, {len(pairs)} pairs are there;"
-                " lower demonstrations or add corpora"
-            )
-        # The chosen line numbers are the same in every direction, so that a corpus that is parallel in all languages
-        # gives the same sentences.
-        order = sorted(range(len(pairs)), key=lambda number: rank(options.seed, str(number)))
-        demonstrations[direction] = [pairs[number] for number in order[: options.demonstrations]]
+    shown = {direction: read_pairs(options.demonstrations_corpora, direction) for direction in directions}
+    demonstrations = draw_demonstrations(shown, test, options.demonstrations, options.seed)
     corpora = {direction: read_pairs(options.train_corpora, direction) for direction in options.supervised}
     held_out = {direction: [*test[direction], *demonstrations[direction]] for direction in directions}
     assembled = assemble(corpora, held_out, options.train_rows, options.both_ways, options.seed)

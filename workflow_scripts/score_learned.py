@@ -16,7 +16,7 @@ def main() -> None:
     """Parse the flags, score every direction, and write the table of scores and the table of line scores.
 
     Raises:
-        InputError: sources, hypotheses and references of a direction differ in their number of lines.
+        InputError: sources, hypotheses and references of a direction differ in their number of lines, or have none.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", required=True, help="name of the metric in tables")
@@ -50,18 +50,13 @@ def main() -> None:
     weights = [path for path in (Path(arguments.model), *Path(arguments.model).glob("*")) if path.suffix in WEIGHTS]
     key = {"weights": [sha256(path) for path in sorted(weights) if path.is_file()]}
     key |= {"kind": arguments.kind, "model": arguments.model, "revision": arguments.revision}
+    # All files are read first, so that a mistake in one of them ends the job before any direction is scored.
+    segments = {
+        direction: read_segments(arguments.test, arguments.hypotheses, direction) for direction in arguments.directions
+    }
     score_rows, line_rows = [], []
     for direction in arguments.directions:
-        texts = {
-            "sources": read_lines(arguments.test / f"{direction}.src.txt"),
-            "hypotheses": read_lines(arguments.hypotheses / f"{direction}.txt"),
-            "references": read_lines(arguments.test / f"{direction}.ref.txt"),
-        }
-        if len(set(map(len, texts.values()))) != 1:
-            counts = ", ".join(f"{len(lines)} {name}" for name, lines in texts.items())
-            raise InputError(f"{direction}: {counts}; decode it again")
-        segments = [Segment(*line_texts) for line_texts in zip(*texts.values(), strict=True)]
-        scores, signature = score_cached(segments, arguments.cache, key, load, arguments.batch_tokens)
+        scores, signature = score_cached(segments[direction], arguments.cache, key, load, arguments.batch_tokens)
         # Scores are multiplied by 100, as in the tables of the paper.
         mean = 100 * sum(scores) / len(scores)
         log.info("%s: mean %s %.1f over %d lines", direction, arguments.name, mean, len(scores))
@@ -75,6 +70,25 @@ def main() -> None:
         ]
     write_table(arguments.lines, line_rows, ("direction", "line", "score"))
     write_table(arguments.output, score_rows, SCORE_COLUMNS)
+
+
+def read_segments(test: Path, hypotheses: Path, direction: str) -> list[Segment]:
+    """Read the lines of a direction.
+
+    Raises:
+        InputError: sources, hypotheses and references differ in their number of lines, or have none.
+    """
+    texts = {
+        "sources": read_lines(test / f"{direction}.src.txt"),
+        "hypotheses": read_lines(hypotheses / f"{direction}.txt"),
+        "references": read_lines(test / f"{direction}.ref.txt"),
+    }
+    if len(set(map(len, texts.values()))) != 1:
+        counts = ", ".join(f"{len(lines)} {name}" for name, lines in texts.items())
+        raise InputError(f"{direction}: {counts}; decode it again")
+    if not texts["sources"]:
+        raise InputError(f"{direction}: no lines to score; the test set is empty")
+    return [Segment(*line_texts) for line_texts in zip(*texts.values(), strict=True)]
 
 
 if __name__ == "__main__":

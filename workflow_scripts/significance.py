@@ -59,17 +59,17 @@ def main() -> None:
 def read_outputs(
     system: str, hypotheses: Path, lines: Path, learned: dict[str, Path], references: dict[str, list[str]]
 ) -> dict[str, Outputs]:
-    """Read the output lines of a system, their verdicts and their learned-metric scores.
+    """Read the output lines of a system, their identified languages and their learned-metric scores.
 
     Returns:
         One `Outputs` per direction.
 
     Raises:
-        InputError: hypotheses, verdicts or scores of a direction are not as many as the references.
+        InputError: hypotheses, labels or scores of a direction are not as many as the references.
     """
-    verdicts: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
     for row in read_table(lines):
-        verdicts.setdefault(row["direction"], []).append(row["verdict"])
+        labels.setdefault(row["direction"], []).append(row["label"])
     line_scores: dict[tuple[str, str], list[float]] = {}
     for metric, path in learned.items():
         for row in read_table(path):
@@ -78,7 +78,7 @@ def read_outputs(
     for direction, reference_lines in references.items():
         hypothesis_lines = read_lines(hypotheses / f"{direction}.txt")
         scores = {metric: line_scores.get((direction, metric), []) for metric in learned}
-        counts = {"hypotheses": len(hypothesis_lines), "verdicts": len(verdicts.get(direction, ()))}
+        counts = {"hypotheses": len(hypothesis_lines), "labels": len(labels.get(direction, ()))}
         counts |= {f"{metric} scores": len(values) for metric, values in scores.items()}
         for what, count in counts.items():
             if count != len(reference_lines):
@@ -86,7 +86,7 @@ def read_outputs(
                     f"{system} {direction}: {count} {what} for {len(reference_lines)} references;"
                     " decode and detect it again"
                 )
-        outputs[direction] = Outputs(hypothesis_lines, reference_lines, verdicts[direction], scores)
+        outputs[direction] = Outputs(hypothesis_lines, reference_lines, labels[direction], scores)
     return outputs
 
 

@@ -2,6 +2,8 @@
 "use strict";
 
 const PAGE_SIZE = 25;
+// What is shown in place of the language for verdicts that name none.
+const NO_LANGUAGE = { x: "empty", n: "no words" };
 const cards = document.getElementById("cards");
 const count = document.getElementById("count");
 const form = document.getElementById("filters");
@@ -93,19 +95,20 @@ function appendWithHits(element, text, search) {
   element.append(text.slice(from));
 }
 
-function appendText(list, name, language, off, text, search, given) {
+function appendText(list, name, language, verdict, text, search, given) {
   const term = document.createElement("dt");
   term.textContent = name;
   const label = document.createElement("dd");
   label.className = "language";
   const badge = document.createElement("span");
+  const off = verdict !== "t";
   badge.className = off ? "badge off" : "badge";
-  badge.textContent = (off ? "✗ " : "✓ ") + (language || "empty");
+  badge.textContent = (off ? "✗ " : "✓ ") + (NO_LANGUAGE[verdict] || language || "unknown");
   badge.title = off ? "not the target language" : "target language";
   if (language !== null) label.append(badge);
   const shown = document.createElement("dd");
   shown.className = "text";
-  if (language) shown.lang = language;
+  if (language && !NO_LANGUAGE[verdict]) shown.lang = language;
   appendWithHits(shown, text, search);
   if (given) for (const element of [term, label, shown]) element.classList.add("given");
   list.append(term, label, shown);
@@ -117,11 +120,11 @@ function makeCard([direction, line], systems, search) {
   const title = document.createElement("h4");
   title.textContent = `${direction.name}, line ${line + 1}`;
   const list = document.createElement("dl");
-  appendText(list, "source", null, false, direction.source[line], search, true);
-  appendText(list, "reference", null, false, direction.reference[line], search, true);
+  appendText(list, "source", null, "", direction.source[line], search, true);
+  appendText(list, "reference", null, "", direction.reference[line], search, true);
   systems.forEach((system, number) => {
-    const off = direction.verdicts[number][line] !== "t";
-    appendText(list, system, direction.labels[number][line], off, direction.outputs[number][line], search, false);
+    const verdict = direction.verdicts[number][line];
+    appendText(list, system, direction.labels[number][line], verdict, direction.outputs[number][line], search, false);
   });
   article.append(title, list);
   return article;

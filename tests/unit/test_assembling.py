@@ -5,7 +5,7 @@ import json
 import pytest
 
 from workflow_scripts import download
-from workflow_scripts.lat.data.assembling import assemble
+from workflow_scripts.lat.data.assembling import assemble, draw_demonstrations
 from workflow_scripts.lat.data.corpora import Pair
 from workflow_scripts.lat.files import InputError, read_jsonl, read_lines, read_table
 
@@ -48,6 +48,57 @@ def test_both_ways_takes_the_pairs_of_the_opposite_direction():
 def test_monolingual_texts_are_distinct():
     texts = assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 0, False, seed=1).monolingual
     assert len(texts) == len({(row["language"], row["text"]) for row in texts}) == 12
+
+
+def multi_parallel(texts: dict[str, list[str]]) -> dict[str, list[Pair]]:
+    """Return the pairs of all directions of a corpus with one list of lines per language."""
+    return {
+        f"{source}-{target}": [Pair(*lines) for lines in zip(texts[source], texts[target], strict=True)]
+        for source in texts
+        for target in texts
+        if source != target
+    }
+
+
+class TestDemonstrations:
+    TEXTS = {code: [f"{code} line {number}" for number in range(20)] for code in ("en", "it", "nl")}  # noqa: RUF012
+
+    def test_an_empty_text_in_one_language_shifts_no_other(self):
+        complete = draw_demonstrations(multi_parallel(self.TEXTS), {}, 5, seed=1)
+        first = self.TEXTS["it"].index(complete["en-it"][0].target)
+        gap = [*self.TEXTS["it"][:first], "", *self.TEXTS["it"][first + 1 :]]
+        drawn = draw_demonstrations(multi_parallel(self.TEXTS | {"it": gap}), {}, 5, seed=1)
+        numbers = {
+            direction: [[text.split()[-1] for text in pair] for pair in pairs] for direction, pairs in drawn.items()
+        }
+        assert all(value == numbers["en-it"] for value in numbers.values())
+        assert all(one == other for one, other in numbers["en-it"])
+        assert drawn["en-nl"][:4] == complete["en-nl"][1:]
+
+    def test_corpora_of_different_lengths_are_drawn_from_one_by_one(self):
+        romanian = [Pair("One.", "Unu."), Pair("", "Doi."), Pair("Three.", "Trei.")]
+        corpora = multi_parallel(self.TEXTS) | {"en-ro": romanian}
+        drawn = draw_demonstrations(corpora, {}, 2, seed=1)
+        assert sorted(drawn["en-ro"]) == [romanian[0], romanian[2]]
+        assert list(drawn) == list(corpora)
+
+    @pytest.mark.parametrize("direction", ["en-it", "nl-en"])
+    def test_lines_of_the_test_set_are_never_shown(self, direction):
+        corpora = multi_parallel(self.TEXTS)
+        # Each side of each pair is in the test set of another direction alone.
+        for side in (0, 1):
+            language = direction.split("-")[side]
+            texts = [pair[side].upper() + "!" for pair in draw_demonstrations(corpora, {}, 5, seed=1)[direction]]
+            test = {f"{language}-ro": [Pair(text, "Altceva.") for text in texts[:3]]}
+            drawn = draw_demonstrations(corpora, test, 5, seed=1)
+            assert len(drawn[direction]) == 5
+            assert not {pair[side].upper() + "!" for pair in drawn[direction]} & set(texts[:3])
+
+    def test_a_test_set_as_demonstrations_is_refused(self):
+        corpora = multi_parallel(self.TEXTS)
+        test = {"it-ro": [Pair(text, "Altceva.") for text in self.TEXTS["it"][:17]]}
+        with pytest.raises(InputError, match=r"en-it: 5 demonstrations wanted, 3 pairs are there, .* 17 of the test"):
+            draw_demonstrations(corpora, test, 5, seed=1)
 
 
 @pytest.fixture

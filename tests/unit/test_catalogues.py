@@ -155,8 +155,22 @@ class TestGettext:
         rows, _ = read_archive(tmp_path / "program.tar.gz", GETTEXT, LANGUAGES)
         assert rows == [{"en": "Save the file", "it": "Salva il file"}]
 
+    def test_only_line_feeds_end_a_line(self, tmp_path):
+        texts = [f"Salva{mark}il file" for mark in "\r\x0b\x0c\x1e\x85\u2028\u2029"]
+        catalogue = "".join(f'#. a{text}\r\nmsgid "Save {text}"\r\nmsgstr "{text}"\r\n\r\n' for text in texts)
+        content = f"\ufeff{catalogue}".encode()
+        archive = write_zip(tmp_path / "program.whl", {"program/app/locale/it/LC_MESSAGES/app.po": content})
+        rows, counts = read_archive(archive, GETTEXT, LANGUAGES)
+        assert rows == [{"en": "Save Salva il file", "it": "Salva il file"}]
+        assert counts == {("it", "kept"): len(texts)}
+
 
 class TestJson:
+    def test_a_byte_order_mark_is_no_part_of_the_catalogue(self, tmp_path):
+        members = {f"program/light/{code}-0000.json": f'\ufeff{{"on": "{code}"}}'.encode() for code in ("en", "it")}
+        rows, _ = read_archive(write_zip(tmp_path / "program.whl", members), JSON, LANGUAGES)
+        assert rows == [{"en": "en", "it": "it"}]
+
     def test_the_english_text_is_found_by_the_key(self, tmp_path):
         archive = write_zip(
             tmp_path / "program.whl",
@@ -220,8 +234,13 @@ class TestMistakes:
         [
             (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.po", b'msgid "open"\nmsgstr "a"b"'),
             (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.po", 'msgid "a"\nmsgstr "è"'.encode("latin-1")),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.po", b'msgid "a"\nmsgstr "\0"'),
             (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", b"no catalogue"),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", b"\xde\x12\x04\x95 cut off"),
             (JSON, "program/app/it-0000.json", b'{"open": '),
+            (JSON, "program/app/it-0000.json", b'{"open": "\xe0"}'),
+            (JSON, "program/app/it-0000.json", b'{"menu": {"open": "\\ud83d"}}'),
+            (JSON, "program/app/it-0000.json", b"[" * 100_000),
         ],
     )
     def test_a_broken_catalogue_is_named(self, tmp_path, source, name, content):
@@ -230,3 +249,16 @@ class TestMistakes:
             read_archive(archive, source, LANGUAGES)
         assert "program.whl" in str(error.value) and name in str(error.value)
         assert "\n" not in str(error.value)
+
+    def test_half_a_character_is_named_by_its_key(self, tmp_path):
+        archive = write_zip(tmp_path / "program.whl", {"program/app/it-0000.json": r'{"menu": {"open": "\ud83d"}}'})
+        with pytest.raises(InputError, match=r"it-0000\.json is no .*menu\.open: the escape \\ud83d is half of a char"):
+            read_archive(archive, JSON, LANGUAGES)
+
+    def test_a_damaged_archive(self, tmp_path):
+        path = write_zip(tmp_path / "program.whl", {"program/app/it-0000.json": '{"open": "Apri"}'})
+        path.write_bytes(path.read_bytes().replace(b"Apri", b"Apro"))
+        with pytest.raises(
+            InputError, match=r"program\.whl: cannot be read .*CRC.*; delete it and fetch the source again"
+        ):
+            read_archive(path, JSON, LANGUAGES)

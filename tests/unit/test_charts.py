@@ -67,13 +67,13 @@ def test_shares_of_the_languages_of_off_target_lines_add_up_to_the_ratio(scores)
     shares = [
         otr.assign(metric=f"OTR-{kind}", value=otr.value * share)
         for otr in [scores[scores.metric == "OTR"]]
-        for kind, share in (("source", 0.5), ("english", 0.25), ("other", 0.25), ("empty", 0.0))
+        for kind, share in (("source", 0.5), ("english", 0.25), ("other", 0.125), ("empty", 0.0), ("no_words", 0.125))
     ]
     figure = off_target_languages_figure(pd.concat([scores, *shares]))
     assert figure.axes[0].get_title(loc="left") == "tiny on demo: zero-shot"
     ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].containers[-1]]
     assert ends == [60.0, 10.0, 0.5][: len(ends)]
-    assert len(figure.legends[0].get_texts()) == 4
+    assert len(figure.legends[0].get_texts()) == 5
 
 
 def test_a_study_is_drawn_in_the_order_of_the_values_with_intervals():

@@ -1,10 +1,13 @@
 """Conflicting instructions are always wrong, come from the chosen source, and depend on the seed only."""
 
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
-from workflow_scripts.lat.files import InputError
+from tests.conftest import ROOT
+from workflow_scripts.lat.files import InputError, read_jsonl, write_jsonl
 from workflow_scripts.lat.languages import split_direction
 from workflow_scripts.lat.prompts.conflicts import Instruction, draw_conflicts, translation
 
@@ -60,3 +63,31 @@ def test_general_instructions_are_drawn_and_get_conflicts_too():
     assert all(own.text != conflict.text for own, conflict in zip(instructions, conflicts, strict=True))
     for part in (conflicts[:3000], conflicts[3000:]):
         assert sum(conflict.direction is None for conflict in part) / 3000 == pytest.approx(1 / 2, abs=0.1)
+
+
+def run_step(folder, rows, draw: str) -> subprocess.CompletedProcess:
+    samples = folder / "samples.jsonl"
+    write_jsonl(samples, rows)
+    command = [sys.executable, "-m", "workflow_scripts.conflicts", "--samples", samples, "--draw", draw, "--seed", "1"]
+    command += ["--languages", *LANGUAGES, "--output", folder / "conflicts.jsonl"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+GENERAL = [{"instruction": f"Name {number} birds.", "source": None} for number in range(40)]
+
+
+def test_target_conflicts_of_general_instructions_alone_are_one_clear_error(tmp_path):
+    done = run_step(tmp_path, GENERAL, "target")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("no sample is a translation; set `conflicts: instruction`")
+    assert not (tmp_path / "conflicts.jsonl").exists()
+
+
+def test_the_logged_share_is_that_of_the_conflicts_of_translations(tmp_path):
+    translations = [{"direction": direction, "source": "x"} for direction in ("it-en", "nl-en")]
+    done = run_step(tmp_path, [*translations * 20, *GENERAL], "instruction")
+    assert done.returncode == 0, done.stderr
+    conflicts = [row["conflict_direction"] for row in read_jsonl(tmp_path / "conflicts.jsonl")[:40]]
+    share = 100 * sum(conflict is not None for conflict in conflicts) / 40
+    assert f"{share:.1f} % of the conflicts of translations name the correct target language" in done.stderr
+    assert "the correct" not in run_step(tmp_path, GENERAL, "instruction").stderr

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import tarfile
 import threading
 import zipfile
@@ -46,9 +47,9 @@ def tar_of(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def zip_of(members: dict[str, bytes]) -> bytes:
+def zip_of(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -65,6 +66,15 @@ def training_files() -> dict[str, bytes]:
 
 
 TRAINING = [Pair("Buongiorno a tutti.", "Goedemorgen allemaal."), Pair("Grazie.", "Dank u.")]
+
+
+def iwslt(folder: Path, part: str, italian: bytes, dutch: bytes) -> Path:
+    """Write an archive with the two files of it-nl."""
+    names = ("train.tags.it-nl.{}", "IWSLT17.TED.{part}.it-nl.{}.xml")
+    name = names[0] if part == "train" else names[1].replace("{part}", part)
+    path = folder / "a.zip"
+    path.write_bytes(zip_of({f"D/{name.format('it')}": italian, f"D/{name.format('nl')}": dutch}))
+    return path
 
 
 def xml(kind: str, first: str, second: str) -> bytes:
@@ -127,13 +137,13 @@ class TestIwslt:
             read_iwslt(archive, "tst2017", "it-nl")
         short = training_files() | {"DeEnItNlRo-DeEnItNlRo/train.tags.it-nl.nl": b"Een.\n"}
         archive.write_bytes(zip_of(short))
-        with pytest.raises(InputError, match="2 lines of it, 1 of nl"):
+        with pytest.raises(InputError, match=r"6 lines of source, 1 of target; they must be parallel; .*near line 1"):
             read_iwslt(archive, "train", "it-nl")
         archive.write_bytes(zip_of(training_files())[:100])
         with pytest.raises(InputError, match=r"a\.zip: cannot be read .*delete it"):
             read_iwslt(archive, "train", "it-nl")
         archive.write_bytes(zip_of({name: "Città".encode("latin-1") for name in training_files()}))
-        with pytest.raises(InputError, match="not UTF-8 at byte 4"):
+        with pytest.raises(InputError, match=r"train\.tags\.it-nl\.it: line 1: not UTF-8 at byte 4; .* `local` corpus"):
             read_iwslt(archive, "train", "it-nl")
 
     def test_different_segments_in_source_and_reference_are_refused(self, tmp_path):
@@ -141,11 +151,71 @@ class TestIwslt:
         one, other = xml("srcset", "Uno.", "Due"), xml("refset", "Een.", "Twee").replace(b'id="2"', b'id="3"')
         names = ["D/IWSLT17.TED.dev2010.it-nl.it.xml", "D/IWSLT17.TED.dev2010.it-nl.nl.xml"]
         archive.write_bytes(zip_of(dict(zip(names, (one, other), strict=True))))
-        with pytest.raises(InputError, match="different segments"):
+        with pytest.raises(InputError, match=r"different segments, 2 and 2; .* segment 2 of document 1247; "):
             read_iwslt(archive, "dev2010", "it-nl")
         archive.write_bytes(zip_of(dict.fromkeys(names, one[:-20])))
         with pytest.raises(InputError, match="not XML"):
             read_iwslt(archive, "dev2010", "it-nl")
+
+    def test_lines_are_paired_before_any_is_left_out(self, tmp_path):
+        archive = iwslt(tmp_path, "train", b"uno\n\ntre\nquattro\n", b"een\ntwee\n\nvier\n")
+        assert read_iwslt(archive, "train", "it-nl") == [Pair("uno", "een"), Pair("quattro", "vier")]
+
+    def test_text_may_start_like_a_tag(self, tmp_path):
+        italian = "<url>u</url>\nuno\n<3 ti amo\ntre\n<title> si chiude\n<doc docid='1'>\n"
+        dutch = "<url>v</url>\neen\nik hou van je\n<< drie >>\nhet sluit\n<doc docid='1'>\n"
+        archive = iwslt(tmp_path, "train", italian.encode(), dutch.encode())
+        assert read_iwslt(archive, "train", "it-nl") == [
+            Pair("uno", "een"),
+            Pair("<3 ti amo", "ik hou van je"),
+            Pair("tre", "<< drie >>"),
+            Pair("<title> si chiude", "het sluit"),
+        ]
+
+    def test_metadata_on_one_side_shows_that_the_files_do_not_match(self, tmp_path):
+        archive = iwslt(tmp_path, "train", b"uno\n<url>u</url>\ndue\n", b"een\ntwee\n<url>u</url>\n")
+        with pytest.raises(InputError, match="train of it-nl: line 2 describes the talk on one side only"):
+            read_iwslt(archive, "train", "it-nl")
+
+    def test_only_line_feeds_end_a_line(self, tmp_path):
+        italian = "\ufeffuno\r\ndue\rbis\r\ntre\x0c\u2028\x85\x0bter\r\n\ufeffquattro\r\n"
+        archive = iwslt(tmp_path, "train", italian.encode(), b"een\ntwee\ndrie\nvier\n")
+        expected = [Pair("uno", "een"), Pair("due bis", "twee"), Pair("tre ter", "drie"), Pair("quattro", "vier")]
+        assert read_iwslt(archive, "train", "it-nl") == expected
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (b"\x0b", "not XML .PCDATA invalid Char value 11, line 6"),
+            (b"&nbsp;", "not XML .Entity 'nbsp' not defined, line 6"),
+            (b"&#xD800;", "not XML .* invalid xmlChar value 55296, line 6"),
+            (b"\0", "line 6: a NUL character"),
+            (b"\xe0", "line 6: not UTF-8"),
+        ],
+    )
+    def test_a_broken_text_is_named_by_file_and_line(self, tmp_path, text, message):
+        archive = iwslt(tmp_path, "dev2010", xml("srcset", "Uno", "Due").replace(b"Uno", text), b"")
+        with pytest.raises(InputError, match=rf"IWSLT17\.TED\.dev2010\.it-nl\.it\.xml: {message}.*; .*`local` corpus"):
+            read_iwslt(archive, "dev2010", "it-nl")
+
+    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+    def test_the_encoding_is_utf_8_whatever_the_declaration_says(self, tmp_path, mark):
+        text = mark + xml("srcset", "Città", "Due").replace(b"UTF-8", b"ISO-8859-1")
+        pairs = read_iwslt(iwslt(tmp_path, "dev2010", text, text), "dev2010", "it-nl")
+        assert [pair.source for pair in pairs] == ["Città", "Due & more"]
+
+    @pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+    def test_a_damaged_archive_is_one_clear_error(self, tmp_path, name):
+        text = "".join(f"riga {number * 7919}\n" for number in range(500)).encode()
+        members = {f"D/train.tags.it-nl.{language}": text for language in ("it", "nl")}
+        content = tar_of(members) if name == "a.tgz" else zip_of(members, zipfile.ZIP_DEFLATED)
+        archive = tmp_path / name
+        archive.write_bytes(content)
+        assert len(read_iwslt(archive, "train", "it-nl")) == 500
+        for position in range(100, 1000, 60):
+            archive.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :])
+            with pytest.raises(InputError, match=rf"{name}: cannot be read .*delete it"):
+                read_iwslt(archive, "train", "it-nl")
 
     def test_a_member_larger_than_the_corpus_is_never_read(self, tmp_path, monkeypatch):
         monkeypatch.setattr(corpora, "MAX_MEMBER_BYTES", 10)
@@ -174,6 +244,14 @@ class TestFlores:
     def test_lines_are_translations_of_one_another(self, archive):
         assert read_flores(archive, "dev", "en-zh") == [Pair("One.", "一。"), Pair("Two.", "二。")]
 
+    def test_lines_end_with_line_feeds_alone_and_have_no_mark(self, tmp_path):
+        archive = tmp_path / "flores200_dataset.tar.gz"
+        texts = {"eng": "\ufeffOne\rmore.\r\nTwo.\n", "nld": "Een\u2028meer.\nTwee.\n", "ron": "Unu.\rDoi.\r"}
+        archive.write_bytes(tar_of({f"dev/{code}_Latn.dev": text.encode() for code, text in texts.items()}))
+        assert read_flores(archive, "dev", "en-nl") == [Pair("One more.", "Een meer."), Pair("Two.", "Twee.")]
+        with pytest.raises(InputError, match=r"ron_Latn\.dev: the lines end with carriage returns instead"):
+            read_flores(archive, "dev", "en-ro")
+
     def test_errors_name_the_missing_part(self, archive):
         with pytest.raises(InputError, match="no dev in ro"):
             read_flores(archive, "dev", "en-ro")
@@ -200,6 +278,24 @@ class TestLocal:
         (tmp_path / "train.5lingual.v1.it-nl.it").write_text("Tre.\n", encoding="utf-8")
         (tmp_path / "train.5lingual.v1.it-nl.nl").write_text("Drie.\n", encoding="utf-8")
         assert read_local(f"{tmp_path}/train.5lingual.v1", "nl-it") == [Pair("Drie.", "Tre.")]
+
+    def test_only_line_feeds_end_a_line(self, tmp_path):
+        (tmp_path / "train.en").write_bytes(b"\xef\xbb\xbfone a\rone b\r\ntwo\nthree\n")
+        (tmp_path / "train.it").write_bytes(b"uno\ndue\ntre a\rtre b\n")
+        assert read_local(f"{tmp_path}/train", "en-it") == [
+            Pair("one a one b", "uno"), Pair("two", "due"), Pair("three", "tre a tre b")
+        ]  # fmt: skip
+
+    def test_the_place_where_files_part_is_found_by_the_lengths(self, tmp_path):
+        generator = random.Random(0)
+        lines = ["word " * generator.randint(1, 30) for _ in range(400)]
+        # One pair is wrong from the beginning, and line 300 is missing on one side.
+        other = ["x", *lines[1:299], *lines[300:]]
+        for language, side in (("en", lines), ("it", other)):
+            (tmp_path / f"train.{language}").write_text("".join(f"{line}\n" for line in side))
+        with pytest.raises(InputError, match=r"400 lines of source, 399 of target; .* part near line 3") as error:
+            read_local(f"{tmp_path}/train", "en-it")
+        assert 298 <= int(str(error.value).split()[-1]) <= 320
 
     def test_errors_name_the_expected_files(self, tmp_path):
         with pytest.raises(InputError, match=r"train\.en-it\.en and .*train\.en-it\.it"):
@@ -247,6 +343,11 @@ class TestSacrebleu:
         served()
         assert read_sacrebleu("wmt99", "cs-en", tmp_path / "cache") == [Pair("Ano.", "Yes."), Pair("Ne.", "No.")]
 
+    def test_texts_have_no_byte_order_mark(self, served, tmp_path, monkeypatch):
+        served()
+        monkeypatch.setattr(WMTXMLDataset, "source", lambda self, direction: iter(["\ufeffAno.", "Ne."]))
+        assert read_sacrebleu("wmt99", "cs-en", tmp_path / "cache")[0] == Pair("Ano.", "Yes.")
+
     def test_errors_are_one_line(self, served, tmp_path):
         served(address="nothing.tgz")
         with pytest.raises(InputError, match=r"wmt99: SacreBLEU could not download it .*404"):
@@ -254,6 +355,10 @@ class TestSacrebleu:
         served(md5="0" * 32)
         with pytest.raises(InputError, match="the checksum is wrong"):
             read_sacrebleu("wmt99", "cs-en", tmp_path / "two")
+        (tmp_path / "web" / "set.tgz").write_bytes(b"no archive")
+        served(md5="")
+        with pytest.raises(InputError, match=r"wmt99: SacreBLEU could not download it \(.+\)"):
+            read_sacrebleu("wmt99", "cs-en", tmp_path / "three")
         with pytest.raises(InputError, match="wmt99: has no en-de; it has cs-en"):
             read_sacrebleu("wmt99", "en-de", tmp_path)
         with pytest.raises(InputError, match="wmt0: no test set of SacreBLEU"):

@@ -142,9 +142,13 @@ class TestContract:
         traps = [normalise(text) for row in read_jsonl(results / "home.jsonl") for text in row.values()]
         assert sum(held in trap for held in held_out for trap in traps) >= 30
         assert not any(held in text for held in held_out for text in trained)
-        test = {normalise(line) for line in read_lines(results / "test" / "en-it.src.txt")}
-        shown = {normalise(row["source"]) for row in read_jsonl(results / "demonstrations" / "en-it.jsonl")}
-        assert not test & shown
+
+    def test_no_demonstration_is_a_test_sentence_in_any_language(self, results):
+        for path in (results / "demonstrations").iterdir():
+            for key, side in (("source", "src"), ("target", "ref")):
+                shown = {normalise(row[key]) for row in read_jsonl(path)}
+                test = {normalise(line) for line in read_lines(results / "test" / f"{path.stem}.{side}.txt")}
+                assert shown and not shown & test
 
     def test_counts_go_from_the_extracted_rows_to_the_training_samples(self, results):
         rows = [row for row in read_table(results / "filters.tsv") if row["source"] == "all"]
@@ -167,6 +171,8 @@ class TestMistakes:
     def test_a_failing_run_leaves_no_output(self, archives, table, tmp_path):
         with pytest.raises(InputError, match="test_rows: 5000 wanted"):
             run(archives, tmp_path / "results", "--test-rows", "5000")
+        with pytest.raises(InputError, match="train_rows: 5000 wanted"):
+            run(archives, tmp_path / "results", "--train-rows", "5000")
         names = {path.name for path in (tmp_path / "results").iterdir()}
         assert names == {"office.jsonl", "office.counts.tsv", "home.jsonl", "home.counts.tsv"}
 

@@ -7,9 +7,12 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import huggingface_hub
 import pytest
 
 from tests.conftest import ROOT
+from workflow_scripts.lat.data.hub import fetch_snapshot
+from workflow_scripts.lat.files import InputError
 
 COMMIT = "0123456789012345678901234567890123456789"
 FILES = {
@@ -119,3 +122,17 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_the_remedy(fetch):
     assert done.returncode == 1
     assert "some/model: could not be downloaded" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_an_address_in_place_of_a_name_is_one_line_with_the_remedy(tmp_path):
+    with pytest.raises(InputError, match="a/b: no name of a model on the hub; write it as owner/name"):
+        fetch_snapshot("https://huggingface.co/a/b", None, tmp_path / "model")
+
+
+def test_an_error_without_a_message_is_called_by_its_class(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise TimeoutError
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(InputError, match=r"a/b: could not be downloaded \(TimeoutError\)"):
+        fetch_snapshot("a/b", None, tmp_path / "model")

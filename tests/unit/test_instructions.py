@@ -48,6 +48,11 @@ def test_layouts_of_alpaca_and_alpacaeval(alpaca, tmp_path):
         ('[{"instruction": " "}]', "object 1 needs a text `instruction`"),
         ('[{"instruction": "x"}, {"prompt": "y"}]', "object 2 needs"),
         ('[{"instruction": "x", "input": 3}]', "object 1 needs"),
+        (
+            r'[{"instruction": "x"}, {"instruction": "Say \ud83d"}]',
+            r"object 2: the escape \\ud83d is half of a character",
+        ),
+        (r'[{"instruction": "x\u0000"}]', r"object 1: the escape \\u0000 is no text"),
     ],
 )
 def test_a_file_that_is_not_a_set_gives_one_clear_error(tmp_path, content, message):
@@ -56,6 +61,19 @@ def test_a_file_that_is_not_a_set_gives_one_clear_error(tmp_path, content, messa
     with pytest.raises(InputError, match=message) as error:
         read_instructions(path)
     assert str(path) in str(error.value)
+
+
+def test_escapes_that_no_file_can_hold_are_named_by_the_line_of_a_jsonl_file(tmp_path):
+    path = tmp_path / "set.jsonl"
+    path.write_text('{"instruction": "x"}\n' + r'{"instruction": "Say hi \ud83d", "output": "hi"}' + "\n")
+    with pytest.raises(InputError, match=r"set\.jsonl: line 2: the escape \\ud83d is half of a character"):
+        read_instructions(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_set(tmp_path):
+    path = tmp_path / "set.json"
+    path.write_bytes(b'\xef\xbb\xbf[{"instruction": "x"}]')
+    assert read_instructions(path) == [Task("x", None, "")]
 
 
 def test_an_instruction_without_input_has_no_input_block_and_another_preamble():

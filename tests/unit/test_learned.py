@@ -6,11 +6,18 @@ import sys
 import types
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.evaluation.learned import Segment, batches_by_length, load_metric, score_cached
+from workflow_scripts.lat.evaluation.learned import (
+    Segment,
+    _weights_hash,
+    batches_by_length,
+    load_metric,
+    score_cached,
+)
 from workflow_scripts.lat.files import InputError, read_table
 
 BLEURT_PYTHON = ROOT / ".venv-bleurt" / "bin" / "python"
@@ -78,6 +85,47 @@ def test_comet_receives_source_hypothesis_and_reference(monkeypatch, tmp_path):
     assert received["data"] == [{"src": "s", "mt": "h", "ref": "r"}]
     assert (received["batch_size"], received["gpus"]) == (10, 0)
     assert "wmt22-comet-da" in metric.signature
+
+
+@pytest.mark.parametrize(("revision", "shape", "name"), [("main", None, "revision"), (None, [2, 32, 2, 300], "shape")])
+def test_settings_of_bleurt_are_refused_for_comet(revision, shape, name):
+    with pytest.raises(InputError, match=f"wmt22-comet-da: `{name}` is a setting of `kind: bleurt`"):
+        load_metric("comet", "Unbabel/wmt22-comet-da", revision, shape)
+
+
+class Network:
+    """A network with the given weights; all that the hash needs of one."""
+
+    def __init__(self, **weights) -> None:
+        self.state_dict = lambda: weights
+
+
+def test_the_hash_of_weights_is_exact():
+    weights = torch.arange(6.0).reshape(2, 3)
+    first = _weights_hash(Network(a=weights, b=torch.tensor(1)))
+    assert first == _weights_hash(Network(b=torch.tensor(1), a=weights.T.contiguous().T))
+    # The sums of all these are equal.
+    others = [weights.flip(0), weights.T.contiguous(), weights.reshape(3, 2), weights.double(), weights.bfloat16()]
+    assert len({first, *(_weights_hash(Network(a=other, b=torch.tensor(1))) for other in others)}) == 6
+    assert _weights_hash(Network(a=weights)) != _weights_hash(Network(a=weights + torch.tensor(1e-30)))
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "message"),
+    [("", "nl-it: no lines to score; the test set is empty"), ("a\n", "nl-it: 0 sources, 1 hypotheses")],
+)
+def test_files_are_checked_before_any_line_is_scored(tmp_path, hypotheses, message):
+    for direction, text in (("it-nl", "uno\n"), ("nl-it", "")):
+        for suffix in (".src.txt", ".ref.txt"):
+            (tmp_path / f"{direction}{suffix}").write_text(text)
+    (tmp_path / "it-nl.txt").write_text("een\n")
+    (tmp_path / "nl-it.txt").write_text(hypotheses)
+    command = [sys.executable, "-m", "workflow_scripts.score_learned", "--name", "BLEURT", "--kind", "bleurt"]
+    command += ["--model", "none", "--hypotheses", tmp_path, "--test", tmp_path, "--directions", "it-nl", "nl-it"]
+    command += ["--cache", tmp_path / "cache", "--lines", tmp_path / "lines.tsv", "--output", tmp_path / "out.tsv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_lid import SENTENCES, write_tiny_lid
 
-from workflow_scripts.lat.data.lid import LanguageIdentifier
+from workflow_scripts.lat.data.lid import LanguageIdentifier, load_identifier, readable_text
 from workflow_scripts.lat.files import InputError
 
 
@@ -38,6 +38,33 @@ def test_line_breaks_count_as_spaces(identifier):
     line = SENTENCES["ro"]
     broken = line.replace(" ", "\n", 3).replace(" ", "\r\n", 2)
     assert identifier.identify([broken]) == identifier.identify([line])
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<s>", "</s>", "<pad>", "<unk>", "<bos>", "<eos>", "<mask>", "<EOS_TOKEN>", "<|endoftext|>", "<|im_end|>",
+        "<|start_header_id|>", "<｜end▁of▁sentence｜>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
+        "<<SYS>>", "<</SYS>>", "<extra_id_0>", "<unused7>", "<0x0A>", "[PAD]", "[CLS]",
+    ],
+)  # fmt: skip
+def test_special_tokens_are_no_text(mark):
+    assert readable_text(f"{mark} Questa è{mark} una frase.{mark}") == "Questa è una frase."
+    assert readable_text(mark) == ""
+
+
+@pytest.mark.parametrize("text", ["<3 ti amo", "a <b>c</b>", "x < y | y > x", "[1] e [due]", "<| a | b >", "<<due>>"])
+def test_other_text_with_brackets_stays(text):
+    assert readable_text(text) == text
+
+
+def test_every_identifier_ignores_special_tokens(model):
+    for name in (str(model), "py3langid"):
+        identifier = load_identifier(name)
+        (plain,) = identifier.identify([SENTENCES["it"]])
+        marked = [f"</s> {SENTENCES['it']}", f"<|im_start|>{SENTENCES['it']}<|im_end|>", "</s>", "<s> </s>"]
+        assert identifier.identify(marked) == [plain, plain, ("", 0.0), ("", 0.0)]
+        assert plain[0] == "it"
 
 
 def test_many_lines_are_one_call_of_the_library(identifier):

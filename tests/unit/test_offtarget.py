@@ -1,15 +1,18 @@
 """Off-target scores: the parts of the OTR by verdict, the two stricter scores, and mistakes in the files."""
 
 import math
+import re
 import subprocess
 import sys
 
 import pytest
-from tiny_lid import write_tiny_lid
+from tiny_lid import SENTENCES, write_tiny_lid
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.evaluation.offtarget import agreement, classify, off_target_scores
+from workflow_scripts.lat.evaluation.offtarget import Verdict, agreement, classify, off_target_scores
 from workflow_scripts.lat.files import InputError, read_table
+from workflow_scripts.lat.reporting.charts import OFF_TARGET_LANGUAGES
+from workflow_scripts.lat.reporting.page import LETTERS, PAGE
 
 SOURCES = ["una frase italiana di prova", "due", "tre", "quattro", "cinque", "sei", "sette", "otto"]
 OUTPUTS = [
@@ -37,9 +40,56 @@ def test_the_parts_of_the_otr_add_up_to_it():
     assert verdicts == ["target", "english", "source", "empty", "other", "target", "target", "source"]
     found = scores()
     assert found["OTR"] == (62.5, 8)
-    parts = [found[f"OTR-{kind}"][0] for kind in ("source", "english", "other", "empty")]
-    assert parts == [25.0, 12.5, 12.5, 12.5]
+    parts = [found[f"OTR-{kind}"][0] for kind in ("source", "english", "other", "empty", "no_words")]
+    assert parts == [25.0, 12.5, 12.5, 12.5, 0.0]
     assert sum(parts) == found["OTR"][0]
+
+
+@pytest.mark.parametrize("text", [".", "...", "123", "12:30", "???", "🙂", "</s> - 5 %", "٣٤", "。"])
+def test_a_line_without_letters_has_a_verdict_of_its_own(text):
+    (line,) = classify([("nl", 0.9)], [text], ["due"], "it-nl")
+    assert line.verdict == "no_words"
+
+
+@pytest.mark.parametrize("text", ["a.", "5 m", "猫", "д", "ª"])
+def test_a_line_with_a_letter_has_words(text):
+    (line,) = classify([("nl", 0.9)], [text], ["due"], "it-nl")
+    assert line.verdict == "target"
+
+
+def test_lines_without_words_are_counted_apart_and_leave_the_otr_as_it_is():
+    outputs = ["een zin", "...", "123", "una frase", "", "</s>"]
+    # Line 3 has no words, but is on target by its label.
+    predictions = [("nl", 0.9), ("en", 0.1), ("nl", 0.1), ("it", 0.9), ("", 0.0), ("", 0.0)]
+    found = scores("it-nl", outputs, predictions, ["a"] * 6)
+    assert found["OTR"] == (pytest.approx(400 / 6), 6)
+    assert found["no_words"] == (pytest.approx(200 / 6), 6)
+    assert found["OTR-no_words"] == (pytest.approx(100 / 6), 6)
+    assert found["OTR-empty"] == (pytest.approx(200 / 6), 6)
+    assert found["OTR-english"] == (0.0, 6)
+    parts = [value for metric, (value, _) in found.items() if metric.startswith("OTR-") and metric != "OTR-confusion"]
+    assert sum(parts) == pytest.approx(found["OTR"][0])
+
+
+def test_lines_without_words_into_english_are_seen_although_the_otr_is_zero():
+    found = scores("it-en", [".", "...", "123", "🙂"], [("en", 0.2)] * 4, ["a"] * 4)
+    assert found["OTR"] == found["OTR-no_words"] == (0.0, 4)
+    assert found["no_words"] == (100.0, 4)
+
+
+def test_special_tokens_count_neither_as_tokens_nor_as_english_words():
+    outputs = ["<mask> это простой пример перевода <|endoftext|>", "<s> это </s> <pad> <pad>"]
+    found = scores("en-ru", outputs, [("ru", 0.9)] * 2, ["a", "b"])
+    assert found["WPR"][1] == found["OTR-confusion"][1] == 0
+    outputs = ["<mask> это простой пример перевода текста"]
+    assert scores("en-ru", outputs, [("ru", 0.9)], ["a"])["WPR"] == (100.0, 1)
+
+
+def test_the_page_and_the_figure_show_every_verdict():
+    assert list(LETTERS) == list(Verdict)
+    options = re.findall('<option value="(.)">', (PAGE / "page.html.j2").read_text())
+    assert options == list(LETTERS.values())
+    assert list(OFF_TARGET_LANGUAGES) == [verdict for verdict in Verdict if verdict != Verdict.TARGET]
 
 
 def test_english_as_the_source_language_counts_as_source():
@@ -111,3 +161,19 @@ def test_an_empty_system_is_an_error_and_an_empty_direction_is_not(tmp_path, sec
         assert done.returncode == 0, done.stderr
         values = {(row["direction"], row["metric"]): row["value"] for row in read_table(tmp_path / "otr.tsv")}
         assert values["it-nl", "OTR-empty"] == values["it-nl", "OTR"] == "100.0000"
+
+
+def test_the_step_ignores_special_tokens_and_names_lines_without_words(tmp_path):
+    lid = write_tiny_lid(tmp_path / "lid.bin")
+    outputs = [f"</s> {SENTENCES['nl']}", "...", "</s>"]
+    (tmp_path / "it-nl.txt").write_text("".join(f"{output}\n" for output in outputs))
+    (tmp_path / "it-nl.src.txt").write_text("uno\ndue\ntre\n")
+    command = [sys.executable, "-m", "workflow_scripts.detect", "--folder", tmp_path, "--sources", tmp_path]
+    command += ["--lid", lid, "py3langid", "--lines", tmp_path / "lines.tsv", "--scores", tmp_path / "otr.tsv"]
+    subprocess.run([*command, "--directions", "it-nl"], check=True, cwd=ROOT)
+    rows = read_table(tmp_path / "lines.tsv")
+    assert [row["verdict"] for row in rows] == ["target", "no_words", "empty"]
+    assert [rows[number][name] for number in (0, 2) for name in ("label", "py3langid")] == ["nl", "nl", "", ""]
+    assert (tmp_path / "it-nl.txt").read_text().startswith("</s>")
+    values = {row["metric"]: row["value"] for row in read_table(tmp_path / "otr.tsv")}
+    assert values["no_words"] == values["OTR-empty"] == "33.3333"

@@ -208,6 +208,18 @@ class TestTraining:
         # Complete rows come first, so that the directions share them.
         assert len({pair["source"] for pair in splits.train if pair["direction"].startswith("en-")}) == 20
 
+    def test_more_rows_than_a_direction_has_are_an_error_with_both_numbers(self, samples):
+        every = run(samples, supervised=["it-en"]).train
+        more = len(run(samples, supervised=["en-nl"]).train)
+        assert len(every) < more
+        with pytest.raises(
+            InputError,
+            match=rf"train_rows: {more} wanted, {len(every)} pairs are left for en-it; lower it to {len(every)}",
+        ):
+            run(samples, Sizes(12, 6, 3, more))
+        splits = run(samples, Sizes(12, 6, 3, len(every)))
+        assert Counter(pair["direction"] for pair in splits.train) == dict.fromkeys(SUPERVISED, len(every))
+
     def test_directions_and_sources_are_mixed(self, samples):
         train = run(samples).train
         assert len({pair["direction"] for pair in train[:20]}) == len(SUPERVISED)

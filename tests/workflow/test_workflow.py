@@ -20,8 +20,8 @@ from workflow_scripts.lat.data.filters import normalise
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 LANGUAGES = ["en", "it", "nl", "ro"]
 REPORTING = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # these run again whenever a score changes
-OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "copies", "OTR-confusion"]
-OFF_TARGET += ["OTR:py3langid", "agreement:py3langid"]
+OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "OTR-no_words", "no_words", "copies"]
+OFF_TARGET += ["OTR-confusion", "OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
 
 

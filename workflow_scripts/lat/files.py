@@ -7,6 +7,7 @@ only when it is complete. A job that is killed therefore never leaves an incompl
 import csv
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -16,12 +17,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+log = logging.getLogger("lat")  # the logger of `runtime`, which imports this module
+
 # Columns of score tables, which have one row per direction and metric.
 SCORE_COLUMNS = ("direction", "metric", "value", "n", "signature")
+
+# Characters that no text file can have: halves of a character, which JSON can write as an escape, and NUL.
+FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+BYTE_ORDER_MARK = "\ufeff"
 
 
 class InputError(Exception):
     """An error that the user can fix; the message is one line that names the file, key or line, and the remedy."""
+
+
+class TextError(ValueError):
+    """What is wrong with a text; the message names the line, and the caller adds the file and the remedy."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if there is no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
@@ -53,45 +69,121 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 def fold(text: str) -> str:
     """Replace each run of white space, including line breaks of all kinds, by one space, and strip both ends."""
-    return re.sub(r"\s+", " ", text).strip()
+    return " ".join(text.split())
+
+
+def decode_text(content: bytes) -> str:
+    """Decode the content of a UTF-8 file, without the byte order mark at its start.
+
+    Raises:
+        TextError: the content is not UTF-8, or has a NUL character, as UTF-16 and files that are no text have.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TextError(f"line {_line_of(content, error.start)}: not UTF-8 at byte {error.start}") from None
+    if "\0" in text:
+        position = content.index(b"\0")
+        raise TextError(f"line {_line_of(content, position)}: a NUL character at byte {position}")
+    return text.removeprefix(BYTE_ORDER_MARK)
+
+
+def _line_of(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
+
+
+def split_lines(text: str) -> list[str]:
+    """Split a text into lines.
+
+    Only a line feed ends a line, with or without a carriage return before it, so that line counts agree with `wc -l`
+    and sacrebleu. Other carriage returns, form feeds and the line separators of Unicode stay in the line.
+
+    Raises:
+        TextError: the text has carriage returns but no line feed, as files of old Macs have.
+    """
+    if "\r" in text and "\n" not in text:
+        raise TextError("the lines end with carriage returns instead of line feeds")
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
+
+
+def parse_json(text: str, line: int = 1) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: JSON text.
+        line: number of the first line of the text in its file.
+
+    Raises:
+        TextError: the text is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise TextError(f"line {line + error.lineno - 1} is not JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and very deep nesting
+        raise TextError(f"line {line} is not JSON that Python can read ({first_line(error)})") from None
+
+
+def check_characters(value: Any, where: str) -> None:
+    """Check that the texts of a JSON value can be written to a file, see `FORBIDDEN`.
+
+    Args:
+        value: the value, which may be nested.
+        where: place of the value in its file, for the message.
+
+    Raises:
+        TextError: a text has a character that no text file can have.
+    """
+    if isinstance(value, dict):
+        check_characters([*value.keys(), *value.values()], where)
+    elif isinstance(value, list):
+        for item in value:
+            check_characters(item, where)
+    elif isinstance(value, str) and (found := FORBIDDEN.search(value)):
+        code = ord(found[0])
+        raise TextError(f"{where}: the escape \\u{code:04x} {'is half of a character' if code else 'is no text'}")
 
 
 def read_text(path: Path | str) -> str:
-    """Read a UTF-8 file.
+    """Read a UTF-8 file, without a byte order mark.
 
     Raises:
-        InputError: the file is missing or is not UTF-8.
+        InputError: the file cannot be read, is not UTF-8, or has a NUL character.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return decode_text(Path(path).read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it with `iconv`") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except TextError as error:
+        raise InputError(f"{path}: {error}; convert it with `iconv -f ITS_ENCODING -t UTF-8`") from None
 
 
 def read_lines(path: Path | str) -> list[str]:
-    """Read the lines of a text file.
-
-    Only a line feed ends a line, so that line counts agree with `wc -l` and sacrebleu.
+    """Read the lines of a text file; `split_lines` says what ends a line.
 
     Raises:
-        InputError: the file is missing or is not UTF-8.
+        InputError: the file cannot be read, is not UTF-8, has a NUL character, or has carriage returns but no line
+            feed.
     """
-    text = read_text(path)
-    return text.removesuffix("\n").split("\n") if text else []
+    try:
+        return split_lines(read_text(path))
+    except TextError as error:
+        raise InputError(f"{path}: {error}; convert it with `tr '\\r' '\\n'`") from None
 
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     """Write one line per item.
 
     Raises:
-        ValueError: an item contains a line feed, which would shift all following lines.
+        ValueError: an item contains a line feed, which would shift all following lines, or ends with a carriage
+            return, which would become a part of the line end.
     """
     with atomic_write(path) as handle:
         for number, line in enumerate(lines, 1):
-            if "\n" in line:
-                raise ValueError(f"{path}: item {number} holds a line feed")
+            if "\n" in line or line.endswith("\r"):
+                raise ValueError(f"{path}: item {number} holds a line feed or ends with a carriage return")
             handle.write(line + "\n")
 
 
@@ -99,14 +191,17 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """Read the objects of a JSON lines file.
 
     Raises:
-        InputError: the file is missing or is not UTF-8, or a line is not a JSON object.
+        InputError: the file cannot be read as lines, or a line is not a JSON object or has an escape for a character
+            that no text can have.
     """
     rows = []
     for number, line in enumerate(read_lines(path), 1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: line {number} is not JSON ({error.msg})") from None
+            row = parse_json(line, number)
+            if "\\u" in line:
+                check_characters(row, f"line {number}")
+        except TextError as error:
+            raise InputError(f"{path}: {error}; correct or remove the line") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number} is not a JSON object")
         rows.append(row)
@@ -122,7 +217,7 @@ def read_table(path: Path | str) -> list[dict[str, str]]:
     """Read the rows of a tab-separated table with a header line, without quoting; all values are text.
 
     Raises:
-        InputError: the file is missing or is not UTF-8, or a line has another number of columns than the header.
+        InputError: the file cannot be read as lines, or a line has another number of columns than the header.
     """
     header, *lines = read_lines(path) or [""]
     names = header.split("\t")
@@ -155,30 +250,42 @@ class Journal:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """Read all objects. An incomplete last line, left by a killed job, is removed from the file.
+        """Read all objects.
 
-        Raises:
-            InputError: another line is not JSON.
+        An incomplete last line, left by a killed job, is removed from the file. Any other line that is not a JSON
+        object is damaged: it is left out, with a warning, and all others are read.
         """
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8")
-        complete = text[: text.rfind("\n") + 1]
-        if complete != text:
-            self.path.write_text(complete, encoding="utf-8")
+        *lines, last = self.path.read_bytes().split(b"\n")
         rows = []
-        for number, line in enumerate(complete.split("\n")[:-1], 1):
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                raise InputError(f"{self.path}: line {number} is not JSON; delete it, then rerun") from None
+        for number, line in enumerate(lines, 1):
+            if (row := self._parse(line)) is None:
+                log.warning("%s: line %d is damaged and is left out", self.path, number)
+            else:
+                rows.append(row)
+        if (row := self._parse(last)) is not None:  # only its line feed is missing
+            rows.append(row)
+        elif last:
+            os.truncate(self.path, self.path.stat().st_size - len(last))
         return rows
+
+    @staticmethod
+    def _parse(line: bytes) -> dict[str, Any] | None:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # ValueError also if the line is not UTF-8
+            return None
+        return row if isinstance(row, dict) else None
 
     def add(self, row: Mapping[Any, Any]) -> None:
         """Append one object."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row) + "\n")
+        with open(self.path, "ab+") as handle:
+            # The last line may be incomplete, since the disk was full; this one must not become a part of it.
+            handle.seek(max(handle.tell() - 1, 0))
+            complete = handle.read() in (b"", b"\n")
+            handle.write(b"\n" * (not complete) + json.dumps(row).encode() + b"\n")
 
 
 def sha256(path: Path | str) -> str:

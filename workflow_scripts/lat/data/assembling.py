@@ -1,10 +1,11 @@
-"""Assemble a benchmark from published corpora: training samples, monolingual texts and the counts of every filter."""
+"""Assemble a benchmark from published corpora: demonstrations, training samples, monolingual texts, filter counts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..files import InputError
 from ..languages import split_direction
+from ..runtime import log
 from .corpora import Pair
 from .filters import count_words, normalise
 from .splits import rank
@@ -23,6 +24,58 @@ class Assembled:
     train: list[dict[str, str]]
     monolingual: list[dict[str, str]]
     counts: list[dict[str, str | int]]
+
+
+def draw_demonstrations(
+    corpora: Mapping[str, Sequence[Pair]], test: Mapping[str, Sequence[Pair]], size: int, seed: int
+) -> dict[str, list[Pair]]:
+    """Draw the demonstrations of every direction.
+
+    Directions whose corpora have the same number of lines get the same lines, so that a corpus that is parallel in all
+    languages gives the same sentences. Lines that have an empty text or a text of the test set in one of these
+    directions are left out.
+
+    Args:
+        corpora: pairs by direction, one per line of the corpora.
+        test: pairs of the test set by direction.
+        size: number of demonstrations per direction.
+        seed: determines which lines are drawn.
+
+    Raises:
+        InputError: fewer than `size` lines are left for a direction.
+    """
+    test_texts = {key for direction, pairs in test.items() for pair in pairs for key in _keys(direction, pair)}
+    groups: dict[int, list[str]] = {}
+    for direction, pairs in corpora.items():
+        groups.setdefault(len(pairs), []).append(direction)
+    drawn: dict[str, list[Pair]] = {}
+    for lines, directions in groups.items():
+        chosen: list[int] = []
+        empty = in_test = 0
+        for number in sorted(range(lines), key=lambda number: rank(seed, str(number))):
+            if len(chosen) == size:
+                break
+            if not all(all(corpora[direction][number]) for direction in directions):
+                empty += 1
+            elif any(test_texts & _keys(direction, corpora[direction][number]) for direction in directions):
+                in_test += 1
+            else:
+                chosen.append(number)
+        if len(chosen) < size:
+            raise InputError(
+                f"direction {directions[0]}: {size} demonstrations wanted, {len(chosen)} pairs are there, besides"
+                f" {empty} with an empty text and {in_test} of the test set; lower demonstrations or add corpora"
+            )
+        if in_test:
+            log.info("demonstrations of %s: %d drawn lines are in the test set and were replaced", directions, in_test)
+        drawn |= {direction: [corpora[direction][number] for number in chosen] for direction in directions}
+    return {direction: drawn[direction] for direction in corpora}
+
+
+def _keys(direction: str, pair: Pair) -> set[tuple[str, str]]:
+    """Return language and normalised text of both sides of a pair; texts without letters and digits are left out."""
+    keys = zip(split_direction(direction), map(normalise, pair), strict=True)
+    return {(language, text) for language, text in keys if text}
 
 
 def assemble(

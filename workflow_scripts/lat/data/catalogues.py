@@ -5,9 +5,9 @@ present; a language without a translation is absent. Translations of the same En
 that the same sentence of two programs, or of two dialogues of one program, becomes one row.
 """
 
-import json
 import posixpath
 import re
+import struct
 import tarfile
 import zipfile
 from collections import Counter
@@ -19,12 +19,14 @@ from typing import Any
 import polib
 from babel.core import get_global
 
-from ..files import InputError, fold
+from ..files import InputError, TextError, check_characters, decode_text, first_line, fold, parse_json
 from ..names import ENGLISH
-from .sources import TAG, Source
+from .sources import ARCHIVE_ERRORS, TAG, Source
 
 # In catalogues of Zope and Plone, message ids are symbolic and the English text is in a comment of the entry.
 DEFAULT_COMMENT = re.compile(r'Default:\s*"(.*)"', re.DOTALL)
+# Everything except a line feed at which Python's `splitlines`, and with it polib, would end a line.
+OTHER_LINE_BREAKS = re.compile("[\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 Row = dict[str, str]
 
@@ -116,6 +118,10 @@ def read_archive(path: Path, source: Source, languages: Sequence[str]) -> tuple[
                 translations = list(_read_gettext_catalogues(archive, members, languages, counts))
         except _BrokenCatalogue as error:
             raise InputError(f"{path}: {error}; pin another version in the source table") from None
+        except ARCHIVE_ERRORS as error:
+            raise InputError(
+                f"{path}: cannot be read ({first_line(error)}); delete it and fetch the source again"
+            ) from None
     return join_on_english(translations, languages), counts
 
 
@@ -167,7 +173,7 @@ class _Archive:
                 self.names = sorted(self._file.getnames())
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; fetch the source first") from None
-        except (tarfile.TarError, zipfile.BadZipFile, OSError):
+        except ARCHIVE_ERRORS:
             raise InputError(f"{path}: neither a zip nor a tar archive; delete it and fetch the source again") from None
 
     def __enter__(self) -> "_Archive":
@@ -237,9 +243,9 @@ def _parse_gettext(content: bytes, name: str) -> Any:
     try:
         if posixpath.splitext(name)[1] in (".mo", ".gmo"):
             return polib.mofile(content)
-        return polib.pofile(content.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise _BrokenCatalogue(f"{name} is no gettext catalogue in UTF-8 ({fold(str(error))})") from None
+        return polib.pofile(OTHER_LINE_BREAKS.sub(" ", decode_text(content)))
+    except (OSError, ValueError, struct.error) as error:
+        raise _BrokenCatalogue(f"{name} is no gettext catalogue in UTF-8 ({fold(first_line(error))})") from None
 
 
 def _english_of(entry: Any) -> str:
@@ -278,10 +284,10 @@ def _parse_json(content: bytes, name: str) -> Iterator[tuple[str, str]]:
             for part, inner in value.items():
                 yield from walk(inner, f"{key}.{part}" if key else part)
         elif isinstance(value, str):
+            check_characters(value, key)
             yield key, fold(value)
 
     try:
-        catalogue = json.loads(content)
-    except ValueError as error:
+        yield from walk(parse_json(decode_text(content)), "")
+    except TextError as error:
         raise _BrokenCatalogue(f"{name} is no JSON catalogue ({error})") from None
-    yield from walk(catalogue, "")

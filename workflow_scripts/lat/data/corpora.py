@@ -6,7 +6,9 @@
 - `sacrebleu`: WMT test sets as SacreBLEU downloads and reads them, with the reference that SacreBLEU selects.
 - `local`: the user's own text files, see `read_local`.
 
-Archive members are read as streams and never unpacked, so that a member's path cannot decide where a file is written.
+Source and target are paired by line or segment number before anything is left out, so that a line without text on one
+side never shifts the pairs after it. Archive members are read as streams and never unpacked, so that a member's path
+cannot decide where a file is written.
 """
 
 import copy
@@ -15,12 +17,15 @@ import io
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from ..files import InputError, fold, read_lines
+from ..files import BYTE_ORDER_MARK, InputError, TextError, decode_text, first_line, fold, read_lines, split_lines
 from ..languages import languages, split_direction
+from .filters import has_extreme_ratio
+from .sources import ARCHIVE_ERRORS
 
 SACREBLEU = "sacrebleu"
 LOCAL = "local"
@@ -30,6 +35,13 @@ MAX_MEMBER_BYTES = 2 << 30
 # Some XML files of WIT3 have ampersands that are not escaped.
 BARE_AMPERSAND = re.compile(r"&(?!#?\w+;)")
 ARCHIVES = (".tgz", ".tar.gz", ".zip")
+# Lines of WIT3's training files that describe a talk, on both sides at the same places: <doc ...>, <url>...</url>.
+METADATA = re.compile(r"</?(doc|url|keywords|speaker|talkid|title|description|reviewer|translator)\b[^>]*>(?:.*</\1>)?")
+# Two files are out of step from the line on where this share of this many pairs are unlike in length. With one line
+# removed from real data, the place that is found is within 20 lines of it in nine of ten cases.
+OUT_OF_STEP_SHARE, OUT_OF_STEP_PAIRS = 0.3, 10
+# What to do about a text that cannot be read in an archive of a publisher.
+REMEDY = "delete the archive and rerun to download it again, or correct the text and use it as a `local` corpus"
 
 
 class Pair(NamedTuple):
@@ -39,29 +51,31 @@ class Pair(NamedTuple):
     target: str
 
 
+class Member(NamedTuple):
+    """A text file in an archive; `where` names both in messages."""
+
+    where: str
+    text: str
+
+
 def read_iwslt(archive: Path, part: str, direction: str) -> list[Pair]:
     """Read the pairs of `train`, or of a development or test set such as `tst2017`.
 
-    In training files, the lines that start with a tag are left out. In the test sets of the multilingual task, the
-    file of a direction has only the source texts; the references are the source texts of the opposite direction. The
-    segments of development and test sets are paired by document and segment number.
+    In training files, the lines that describe the talk, and lines without text on at least one side, are left out. In
+    the test sets of the multilingual task, the file of a direction has only the source texts; the references are the
+    source texts of the opposite direction. The segments of development and test sets are paired by document and segment
+    number.
 
     Raises:
-        InputError: the archive lacks a file of the direction, or the source and target files do not match.
+        InputError: the archive lacks a file of the direction, a file cannot be read, or the source and target files do
+            not match.
     """
     source, target = split_direction(direction)
     if part == "train":
-        names = [rf"train\.tags\.{direction}\.{language}" for language in (source, target)]
-        texts = [_find(archive, name) for name in names]
-        if None in texts:
+        original, translation = (_find(archive, rf"train\.tags\.{direction}\.{code}") for code in (source, target))
+        if original is None or translation is None:
             raise InputError(f"{archive}: no training text of {direction}; is it the archive of the training data?")
-        sides = [_untagged_lines(text) for text in texts if text]
-        if len(sides[0]) != len(sides[1]):
-            raise InputError(
-                f"{archive}: {direction}: {len(sides[0])} lines of {source}, {len(sides[1])} of {target};"
-                " download the archive again"
-            )
-        return [Pair(*lines) for lines in zip(*sides, strict=True)]
+        return _training_pairs([_lines(original), _lines(translation)], f"{archive}: {part} of {direction}")
 
     stem = rf"IWSLT17\.TED\.{re.escape(part)}(\.mltlng)?\."
     original = _find(archive, rf"{stem}{direction}\.{source}\.xml")
@@ -70,31 +84,54 @@ def read_iwslt(archive: Path, part: str, direction: str) -> list[Pair]:
         reference = _find(archive, rf"{stem}{target}-{source}\.{target}\.xml")
     if original is None or reference is None:
         raise InputError(f"{archive}: no {part} of {direction}; the archive's name tells which parts it has")
-    segments = [_segments(text, f"{archive}: {part} of {direction}") for text in (original, reference)]
-    if list(segments[0]) != list(segments[1]):
-        raise InputError(f"{archive}: {part} of {direction}: source and reference have different segments")
-    return [Pair(segments[0][key], segments[1][key]) for key in segments[0]]
+    sources, references = _segments(original), _segments(reference)
+    for key, other in zip_longest(sources, references):
+        if key != other:
+            document, segment = key or other
+            raise InputError(
+                f"{archive}: {part} of {direction}: source and reference have different segments,"
+                f" {len(sources)} and {len(references)}; the first difference is segment {segment} of document"
+                f" {document}; {REMEDY}"
+            )
+    return [Pair(text, references[key]) for key, text in sources.items()]
 
 
-def _untagged_lines(text: str) -> list[str]:
-    return [fold(line) for line in text.split("\n") if line.strip() and not line.lstrip().startswith("<")]
+def _training_pairs(sides: Sequence[Sequence[str]], where: str) -> list[Pair]:
+    """Pair the lines of a training file, then leave out metadata and pairs with an empty side.
+
+    A line is metadata only if both sides are, because text may start with `<`, too.
+    """
+    pairs = []
+    for number, pair in enumerate(_paired(sides, where), 1):
+        tags = [METADATA.fullmatch(text) for text in pair]
+        if not all(pair) or all(tags):
+            continue
+        if any(tags):
+            raise InputError(
+                f"{where}: line {number} describes the talk on one side only ({pair.source[:40]!r} and"
+                f" {pair.target[:40]!r}); {REMEDY}"
+            )
+        pairs.append(pair)
+    return pairs
 
 
-def _segments(text: str, where: str) -> dict[tuple[str, str], str]:
+def _segments(member: Member) -> dict[tuple[str, str], str]:
     """Return the text of every segment by (document id, segment id)."""
     import lxml.etree
 
     try:
-        root = lxml.etree.fromstring(BARE_AMPERSAND.sub("&amp;", text).encode())
+        # The text is encoded in UTF-8 here, whatever its XML declaration says.
+        parser = lxml.etree.XMLParser(encoding="utf-8")
+        root = lxml.etree.fromstring(BARE_AMPERSAND.sub("&amp;", member.text).encode(), parser)
     except lxml.etree.XMLSyntaxError as error:
-        raise InputError(f"{where}: not XML ({error}); download the archive again") from None
+        raise InputError(f"{member.where}: not XML ({error.msg}); {REMEDY}") from None
     found = {}
     for document in root.iter("doc"):
         for segment in document.iter("seg"):
             key = (document.get("docid", ""), segment.get("id", ""))
             if key in found:
-                raise InputError(f"{where}: segment {key[1]} of document {key[0]} is there twice")
-            found[key] = fold("".join(segment.itertext()))
+                raise InputError(f"{member.where}: segment {key[1]} of document {key[0]} is there twice; {REMEDY}")
+            (found[key],) = _folded(["".join(segment.itertext())])
     return found
 
 
@@ -105,15 +142,16 @@ def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
     `resources/languages.tsv`.
 
     Raises:
-        InputError: the archive lacks a language or part.
+        InputError: the archive lacks a language or part, a file cannot be read, or the files differ in their number of
+            lines.
     """
     sides = []
     for language in split_direction(direction):
         labels = "|".join(map(re.escape, languages()[language].labels.split()))
-        text = _find(archive, rf"({labels})\.{re.escape(part)}")
-        if text is None:
+        member = _find(archive, rf"({labels})\.{re.escape(part)}")
+        if member is None:
             raise InputError(f"{archive}: no {part} in {language}; add its FLORES-200 label to resources/languages.tsv")
-        sides.append([fold(line) for line in text.removesuffix("\n").split("\n")])
+        sides.append(_lines(member))
     return _paired(sides, f"{archive}: {part} of {direction}")
 
 
@@ -137,11 +175,11 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
     dataset._outdir = str(cache / part)
     dataset._rawdir = str(cache / part / "raw")
     try:
-        sources = [fold(line) for line in dataset.source(direction)]
-        references = [fold(line[0]) for line in dataset.references(direction)]
-    # SacreBLEU exits the program if a checksum is wrong.
-    except (OSError, http.client.HTTPException, SystemExit) as error:
-        reason = "the checksum is wrong" if isinstance(error, SystemExit) else error
+        sources = _folded(dataset.source(direction))
+        references = _folded(line[0] for line in dataset.references(direction))
+    # SacreBLEU exits the program if a checksum is wrong. Not every test set has one.
+    except (*ARCHIVE_ERRORS, UnicodeDecodeError, http.client.HTTPException, SystemExit) as error:
+        reason = "the checksum is wrong" if isinstance(error, SystemExit) else first_line(error)
         raise InputError(f"{part}: SacreBLEU could not download it ({reason}); check the network, then rerun") from None
     return _paired([sources, references], f"{part} of {direction}")
 
@@ -155,13 +193,13 @@ def read_local(prefix: str, direction: str) -> list[Pair]:
         direction: such as `it-nl`.
 
     Raises:
-        InputError: there are no such files, or they have different numbers of lines.
+        InputError: there are no such files, one of them cannot be read, or they have different numbers of lines.
     """
     source, target = split_direction(direction)
     for middle in (f".{direction}", f".{target}-{source}", ""):
         files = [Path(f"{prefix}{middle}.{language}") for language in (source, target)]
         if all(file.is_file() for file in files):
-            return _paired([[fold(line) for line in read_lines(file)] for file in files], " and ".join(map(str, files)))
+            return _paired([_folded(read_lines(file)) for file in files], " and ".join(map(str, files)))
     raise InputError(
         f"{prefix}: no text of {direction}; put it into {prefix}.{direction}.{source} and {prefix}.{direction}.{target}"
     )
@@ -176,30 +214,62 @@ def local_files(prefix: str) -> list[Path]:
 READERS: dict[str, Callable[[Path, str, str], list[Pair]]] = {"iwslt": read_iwslt, "flores": read_flores}
 
 
+def _folded(lines: Iterable[str]) -> list[str]:
+    # Files that were joined may have a byte order mark at the start of any line.
+    return [fold(line.lstrip(BYTE_ORDER_MARK)) for line in lines]
+
+
+def _lines(member: Member) -> list[str]:
+    try:
+        return _folded(split_lines(member.text))
+    except TextError as error:
+        raise InputError(f"{member.where}: {error}; {REMEDY}") from None
+
+
 def _paired(sides: Sequence[Sequence[str]], where: str) -> list[Pair]:
-    if len(sides[0]) != len(sides[1]):
-        raise InputError(f"{where}: {len(sides[0])} lines of source, {len(sides[1])} of target; they must be parallel")
-    return [Pair(*lines) for lines in zip(*sides, strict=True)]
+    sources, targets = sides
+    if len(sources) == len(targets):
+        return [Pair(*lines) for lines in zip(sources, targets, strict=True)]
+    place = _out_of_step(sources, targets)
+    hint = f"; judging by their lengths, they part near line {place}" if place else ""
+    raise InputError(f"{where}: {len(sources)} lines of source, {len(targets)} of target; they must be parallel{hint}")
 
 
-def _find(archive: Path, name: str) -> str | None:
-    """Return the text of the first member whose file name matches the regular expression `name`; None without one.
+def _out_of_step(sources: Sequence[str], targets: Sequence[str]) -> int | None:
+    """Return the number of the first line from which on many pairs are unlike in length, if there is one."""
+    unlike = [
+        bool(source) != bool(target) or has_extreme_ratio(source, target, "")
+        for source, target in zip(sources, targets, strict=False)
+    ]
+    for number in range(len(unlike)):
+        window = unlike[number : number + OUT_OF_STEP_PAIRS]
+        if window[0] and sum(window) >= OUT_OF_STEP_SHARE * len(window):
+            return number + 1
+    return None
+
+
+def _find(archive: Path, name: str) -> Member | None:
+    """Return the first member whose file name matches the regular expression `name`; None without one.
 
     Archives inside the archive are searched, too.
 
     Raises:
-        InputError: the archive is broken, or the member is too large or not UTF-8.
+        InputError: the archive is broken, or the member is too large, not UTF-8, or has a NUL character.
     """
     pattern = re.compile(name)
     try:
         with open(archive, "rb") as handle:
-            for path, content in _members(handle, archive.name, pattern):
-                try:
-                    return content.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise InputError(f"{archive}: {path}: not UTF-8 at byte {error.start}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise InputError(f"{archive}: cannot be read ({error}); delete it, then rerun to download it again") from None
+            # Reads to the end, because the checksum of a compressed tar archive is verified only there.
+            members = list(_members(handle, archive.name, pattern))
+    except ARCHIVE_ERRORS as error:
+        raise InputError(
+            f"{archive}: cannot be read ({first_line(error)}); delete it, then rerun to download it again"
+        ) from None
+    for path, content in members:
+        try:
+            return Member(f"{archive}: {path}", decode_text(content))
+        except TextError as error:
+            raise InputError(f"{archive}: {path}: {error}; {REMEDY}") from None
     return None
 
 
@@ -234,3 +304,5 @@ def _listing(handle: IO[bytes], name: str) -> Iterator[tuple[str, int, Callable[
                 content = tar.extractfile(member) if member.isfile() else None
                 if content:
                     yield member.name, member.size, content.read
+            if tar.fileobj:
+                tar.fileobj.read(-1)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import InputError
+from ..files import InputError, first_line
 
 # Weights in a single format, configuration and tokenizer.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
@@ -23,10 +23,16 @@ def fetch_snapshot(hub: str, revision: str | None, folder: Path, patterns: Seque
         patterns: patterns of the names of the files to download.
 
     Raises:
-        InputError: the model is gated, private or does not exist, or the hub cannot be reached.
+        InputError: the model is gated, private or does not exist, its name is no name of the hub, or the hub cannot be
+            reached.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
@@ -39,11 +45,12 @@ def fetch_snapshot(hub: str, revision: str | None, folder: Path, patterns: Seque
         ) from None
     except RevisionNotFoundError:
         raise InputError(f"{hub}: has no revision `{revision}`; correct `revision`") from None
+    except HFValidationError:
+        raise InputError(f"{hub}: no name of a model on the hub; write it as owner/name, without an address") from None
     # Network errors and errors of the library itself; the first line of their message names the cause.
     except OSError as error:
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{hub}: could not be downloaded ({reason}); check the network and rerun, finished files are kept, or put"
-            f" a copy at {folder}"
+            f"{hub}: could not be downloaded ({first_line(error)}); check the network and rerun, finished files are"
+            f" kept, or put a copy at {folder}"
         ) from None
     unfinished.rename(folder)

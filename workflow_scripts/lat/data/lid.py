@@ -3,6 +3,7 @@
 Every identifier returns the language codes of `resources/languages.tsv`, whatever its own labels are.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,16 @@ from ..files import InputError, fold, sha256
 from ..languages import code_of_label
 
 LABEL_PREFIX = "__label__"
+
+# The special tokens of common tokenizers, as text. A model may write them as ordinary characters, and one of them in
+# front of a sentence is enough to make an identifier say English.
+SPECIAL_TOKENS = re.compile(
+    r"</?s>|<(?i:pad|unk|bos|eos|cls|sep|mask)(?:_TOKEN)?>"  # SentencePiece, XLM-R, Cohere
+    r"|<[|｜][^<>|｜]{1,40}[|｜]>"  # <|endoftext|>, <|im_end|>, <|eot_id|>: GPT, Qwen, Llama 3, DeepSeek
+    r"|\[/?INST\]|<</?SYS>>"  # Llama 2, Mistral
+    r"|<(?:start|end)_of_\w+>|<(?:unused|extra_id_)\d+>|<0x[0-9A-F]{2}>"  # Gemma, T5, byte fallback
+    r"|\[(?:PAD|UNK|CLS|SEP|MASK|BOS|EOS|gMASK)\]|<[se]op>"  # BERT, GLM
+)
 
 # Result for a line without text.
 NO_LANGUAGE = ("", 0.0)
@@ -32,7 +43,15 @@ class Identifier(Protocol):
     signature: str
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
-        """Return (language, probability) for each line; `("", 0.0)` for a line without text."""
+        """Return (language, probability) of the readable text of each line; `("", 0.0)` for a line without any."""
+
+
+def readable_text(line: str) -> str:
+    """Return the text of a line that an identifier looks at: without special tokens, on one line.
+
+    Line breaks inside the line count as spaces.
+    """
+    return fold(SPECIAL_TOKENS.sub(" ", line))
 
 
 def load_identifier(name: str) -> Identifier:
@@ -78,14 +97,11 @@ class LanguageIdentifier:
         self.signature = f"lid:{path.name}|sha256:{sha256(path)[:12]}|top:1"
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
-        """Return (language, probability) for each line; `("", 0.0)` for a line without text.
-
-        Line breaks inside a line count as spaces.
-        """
-        folded = [fold(line) for line in lines]
-        filled = [line for line in folded if line]
+        """Return (language, probability) of the readable text of each line; `("", 0.0)` for a line without any."""
+        texts = [readable_text(line) for line in lines]
+        filled = [text for text in texts if text]
         if not filled:
-            return [NO_LANGUAGE] * len(folded)
+            return [NO_LANGUAGE] * len(texts)
         labels, probabilities = self._model.predict(filled)
         # A line without any word of the model has no label; rounding errors can make a probability exceed 1.
         found = iter(
@@ -94,7 +110,7 @@ class LanguageIdentifier:
                 for label, probability in zip(labels, probabilities, strict=True)
             ]
         )
-        return [next(found) if line else NO_LANGUAGE for line in folded]
+        return [next(found) if text else NO_LANGUAGE for text in texts]
 
 
 class PurePythonIdentifier:
@@ -115,10 +131,10 @@ class PurePythonIdentifier:
         self.signature = f"lid:{PY3LANGID}|version:{version(PY3LANGID)}|top:1"
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
-        """Return (language, probability) for each line; `("", 0.0)` for a line without text."""
+        """Return (language, probability) of the readable text of each line; `("", 0.0)` for a line without any."""
         found = []
-        for line in map(fold, lines):
-            label, probability = self._library.classify(line) if line else NO_LANGUAGE
+        for text in map(readable_text, lines):
+            label, probability = self._library.classify(text) if text else NO_LANGUAGE
             found.append((_code(label), float(probability)))
         return found
 

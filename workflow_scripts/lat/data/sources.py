@@ -34,15 +34,18 @@ members
 
 import errno
 import http.client
+import lzma
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -60,6 +63,9 @@ FORMATS = (*CATALOGUES, *CORPORA, INSTRUCTIONS, "model")
 TAG = "{language}"
 CHUNK_BYTES = 1 << 20
 MEGABYTE = 1e6
+# What the standard library raises for a broken zip or tar archive. A RuntimeError means encryption or a compression
+# that it does not have.
+ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 LONGEST_WAIT = 300.0  # seconds; limits the wait that a server asks for
 
 

@@ -39,7 +39,7 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 class Sizes:
     """Numbers of rows in the parts, and the number of English words in the shortest test sentence.
 
-    `train_rows` limits the rows of each direction; 0 means no limit.
+    `train_rows` is the number of rows of each direction; 0 means as many as the direction with the fewest has.
     """
 
     test_rows: int
@@ -79,7 +79,7 @@ def split(
         seed: determines which rows are chosen.
 
     Raises:
-        InputError: there are too few rows for the test set or the demonstrations, or no pair for a direction.
+        InputError: there are too few rows for the test set, the demonstrations or the training samples.
     """
     candidates = sorted(
         (row for row in rows if reads_like_a_sentence(row.texts, languages)),
@@ -247,19 +247,19 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def draw_training(
-    rows: Sequence[CatalogueRow], supervised: Sequence[str], max_rows: int, seed: int
+    rows: Sequence[CatalogueRow], supervised: Sequence[str], size: int, seed: int
 ) -> tuple[list[dict[str, str]], list[CatalogueRow]]:
     """Draw the same number of training samples for every direction.
 
-    Every direction gets as many samples as the direction with the fewest pairs has, at most `max_rows` (0: no limit).
-    Rows with more languages are drawn first, so that the directions share sentences as in a multi-parallel corpus.
+    Every direction gets `size` samples, or if this is 0, as many as the direction with the fewest pairs has. Rows with
+    more languages are drawn first, so that the directions share sentences as in a multi-parallel corpus.
 
     Returns:
         The samples, in an order that mixes directions and sources, and the rows that the samples come from, each with
         only its English text and the texts that are in a sample.
 
     Raises:
-        InputError: a direction has no pair.
+        InputError: a direction has no pair, or fewer than `size`.
     """
     ordered = sorted(rows, key=lambda row: (-len(row.texts), rank(seed, row.texts[ENGLISH])))
     pairs: dict[str, list[CatalogueRow]] = {}
@@ -268,9 +268,14 @@ def draw_training(
         pairs[direction] = [row for row in ordered if source in row.texts and target in row.texts]
         if not pairs[direction]:
             raise InputError(f"direction {direction}: no source has a pair for it; add sources or drop the direction")
-    size = min(map(len, pairs.values()), default=0)
-    if max_rows:
-        size = min(size, max_rows)
+    fewest = min(pairs, key=lambda direction: len(pairs[direction]))
+    available = len(pairs[fewest])
+    if size > available:
+        raise InputError(
+            f"train_rows: {size} wanted, {available} pairs are left for {fewest}; lower it to {available} or less"
+            " (0: as many as every direction has), or add sources"
+        )
+    size = size or available
 
     train = []
     used: dict[int, set[str]] = {}

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..files import InputError, atomic_write, read_text
+from ..files import InputError, atomic_write, first_line, read_text
 from ..runtime import Progress
 
 # Layers, hidden size, heads and vocabulary size, to tell the published checkpoints from other BERT-like models.
@@ -51,12 +51,16 @@ def load_metric(kind: str, model: str, revision: str | None, shape: Sequence[int
         kind: `bleurt` or `comet`.
         model: Hugging Face id or path of the checkpoint.
         revision: revision of the Hugging Face repository; only for BLEURT.
-        shape: see `Bleurt`.
+        shape: see `Bleurt`; only for BLEURT.
 
     Raises:
-        InputError: the library of the metric is missing, or the checkpoint is missing or not the expected one.
+        InputError: a setting is not for this metric, its library is missing, or the checkpoint is missing or not the
+            expected one.
     """
     if kind == "comet":
+        for name, value in (("revision", revision), ("shape", shape)):
+            if value is not None:
+                raise InputError(f"{model}: `{name}` is a setting of `kind: bleurt`; remove it from this COMET metric")
         return Comet(model)
     return Bleurt(model, revision, shape)
 
@@ -87,7 +91,7 @@ class Bleurt:
         try:
             config = BleurtConfig.from_pretrained(model, **options)
         except (OSError, ValueError) as error:
-            raise InputError(f"{model}: no BLEURT checkpoint ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{model}: no BLEURT checkpoint ({first_line(error)})") from None
         name = Path(model).name
         expected_shape = tuple(shape or BLEURT_SHAPES.get(name, BLEURT_SHAPES["BLEURT-20"]))
         actual_shape = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size)
@@ -101,7 +105,7 @@ class Bleurt:
             pieces = SentencePieceProcessor(model_file=tokenizer.vocab_file)
             network = BleurtForSequenceClassification.from_pretrained(model, **options).eval()
         except (OSError, TypeError, ValueError) as error:
-            raise InputError(f"{model}: an incomplete BLEURT checkpoint ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{model}: an incomplete BLEURT checkpoint ({first_line(error)})") from None
         self._torch, self._tokenizer, self._network = torch, tokenizer, network
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network.to(self._device)
@@ -177,7 +181,7 @@ class Comet:
         try:
             self._model = load_from_checkpoint(model if Path(model).is_file() else download_model(model))
         except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{model}: no COMET checkpoint ({str(error).splitlines()[0]})") from None
+            raise InputError(f"{model}: no COMET checkpoint ({first_line(error)})") from None
         self.signature = f"model:{Path(model).name}|unbabel-comet:{_version('unbabel-comet')}"
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
@@ -238,11 +242,14 @@ def score_cached(
 
 
 def _weights_hash(network: Any) -> str:
-    """Return a hash of the sums of all weight tensors, so that a score's signature identifies the checkpoint."""
+    """Return a hash of all weight tensors, the same on every device, by which a signature identifies the checkpoint."""
+    import torch
+
     digest = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().float().sum().cpu().numpy().tobytes())
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        # As bytes, because numpy has no bf16.
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:12]
 
 

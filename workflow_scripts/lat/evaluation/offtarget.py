@@ -7,6 +7,7 @@ one token.
 """
 
 import string
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from sacrebleu.metrics.bleu import BLEU
 
+from ..data.lid import readable_text
 from ..files import InputError, fold
 from ..languages import languages, split_direction
 from ..names import ENGLISH
@@ -23,7 +25,8 @@ class Verdict(StrEnum):
     """What language identification says of one output line.
 
     English is `TARGET` or `SOURCE` in directions to or from English, and `ENGLISH` only in all other directions.
-    `EMPTY` is a line without text.
+    `EMPTY` is a line without text besides special tokens. `NO_WORDS` is a line with text but without letters, such as
+    `...` or `12:30`, whose label says nothing about its language.
     """
 
     TARGET = "target"
@@ -31,6 +34,7 @@ class Verdict(StrEnum):
     ENGLISH = "english"
     OTHER = "other"
     EMPTY = "empty"
+    NO_WORDS = "no_words"
 
 
 # Thresholds of the Language Confusion Benchmark: the minimum number of tokens of a line, the probability up to which
@@ -45,8 +49,8 @@ _NO_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation) | {"—": " ",
 class ClassifiedLine(NamedTuple):
     """An output line after language identification.
 
-    `label` is the most probable language, `score` is the probability of that language, and `copy` is true if the line
-    repeats the source line.
+    `label` is the most probable language, empty for a line without text, `score` is the probability of that language,
+    and `copy` is true if the line repeats the source line.
     """
 
     label: str
@@ -89,11 +93,17 @@ def classify(
     verdicts = {target: Verdict.TARGET, source: Verdict.SOURCE}
     if ENGLISH not in verdicts:
         verdicts[ENGLISH] = Verdict.ENGLISH
+
+    def verdict(label: str, text: str) -> Verdict:
+        if not text:
+            return Verdict.EMPTY
+        return verdicts.get(label, Verdict.OTHER) if any(map(str.isalpha, text)) else Verdict.NO_WORDS
+
     return [
         ClassifiedLine(
             label,
             score,
-            verdicts.get(label, Verdict.OTHER) if fold(output) else Verdict.EMPTY,
+            verdict(label, readable_text(output)),
             bool(fold(output)) and fold(output) == fold(source_line),
         )
         for (label, score), output, source_line in zip(predictions, outputs, sources, strict=True)
@@ -103,8 +113,11 @@ def classify(
 def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:
     """Compute all off-target scores of the classified output lines of a direction, in %.
 
-    - `OTR`: share of lines whose most probable language is not the target (Zan et al. 2024); empty lines are included.
-    - `OTR-source`, `OTR-english`, `OTR-other`, `OTR-empty`: the parts of `OTR` by verdict; they add up to `OTR`.
+    - `OTR`: share of lines whose most probable language is not the target (Zan et al. 2024), whatever their verdict is.
+      Empty lines are included.
+    - `OTR-source`, `OTR-english`, `OTR-other`, `OTR-empty`, `OTR-no_words`: the parts of `OTR` by verdict; they add up
+      to `OTR`. A line without words is among them only if its label is not the target language.
+    - `no_words`: share of lines without words among all lines, including those whose label is the target language.
     - `copies`: share of lines that repeat the source word for word.
     - `OTR-confusion`: 100 - line pass rate, computed on lines of five or more tokens. A line passes if the target is
       its most probable language, with a probability above 0.3; a language with a lower probability counts as unknown.
@@ -114,17 +127,22 @@ def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], d
     A share of zero lines is `nan`.
     """
     count = len(lines)
-    shares = {verdict: 100 * sum(line.verdict == verdict for line in lines) / count for verdict in Verdict}
-    scores = [OffTargetScore("OTR", 100 - shares[Verdict.TARGET], count)]
-    scores += [OffTargetScore(f"OTR-{name}", shares[name], count) for name in Verdict if name != Verdict.TARGET]
+    target = split_direction(direction)[1]
+    off_target = Counter(line.verdict for line in lines if line.label != target)
+    scores = [OffTargetScore("OTR", 100 - 100 * (count - off_target.total()) / count, count)]
+    scores += [
+        OffTargetScore(f"OTR-{name}", 100 * off_target[name] / count, count)
+        for name in Verdict
+        if name != Verdict.TARGET
+    ]
+    without_words = sum(line.verdict == Verdict.NO_WORDS for line in lines)
+    scores.append(OffTargetScore("no_words", 100 * without_words / count, count))
     scores.append(OffTargetScore("copies", 100 * sum(line.copy for line in lines) / count, count))
 
-    language = languages()[split_direction(direction)[1]]
-    tokens = [_tokens(output, language.bleu_tokenizer) for output in outputs]
+    language = languages()[target]
+    tokens = [_tokens(readable_text(output), language.bleu_tokenizer) for output in outputs]
     long = [number for number in range(count) if len(tokens[number]) >= CONFUSION_TOKENS]
-    passed = [
-        number for number in long if lines[number].verdict == Verdict.TARGET and lines[number].score > CONFUSION_SCORE
-    ]
+    passed = [number for number in long if lines[number].label == target and lines[number].score > CONFUSION_SCORE]
     scores.append(OffTargetScore("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
     if language.script != "Latin":
         english = sum(any(token in english_words() for token in tokens[number]) for number in passed)

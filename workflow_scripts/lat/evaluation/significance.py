@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..languages import split_direction
 from ..names import AVERAGE
 from .bootstrap import Floats, bleu_scores, chrf_scores, draw, interval, line_statistics, p_value
-from .offtarget import Verdict
 from .scores import metrics
 
 COLUMNS = ("system", "supervision", "direction", "metric", "value", "low", "high", "p")
@@ -30,14 +30,15 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Outputs:
-    """The output lines of a system in one direction, with their references, verdicts and learned-metric scores.
+    """The output lines of a system in one direction, with their references, labels and learned-metric scores.
 
-    `learned` maps the name of a learned metric to one score per line.
+    `labels` are the most probable languages of the lines. `learned` maps the name of a learned metric to one score per
+    line.
     """
 
     hypotheses: Sequence[str]
     references: Sequence[str]
-    verdicts: Sequence[str]
+    labels: Sequence[str]
     learned: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
@@ -77,7 +78,8 @@ def resample_scores(
                 scores[Key(supervision, direction, name)] = ResampledScore(
                     float(corpus_score(statistics.sum(axis=0))), corpus_score(draws[lines] @ statistics)
                 )
-            off_target = np.array([verdict != Verdict.TARGET for verdict in output.verdicts], dtype=np.float64)
+            target = split_direction(direction)[1]
+            off_target = np.array([label != target for label in output.labels], dtype=np.float64)
             scores[Key(supervision, direction, "OTR")] = ResampledScore(
                 100 * float(off_target.mean()), 100 * (draws[lines] @ off_target) / lines
             )

@@ -4,11 +4,10 @@ A set is a file with a JSON list of objects, or a `.jsonl` file with one JSON ob
 `instruction`; it may have the key `input`, and to train on it, it needs the key `output`.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import InputError, read_jsonl, read_text
+from ..files import InputError, TextError, check_characters, parse_json, read_jsonl, read_text
 
 
 class Task(NamedTuple):
@@ -46,14 +45,17 @@ def _objects(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".jsonl":
         return read_jsonl(path)
     try:
-        rows = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: line {error.lineno} is not JSON ({error.msg}); if it holds one object per line, call it .jsonl"
-        ) from None
+        rows = parse_json(read_text(path))
+    except TextError as error:
+        raise InputError(f"{path}: {error}; if it holds one object per line, call it .jsonl") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(
             f"{path}: not a list of objects, nor called .jsonl; see workflow_scripts/lat/prompts/instructions.py for "
             "the layout of a set"
         )
+    try:
+        for number, row in enumerate(rows, 1):
+            check_characters(row, f"object {number}")
+    except TextError as error:
+        raise InputError(f"{path}: {error}; correct or remove the object") from None
     return rows

@@ -25,6 +25,7 @@ OFF_TARGET_LANGUAGES = {
     "english": ("English", "#E69F00", "//"),
     "other": ("another language", "#999999", ".."),
     "empty": ("none (empty line)", "#FFFFFF", ""),
+    "no_words": ("none (no words)", "#CCDDEE", "xx"),
 }
 
 plt.rcParams |= {

@@ -28,6 +28,7 @@ LETTERS = {
     Verdict.ENGLISH: "e",
     Verdict.OTHER: "o",
     Verdict.EMPTY: "x",
+    Verdict.NO_WORDS: "n",
 }
 
 
