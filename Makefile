@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo gemma test check docs report bleurt comet lock clean distclean
+.PHONY: demo gemma test campaign check docs report bleurt comet lock clean distclean
 
 demo: $(VENV)/.installed
 	snakemake --cores all
@@ -16,6 +16,11 @@ gemma: $(VENV)/.installed
 
 test: $(VENV)/.installed .venv-bleurt/.installed
 	pytest
+
+# Kills at random moments, full disks and damaged files; KILLS is the number of kills of one run. The seed is printed.
+KILLS := 20
+campaign: $(VENV)/.installed
+	LAT_CAMPAIGN_KILLS=$(KILLS) pytest -s tests/workflow/test_campaign.py
 
 # Formatting and types, and a dry-run of every configuration. Snakemake's lint is one of the unit tests.
 check: $(VENV)/.installed
@@ -37,27 +42,45 @@ CONFIG :=
 report: $(VENV)/.installed
 	snakemake --report results/report.zip $(if $(CONFIG),--configfile $(CONFIG))
 
-$(VENV)/.installed: envs/main.txt
-	python3 -m venv $(VENV)
-	pip install --quiet --disable-pip-version-check --requirement envs/main.txt
+# Packages are installed only from files whose hashes are in the locks, and into an empty environment, because pip does
+# not check what is installed already. The locks are complete, so pip adds no dependencies. Packages without a wheel are
+# built with the setuptools of build.txt, and before torch is there, because the build of DeepSpeed depends on it.
+#
+# PyPI has one build of torch, with CUDA. pip prefers another build, such as 2.13.0+cpu, if an index or a folder of its
+# configuration has one; that build is trusted like the configuration, since its hash is in no lock.
+PIP_OPTIONS := --quiet --disable-pip-version-check
+LOCKED := --no-deps --no-build-isolation --require-hashes
+define install
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/build.txt
+	$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement $<
+	$(@D)/bin/pip download $(PIP_OPTIONS) --no-deps --dest $(@D)/torch --requirement envs/torch.in
+	if other=$$(ls $(@D)/torch/*+*.whl 2> /dev/null); then \
+		echo "$${other##*/} is not from PyPI: its hash is not checked"; \
+		$(@D)/bin/pip install $(PIP_OPTIONS) $$other; \
+	else \
+		$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/torch.txt; \
+	fi
+	rm -r $(@D)/torch
+	$(@D)/bin/pip check
 	touch $@
+endef
+
+$(VENV)/.installed: envs/main.txt envs/build.txt envs/torch.txt
+	$(install)
 
 # Environments of the learned metrics, whose libraries need other versions than the workflow.
 bleurt comet: %: .venv-%/.installed
 
-.venv-%/.installed: envs/%.txt
-	python3 -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
+.venv-%/.installed: envs/%.txt envs/build.txt envs/torch.txt
+	$(install)
 
-# Resolve the requirements in envs/*.in again, in a temporary environment, and write the pip lock and the conda file.
+# Resolve the requirements in envs/*.in again, to the newest versions, and write the pip locks and the conda files.
 lock:
-	for name in main bleurt comet; do \
-		python3 -m venv --clear .cache/lock && \
-		.cache/lock/bin/pip install --quiet --requirement envs/$$name.in && \
-		.cache/lock/bin/pip list --format freeze --exclude pip | sed 's/+cpu//' > envs/$$name.txt && \
-		python3 envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; \
-	done
+	python3 -m venv --clear .cache/lock
+	.cache/lock/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/uv.txt
+	.cache/lock/bin/python envs/lock.py
+	for name in main bleurt comet; do python3 envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; done
 
 # Results go, downloads stay.
 clean:
