@@ -18,8 +18,19 @@ from snakemake.utils import update_config
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from workflow_scripts.lat.config import check_config, decode_settings, step_settings, used_models
+from workflow_scripts.lat.config import (
+    baseline_warnings,
+    check_config,
+    check_config_files,
+    check_environment,
+    check_nodes,
+    command_line_config,
+    decode_settings,
+    step_settings,
+    used_models,
+)
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
+from workflow_scripts.lat.disk import check_disks
 from workflow_scripts.lat.files import InputError, read_text
 from workflow_scripts.lat.languages import language_facts
 from workflow_scripts.lat.prompts.prompting import prompt_facts
@@ -49,6 +60,8 @@ PYTHON_PATH = (
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))} {ALLOCATOR} {PYTHON_PATH}"
     " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
+    # A job that is asked to stop still has something to say: its log ends with the job, not with the signal.
+    "tee() ( trap '' INT TERM; command tee \"$@\" ); "
 )
 
 # As a module of another workflow, this one gets that workflow's values alone, without its own defaults.
@@ -57,7 +70,17 @@ update_config(defaults, config)
 config.update(defaults)
 
 try:
+    # As a module, this workflow gets its config from another one, whose files and arguments are not its own.
+    if not workflow.modifier.skip_configfile:
+        check_config_files(workflow.configfiles)
+        update_config(config, command_line_config(workflow.config_settings.config_args))
     check_config(config, ROOT)
+    # Jobs read this file again, and need not repeat what was checked and said at the start.
+    if not (workflow.remote_exec or workflow.subprocess_exec):
+        check_disks(Path.cwd())
+        check_environment(config, ROOT, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
+        for warning in baseline_warnings(config):
+            print(warning, file=sys.stderr)
 except InputError as error:
     # Show the user a single line instead of a traceback.
     raise SystemExit(str(error)) from None
@@ -325,6 +348,7 @@ def check_prerequisites():
         WorkflowError: something is missing.
     """
     try:
+        check_nodes(config, workflow.executor_plugin.name)
         for job in workflow.dag.needrun_jobs():
             if rule_name(job) == "judge":
                 secret(config["judge"]["key"])

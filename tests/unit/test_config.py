@@ -1,47 +1,37 @@
 """The check of the configuration: shipped ones are valid, and a mistake gives one line with the key and the remedy."""
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake.utils import update_config
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.config import SCHEMA, check_config, step_settings
+from tests.unit.configs import drop, load_config, overlay, put
+from workflow_scripts.lat.config import (
+    SCHEMA,
+    baseline_warnings,
+    benchmarks,
+    check_config,
+    references,
+    step_settings,
+    systems,
+    used_models,
+)
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.languages import languages
 from workflow_scripts.lat.prompts import prompting
 
 
 @pytest.fixture
 def config():
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    return load_config()
 
 
-@pytest.mark.parametrize("overlay", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
-def test_shipped_overlays_are_valid(config, overlay):
-    update_config(config, yaml.safe_load(overlay.read_text()))
-    check_config(config, ROOT)
-
-
-def drop(key):
-    def change(config):
-        *parents, last = key.split(".")
-        for parent in parents:
-            config = config[parent]
-        del config[last]
-
-    return change
-
-
-def put(key, value):
-    def change(config):
-        *parents, last = key.split(".")
-        for parent in parents:
-            config = config[parent]
-        config[last] = value
-
-    return change
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs").glob("*.yaml")))
+def test_shipped_overlays_are_valid(name):
+    check_config(load_config(name), ROOT)
 
 
 def compare(system, baseline, **settings):
@@ -51,14 +41,17 @@ def compare(system, baseline, **settings):
     return change
 
 
+def gguf(*parts):
+    return put("base_models.mine", {"gguf": [*parts], "deepspeed": "configs/deepspeed/cpu.json"})
+
+
+def learn(**settings):
+    return put("score.learned.X", {"kind": "bleurt"} | settings)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("decode.beams", 4), r"unknown key `beams` in decode; did you mean `beam`\?"),
-        (put("learning_rate", 1), "unknown key `learning_rate` in the top level"),
-        (drop("detect.lid"), "detect lacks the key `lid`"),
-        (put("decode.beam", 0), "decode.beam: 0 is less than the minimum"),
-        (put("decode.beam", "four"), "decode.beam: 'four' is not of type 'integer'"),
         (put("benchmarks.demo.languages", ["en", "it", "nl", "rо"]), "benchmarks.demo.languages: `rо` is not among"),
         (put("benchmarks.demo.zero_shot", ["it-de"]), "`it-de` is outside the benchmark.*add `de`"),
         (put("benchmarks.demo.zero_shot", ["it-it"]), "translates a language into itself"),
@@ -72,8 +65,6 @@ def compare(system, baseline, **settings):
         (compare("LAT", "PTL"), "`PTL` has `prompt_language`"),
         (compare("LAT", "MT", instructions="nothing"), "judge.instructions: `nothing` is not among the sets"),
         (compare("LAT", "MT", max_cost=5), "judge.max_cost needs judge.prices"),
-        (compare("LAT", "MT", base_url="api.openai.com"), "judge.base_url: 'api.openai.com' does not .*http://"),
-        (compare("LAT", "MT", key="sk-proj-123"), "judge.key names the environment variable .* not the key itself$"),
         (put("benchmarks.demo.demonstrations", 1), "demonstrations is 1, but a system shows 5"),
         (
             put("systems.LAT.model", "latt"),
@@ -87,13 +78,9 @@ def compare(system, baseline, **settings):
         (put("systems.reference", {"model": "mt"}), "systems.reference is reserved"),
         (put("systems.C_src+lang.beam", 4), "contrastive decoding is greedy; set its `beam: 1`"),
         (put("base_models.tiny.gpus", 5), "batch_size 16 of `mt` is not a multiple of the 5 processes"),
-        (put("finetune.learning_rate", "2e-5"), "write it with a point, such as 2.0e-5"),
-        (put("benchmarks.demo.zero_shot", ["it-dutch"]), "a direction is two codes such as `it-nl`"),
-        (put("models.lat.stage", "unlikelyhood"), r"models.lat.stage: .* did you mean `unlikelihood`\?"),
         (drop("models.lat.from"), "models.lat lacks the key `from`"),
         (put("models.mt.alpha", 0.1), "unknown key `alpha` in models.mt"),
         (put("models.base", {"stage": "finetune"}), "models.base is reserved"),
-        (put("systems.PTL.prompt_language", "nl"), "systems.PTL.prompt_language: 'nl' is not one of"),
         (put("base_models.tiny.hub", "a/b"), "needs exactly one of `build`, `hub`, `path`"),
         (put("base_models.tiny.deepspeed", "no.json"), "no file `no.json`"),
         (put("base_models.other", {"path": "nowhere", "deepspeed": "configs/deepspeed/cpu.json"}), "`nowhere` is no"),
@@ -122,6 +109,85 @@ def compare(system, baseline, **settings):
             put("experiments", [{"base_model": "tiny", "benchmark": "demo", "systems": ["LAT_"]}]),
             r"experiments.0.systems: `LAT_` is not among the systems; did you mean `LAT`\?",
         ),
+        (put("add_systems", ["LAT_"]), r"add_systems: `LAT_` is not among the systems; did you mean `LAT`\?"),
+        # Parts and languages that a corpus lacks.
+        (
+            put("benchmarks.iwslt4.corpora.demonstrations", {"flores200": ["test"]}),
+            r"iwslt4.corpora.demonstrations.flores200: flores200 has the parts dev, devtest, not `test`; choose one",
+        ),
+        (
+            put("benchmarks.iwslt4.corpora.test", {"iwslt17-train": ["tst2017"]}),
+            "iwslt17-train has the parts train, dev2010, tst2010, not `tst2017`; it is in iwslt17-test",
+        ),
+        (put("benchmarks.iwslt4.corpora.test", {"iwslt17-test": ["train"]}), "not `train`; it is in iwslt17-train"),
+        (
+            put("benchmarks.wmt.corpora.train", {"iwslt17-train": ["train"]}),
+            "no `en-zh` in iwslt17-train, whose languages",
+        ),
+        # Files of another kind.
+        (put("detect.lid", ["README.md"]), "detect.lid: `README.md` is no fastText model; use lid.176.ftz"),
+        (put("detect.lid", ["alpaca"]), "detect.lid: `alpaca` is not among the identifiers"),
+        (put("benchmarks.demo.lid", "BLEURT-20"), "benchmarks.demo.lid: `BLEURT-20` is not among the identifiers"),
+        (put("base_models.tiny.deepspeed", "README.md"), "base_models.tiny.deepspeed: README.md: .*not JSON"),
+        (gguf("lid.176.ftz"), "base_models.mine.gguf: `lid.176.ftz` is not among the GGUF files in"),
+        (gguf("README.md"), "base_models.mine.gguf: `README.md` is no GGUF file"),
+        (
+            lambda config: [
+                gguf(*(f"gemma3-270m-part{number}" for number in (1, 3, 2, 4)))(config),
+                put("base_models.mine.accept_licence", "LicenseRef-Gemma")(config),
+            ],
+            r"base_models.mine.gguf: the parts have the numbers \[0, 2, 1, 3\]; name all parts, in their order",
+        ),
+        (gguf("gemma3-270m-part1"), "add `accept_licence: LicenseRef-Gemma`"),
+        (gguf("gemma3-270m-prt1"), r"base_models.mine.gguf: .*did you mean `gemma3-270m-part\d`\?"),
+        (learn(model="lid.176.bin"), "learned.X.model: the row `lid.176.bin` of resources/sources.tsv is no bleurt"),
+        (learn(kind="comet", model="BLEURT-20"), "the row `BLEURT-20` of resources/sources.tsv is no comet checkpoint"),
+        (learn(model="BLEURT-2O"), r"score.learned.X.model: .*did you mean `BLEURT-20`\?"),
+        (learn(model="https://huggingface.co/a/b"), "is an address; write the id alone: a/b"),
+        (learn(kind="comet", model="a/b", revision="main"), "score.learned.X.revision is for BLEURT"),
+        # Settings that contradict each other.
+        (put("base_models.tiny.build.processes", 3), "tiny.build: batch_size 32 is not a multiple of the 3 processes"),
+        (put("base_models.tiny.nodes", 3), "batch_size 16 of `mt` is not a multiple of the 3 processes of `tiny`"),
+        (
+            overlay("{base_models: {tiny: {gpus: 2}}, models: {lat: {batch_size: 7}}}"),
+            "batch_size 7 of `lat` is not a multiple of the 2 processes of `tiny`",
+        ),
+        (put("benchmarks.demo.test_min_words", 50), "test_min_words is above max_words"),
+        (put("base_models.tiny.attention", "flash_attention_2"), "tiny.attention: flash_attention_2 needs a GPU"),
+        # Names that collide in paths.
+        (
+            lambda config: put("benchmarks.corpora", config["benchmarks"]["demo"])(config),
+            "benchmarks.corpora is the name",
+        ),
+        (
+            overlay("{systems: {MT.B: {model: mt}}, score: {learned: {B: {kind: bleurt, model: BLEURT-20}}}}"),
+            "systems: B of system MT and system MT.B have the same file MT.B.tsv; rename a system",
+        ),
+        (
+            overlay("{systems: {MT.B.lines: {model: mt}}, score: {learned: {B: {kind: bleurt, model: BLEURT-20}}}}"),
+            "have the same file MT.B.lines.tsv",
+        ),
+        (
+            lambda config: [overlay("systems: {A-against-B: {model: mt}}")(config), compare("LAT", "MT")(config)],
+            "systems.A-against-B: `-against-` stands between two systems",
+        ),
+        # What the workflow sets itself.
+        (put("judge.request.model", "other"), "judge.request.model: .*set judge.model"),
+        (put("judge.request.messages", []), "judge.request.messages: the workflow sets this field itself; remove it"),
+        (put("judge.request.stream", True), "judge.request.stream"),
+        (put("judge.request.n", 2), "judge.request.n"),
+        # Snapshots beyond the end of a training, whether or not a system uses them.
+        (
+            overlay("models: {lat-9999: {stage: snapshot, from: lat, step: 9999}}"),
+            "models.lat-9999.step: 9999 is beyond the end of `lat`, which has 100 steps; lower it",
+        ),
+        (
+            overlay(
+                "{models: {lat-80: {stage: snapshot, from: lat, step: 80}}, systems: {LAT-80: {model: lat-80}},"
+                " add_systems: [LAT-80], base_models: {tiny: {unlikelihood: {steps: 4}}}}"
+            ),
+            "experiments.0: `lat-80` is step 80 of `lat`, which has 4; lower it",
+        ),
     ],
 )
 def test_mistakes_name_the_key_and_the_remedy(config, change, message):
@@ -130,6 +196,86 @@ def test_mistakes_name_the_key_and_the_remedy(config, change, message):
         check_config(config, ROOT)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("config: ")
+
+
+def test_added_systems_are_in_every_experiment_once(config):
+    shared = ["MT", "LAT"]
+    entries = [{"base_model": "tiny", "benchmark": name, "systems": shared} for name in ("demo", "iwslt4")]
+    put("experiments", entries)(config)
+    put("add_systems", ["LAT", "PTL"])(config)
+    for _ in range(2):
+        check_config(config, ROOT)
+        assert [entry["systems"] for entry in config["experiments"]] == [["MT", "LAT", "PTL"]] * 2
+
+
+def test_used_models_are_those_of_the_systems_and_their_parents(config):
+    overlay(
+        """
+        models: {lat-20: {stage: snapshot, from: lat, step: 20}, other: {stage: unlikelihood, from: mt-postins}}
+        systems: {LAT-20: {model: lat-20}, Other: {model: other}}
+        experiments:
+          - {base_model: tiny, benchmark: demo, systems: [Base, LAT-20]}
+          - {base_model: tiny, benchmark: iwslt4, systems: [Base]}
+        """
+    )(config)
+    check_config(config, ROOT)
+    assert used_models(config, "tiny", "demo") == {"lat-20", "lat", "mt"}
+    assert used_models(config, "tiny", "iwslt4") == used_models(config, "llama2-7b", "demo") == set()
+
+
+def test_an_unused_snapshot_that_some_training_reaches_is_accepted(config):
+    put("models.lat-80", {"stage": "snapshot", "from": "lat", "step": 80})(config)
+    put("base_models.tiny.unlikelihood.steps", 4)(config)
+    check_config(config, ROOT)
+    assert "lat-80" not in used_models(config, "tiny", "demo")
+
+
+def test_a_baseline_that_an_experiment_lacks_is_said(config):
+    assert baseline_warnings(config) == []
+    config["experiments"][0]["systems"] = ["LAT"]
+    check_config(config, ROOT)
+    (warning,) = baseline_warnings(config)
+    assert warning.startswith("config: significance.baseline: `MT` is not among the systems of tiny on demo")
+
+
+def test_other_corpora_of_the_formats_have_their_parts(config, monkeypatch):
+    rows = references.sources()
+    ted = dataclasses.replace(rows["iwslt17-train"], name="ted-fr")
+    monkeypatch.setattr(benchmarks, "sources", lambda: rows | {"ted-fr": ted})
+    monkeypatch.setattr(benchmarks, "sources_of", lambda *formats: [*references.sources_of(*formats), "ted-fr"])
+    put("benchmarks.iwslt4.languages", ["en", "fr"])(config)
+    put("benchmarks.iwslt4.supervised", ["en-fr", "fr-en"])(config)
+    put("benchmarks.iwslt4.zero_shot", [])(config)
+    put("benchmarks.iwslt4.corpora.train", {"ted-fr": ["train", "tst2015"]})(config)
+    put("benchmarks.iwslt4.corpora.test", {"ted-fr": ["tst2016"]})(config)
+    check_config(config, ROOT)
+    put("benchmarks.iwslt4.corpora.test", {"ted-fr": ["tst2018"]})(config)
+    with pytest.raises(InputError, match=r"ted-fr has the parts train, dev2010, .*, not `tst2018`"):
+        check_config(config, ROOT)
+
+
+def test_a_language_without_a_flores_label(config, monkeypatch):
+    table = languages() | {"nl": dataclasses.replace(languages()["nl"], labels="nl")}
+    monkeypatch.setattr(benchmarks, "languages", lambda: table)
+    with pytest.raises(InputError, match=r"flores200: `nl` has no label of FLORES-200 in resources/languages.tsv"):
+        check_config(config, ROOT)
+
+
+def test_an_unknown_tokenizer_of_a_language(config, monkeypatch):
+    table = languages() | {"nl": dataclasses.replace(languages()["nl"], bleu_tokenizer="13b")}
+    monkeypatch.setattr(systems, "languages", lambda: table)
+    with pytest.raises(InputError, match=r"languages.tsv: nl: SacreBLEU has no tokenizer `13b`; did you mean `13a`\?"):
+        check_config(config, ROOT)
+
+
+@pytest.mark.parametrize("header", ["response_header", "preamble", "input_header"])
+def test_a_missing_header_is_reported_before_any_job(config, monkeypatch, header):
+    wordings = copy.deepcopy(prompting.wordings())
+    del wordings["nl"][header]
+    monkeypatch.setattr(prompting, "wordings", lambda: wordings)
+    config["base_models"]["tiny"]["preamble"] = True
+    with pytest.raises(InputError, match=f"resources/prompts.yaml: nl: no entry '{header}'; add it"):
+        check_config(config, ROOT)
 
 
 def test_a_missing_language_name_is_reported_before_any_job(config, monkeypatch):

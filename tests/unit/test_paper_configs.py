@@ -1,10 +1,9 @@
 """The configurations of the paper have the published hyperparameters, directions and systems (Zan et al. 2024)."""
 
 import pytest
-import yaml
-from snakemake.utils import update_config
 
 from tests.conftest import ROOT
+from tests.unit.configs import load_config
 from workflow_scripts.lat.config import check_config, step_settings
 from workflow_scripts.lat.files import read_table
 
@@ -22,16 +21,9 @@ EPOCHS = {"iwslt4": 3, "wmt": 1}
 ALPHAS = [0, *(number / 100 for number in range(1, 11)), 0.3, 0.5, 0.7, 0.9, 1]
 
 
-def load(*names):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    for name in names:
-        update_config(config, yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
-    return config
-
-
 @pytest.mark.parametrize(("name", "table"), [("paper-iwslt4", "table2_iwslt"), ("paper-wmt", "table1_wmt")])
 def test_the_tables_have_the_systems_and_directions_of_the_paper(name, table):
-    config = load(name)
+    config = load_config(name)
     published = read_table(ROOT / "resources" / "paper" / f"{table}.tsv")
     found = {config["base_models"][entry["base_model"]]["paper"] for entry in config["experiments"]}
     assert found == {row["base_model"] for row in published}
@@ -46,7 +38,7 @@ def test_the_tables_have_the_systems_and_directions_of_the_paper(name, table):
 
 @pytest.mark.parametrize("name", ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"])
 def test_hyperparameters_are_the_published_ones(name):
-    config = load(name)
+    config = load_config(name)
     for entry in config["experiments"]:
         base_model, benchmark = entry["base_model"], entry["benchmark"]
         for model, row in config["models"].items():
@@ -64,21 +56,21 @@ def test_hyperparameters_are_the_published_ones(name):
 def test_the_grid_combines_all_four_configurations():
     parts = ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"]
     expected = {}
-    for entry in (entry for name in parts for entry in load(name)["experiments"]):
+    for entry in (entry for name in parts for entry in load_config(name)["experiments"]):
         expected.setdefault((entry["base_model"], entry["benchmark"]), set()).update(entry["systems"])
-    grid = load(*parts, "grids/paper")
+    grid = load_config(*parts, "grids/paper")
     found = {(entry["base_model"], entry["benchmark"]): set(entry["systems"]) for entry in grid["experiments"]}
     assert found == expected
     check_config(grid, ROOT)
 
 
 def test_iwslt4_has_12_000_training_samples():
-    benchmark = load("paper-iwslt4")["benchmarks"]["iwslt4"]
+    benchmark = load_config("paper-iwslt4")["benchmarks"]["iwslt4"]
     assert benchmark["train_rows"] * len(benchmark["supervised"]) == 12_000
 
 
 def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
-    config = load("paper-general")
+    config = load_config("paper-general")
     (comparison,) = config["judge"]["comparisons"]
     with_stage_two, without = (config["systems"][comparison[role]]["model"] for role in ("system", "baseline"))
     assert config["models"][with_stage_two] == {"stage": "unlikelihood", "from": without}
@@ -87,7 +79,7 @@ def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
 
 
 def test_the_studies_have_the_points_of_the_paper():
-    config = load("paper-sweeps")
+    config = load_config("paper-sweeps")
     studies = {name: study["series"] for name, study in config["studies"].items()}
     assert sorted(studies["alpha"]["LAT"]) == ALPHAS
     assert sorted(studies["steps"]["LAT"]) == [0, 20, 40, 60, 80, 100]

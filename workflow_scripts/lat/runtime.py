@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from .credentials import check_key_variable
+from .disk import disk_problem
 from .files import InputError
 
 log = logging.getLogger("lat")
@@ -46,7 +48,11 @@ def git_commit() -> str | None:
 
 
 def run_step(main: Callable[[], None]) -> None:
-    """Set up logging and run the `main` function of a step; on an `InputError`, log it and exit with status 1."""
+    """Set up logging and run the `main` function of a step.
+
+    What the user can correct, an `InputError` or a problem of a disk, is logged in one line and ends the step with
+    status 1.
+    """
     # If several processes train one model, only the first one logs its progress.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -55,16 +61,24 @@ def run_step(main: Callable[[], None]) -> None:
     except InputError as error:
         log.error("error: %s", error)
         sys.exit(1)
+    except OSError as error:
+        problem = disk_problem(error)
+        if not problem:
+            raise
+        log.error("error: %s", problem)
+        sys.exit(1)
 
 
 def secret(variable: str | None) -> str | None:
     """Read the API key of the judge's server from an environment variable; None if no variable is named.
 
     Raises:
-        InputError: the variable is not set, or its value cannot be a key.
+        InputError: the variable is not set, its value cannot be a key, or `variable` looks like a key itself, which
+            the message does not repeat.
     """
     if variable is None:
         return None
+    check_key_variable(variable)
     value = os.environ.get(variable, "").strip()  # files with variables may leave a carriage return
     if not value:
         raise InputError(

@@ -1,0 +1,73 @@
+"""Check the configuration before any job starts, and look up the settings of a step in it.
+
+- `reading`: config files, read strictly.
+- `schema`: keys, types and ranges of a single value.
+- `benchmarks`, `base_models`, `systems`: references between entries, and the files that they name.
+- `environment`: what is installed where Snakemake runs.
+- `settings`: look-ups in a checked configuration.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ..files import read_table
+from ..languages import RESOURCES
+from .base_models import check_base_models
+from .benchmarks import check_benchmarks
+from .environment import check_environment, check_nodes
+from .reading import check_config_files, command_line_config
+from .schema import SCHEMA, check_schema
+from .settings import decode_settings, step_settings, used_models
+from .systems import (
+    add_systems,
+    baseline_warnings,
+    check_experiments,
+    check_judge,
+    check_metrics,
+    check_models,
+    check_studies,
+    check_systems,
+)
+
+__all__ = [
+    "SCHEMA",
+    "baseline_warnings",
+    "check_config",
+    "check_config_files",
+    "check_environment",
+    "check_nodes",
+    "command_line_config",
+    "decode_settings",
+    "step_settings",
+    "used_models",
+]
+
+
+def check_config(config: dict[str, Any], root: Path) -> None:
+    """Check a merged configuration, and bring it into the form that the rules read.
+
+    Numbers get the type that the schema asks for, and every experiment gets the systems of `add_systems`. Checking a
+    configuration twice changes nothing more.
+
+    Args:
+        config: the merged configuration; it is changed in place.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: the configuration is not valid; the message is one line that names the key and the remedy.
+    """
+    check_schema(config)
+    add_systems(config)
+    check_benchmarks(config, root)
+    check_base_models(config, root, _paper_names("base_model"))
+    check_models(config, root)
+    check_systems(config, _paper_names("system"))
+    check_experiments(config)
+    check_judge(config, root)
+    check_studies(config)
+    check_metrics(config, root)
+
+
+def _paper_names(column: str) -> list[str]:
+    rows = [row for path in sorted((RESOURCES / "paper").glob("*.tsv")) for row in read_table(path)]
+    return list(dict.fromkeys(row[column] for row in rows))

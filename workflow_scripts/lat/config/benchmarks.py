@@ -1,0 +1,148 @@
+"""Check the benchmarks of a config: languages, directions, and the text that they are made of."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.corpora import LOCAL, SACREBLEU, local_files
+from ..data.sources import CATALOGUES, CORPORA
+from ..files import InputError
+from ..languages import RESOURCES, languages, split_direction
+from ..names import ENGLISH
+from .references import check_known, sources, sources_of
+
+RESERVED = ("catalogues", "corpora", "logs", "sources")
+CATALOGUE_KEYS = ("lid", "min_words", "max_words", "test_rows", "test_min_words")
+FASTTEXT_SUFFIXES = (".bin", ".ftz")
+# Parts of the corpora, by format, and of the rows of resources/sources.tsv that have fewer parts.
+FORMAT_PARTS = {
+    "flores": ("dev", "devtest"),
+    "iwslt": ("train", *(f"{s}20{y}" for s in ("dev", "tst") for y in range(10, 18))),
+}
+PARTS = {"iwslt17-train": ("train", "dev2010", "tst2010"), "iwslt17-test": ("tst2017",)}
+# Languages of the multilingual task of IWSLT17, to which both rows belong.
+IWSLT17_LANGUAGES = ("de", "en", "it", "nl", "ro")
+FLORES_LABEL = re.compile("[a-z]{3}_[A-Z][a-z]{3}")
+
+
+def check_benchmarks(config: Mapping[str, Any], root: Path) -> None:
+    """Check all benchmarks.
+
+    Args:
+        config: a configuration that matches the schema.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: a benchmark contradicts itself, or needs what does not exist.
+    """
+    for name, benchmark in config["benchmarks"].items():
+        key = f"benchmarks.{name}"
+        if name in RESERVED:
+            raise InputError(f"config: {key} is the name of a folder in results/download; rename it")
+        for language in benchmark["languages"]:
+            check_known(f"{key}.languages", language, languages(), "languages in resources/languages.tsv")
+        if ("catalogues" in benchmark) == ("corpora" in benchmark):
+            raise InputError(f"config: {key} needs exactly one of `catalogues`, `corpora`")
+        if "catalogues" in benchmark:
+            _check_catalogues(key, benchmark)
+        _check_directions(key, benchmark)
+        if "corpora" in benchmark:
+            _check_corpora(key, benchmark, root)
+        if "paper" in benchmark:
+            tables = sorted(path.stem for path in (RESOURCES / "paper").glob("*.tsv"))
+            check_known(f"{key}.paper", benchmark["paper"], tables, "tables in resources/paper")
+
+
+def identifiers() -> list[str]:
+    """Return the rows of resources/sources.tsv that are fastText models."""
+    return [name for name in sources_of("model") if sources()[name].file.endswith(FASTTEXT_SUFFIXES)]
+
+
+def _check_directions(key: str, benchmark: Mapping[str, Any]) -> None:
+    seen: set[str] = set()
+    for kind in ("supervised", "zero_shot"):
+        for direction in benchmark[kind]:
+            for language in split_direction(direction):
+                if language not in benchmark["languages"]:
+                    raise InputError(
+                        f"config: {key}.{kind}: `{direction}` is outside the benchmark, whose languages are "
+                        f"{' '.join(benchmark['languages'])}; drop it or add `{language}` to {key}.languages"
+                    )
+            if len(set(split_direction(direction))) < 2:
+                raise InputError(f"config: {key}.{kind}: `{direction}` translates a language into itself; drop it")
+            if direction in seen:
+                raise InputError(f"config: {key}: `{direction}` is both supervised and zero-shot; keep one")
+            seen.add(direction)
+    if not benchmark["supervised"]:
+        raise InputError(f"config: {key}.supervised is empty; stage 1 needs a direction to train on")
+
+
+def _check_catalogues(key: str, benchmark: Mapping[str, Any]) -> None:
+    if ENGLISH not in benchmark["languages"]:
+        raise InputError(f"config: {key}.languages lacks `{ENGLISH}`, on which catalogues are aligned; add it")
+    if benchmark["min_words"] > benchmark["max_words"]:
+        raise InputError(f"config: {key}.min_words is above max_words; no row would be left")
+    if benchmark["test_min_words"] > benchmark["max_words"]:
+        raise InputError(f"config: {key}.test_min_words is above max_words; no test row would be left")
+    if "both_ways" in benchmark:
+        raise InputError(f"config: {key}.both_ways is for `corpora`; catalogues give every direction anyway; drop it")
+    for source in benchmark["catalogues"]:
+        check_known(f"{key}.catalogues", source, sources_of(*CATALOGUES), "catalogues in resources/sources.tsv")
+    check_known(f"{key}.lid", benchmark["lid"], identifiers(), "identifiers in resources/sources.tsv")
+
+
+def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
+    for name in benchmark:
+        if name in CATALOGUE_KEYS:
+            raise InputError(f"config: {key}.{name} is for `catalogues`; corpora are taken as they are; drop it")
+    for role, corpora in benchmark["corpora"].items():
+        directions = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
+        for corpus, parts in corpora.items():
+            role_key = f"{key}.corpora.{role}"
+            known = [*sources_of(*CORPORA), SACREBLEU, LOCAL]
+            check_known(role_key, corpus, known, f"corpora in resources/sources.tsv, `{SACREBLEU}` or `{LOCAL}`")
+            role_key += f".{corpus}"
+            if corpus == SACREBLEU:
+                _check_test_sets(role_key, parts, directions)
+            elif corpus == LOCAL:
+                for part in parts:
+                    if not local_files(str(root / part)):
+                        raise InputError(
+                            f"config: {role_key}: no files `{part}.*`; see docs/benchmarks.md for their names"
+                        )
+            else:
+                _check_archive(role_key, corpus, parts, directions)
+
+
+def _check_test_sets(key: str, parts: Iterable[str], directions: Iterable[str]) -> None:
+    from sacrebleu.dataset import DATASETS
+
+    for part in parts:
+        check_known(key, part, DATASETS, "test sets of SacreBLEU (`sacrebleu --list`)")
+        for direction in directions:
+            check_known(key, direction, sorted(DATASETS[part].langpairs), f"directions of {part}")
+
+
+def _check_archive(key: str, corpus: str, parts: Iterable[str], directions: Iterable[str]) -> None:
+    """Check that a corpus of resources/sources.tsv has the parts and the languages of the directions."""
+    kind = sources()[corpus].format
+    known = PARTS.get(corpus, FORMAT_PARTS[kind])
+    for part in parts:
+        if part not in known:
+            others = [other for other, its in PARTS.items() if part in its]
+            remedy = f"it is in {others[0]}" if others else "choose one of them"
+            raise InputError(f"config: {key}: {corpus} has the parts {', '.join(known)}, not `{part}`; {remedy}")
+    for direction in directions:
+        for language in split_direction(direction):
+            if corpus in PARTS and language not in IWSLT17_LANGUAGES:
+                raise InputError(
+                    f"config: {key}: no `{direction}` in {corpus}, whose languages are {' '.join(IWSLT17_LANGUAGES)};"
+                    " drop the direction, or take another corpus"
+                )
+            labels = languages()[language].labels.split()
+            if kind == "flores" and not any(map(FLORES_LABEL.fullmatch, labels)):
+                raise InputError(
+                    f"config: {key}: `{language}` has no label of FLORES-200 in resources/languages.tsv; add it there,"
+                    " such as nld_Latn"
+                )

@@ -1,0 +1,75 @@
+"""Look up the settings of a step, and the models that an experiment needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..names import BASE
+
+
+def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
+    """Return the settings of a step for one model.
+
+    The defaults of the step are overridden by the benchmark, then by the base model, then by the entry of the model.
+
+    Args:
+        config: the checked configuration.
+        step: `finetune`, `unlikelihood` or `decode`; for `decode`, the entry of the model is ignored.
+        base_model: name of the base model.
+        benchmark: name of the benchmark.
+        model: name of the model.
+    """
+    own = {key: value for key, value in config["models"].get(model, {}).items() if key in config[step]}
+    return {
+        **config[step],
+        **config["benchmarks"][benchmark].get(step, {}),
+        **config["base_models"][base_model].get(step, {}),
+        **(own if step != "decode" else {}),
+    }
+
+
+def key_of_setting(config: Mapping[str, Any], step: str, name: str, base_model: str, benchmark: str) -> str:
+    """Return the full key from which `step_settings` takes a setting, without the entries of models."""
+    for section, entry in (("base_models", base_model), ("benchmarks", benchmark)):
+        if name in config[section][entry].get(step, {}):
+            return f"{section}.{entry}.{step}.{name}"
+    return f"{step}.{name}"
+
+
+def decode_settings(config: Mapping[str, Any], base_model: str, benchmark: str, system: str) -> dict[str, Any]:
+    """Return the decoding settings of a system: those of the step, with the beam size of the system if it has one."""
+    settings = step_settings(config, "decode", base_model, benchmark, BASE)
+    entry = config["systems"][system]
+    own = {"beam": entry["beam"]} if "beam" in entry else {}
+    if "contrasts" in entry:
+        # Contrastive decoding combines token probabilities, which only transformers exposes. It is greedy, so early
+        # stopping does not apply.
+        own |= {"engine": "transformers", "early_stopping": False}
+    return settings | own
+
+
+def used_models(config: Mapping[str, Any], base_model: str, benchmark: str) -> set[str]:
+    """Return the models that the systems of an experiment need, including the models that these are trained from.
+
+    Args:
+        config: the checked configuration.
+        base_model: name of the base model.
+        benchmark: name of the benchmark.
+
+    Returns:
+        Keys of `models`; empty if the config has no such experiment.
+    """
+    found: set[str] = set()
+    for experiment in config["experiments"]:
+        if (experiment["base_model"], experiment["benchmark"]) != (base_model, benchmark):
+            continue
+        for system in experiment["systems"]:
+            model = config["systems"][system]["model"]
+            while model != BASE:
+                found.add(model)
+                model = config["models"][model].get("from", BASE)
+    return found
+
+
+def training_processes(base_model: Mapping[str, Any]) -> int:
+    """Return the number of processes that train on a base model, on all nodes."""
+    return max(1, base_model.get("gpus", 0)) * base_model.get("nodes", 1)

@@ -1,0 +1,346 @@
+"""Check the models, systems and experiments of a config, and what else names them: the judge, studies and metrics."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
+from ..data.sources import INSTRUCTIONS
+from ..files import InputError
+from ..languages import languages, split_direction
+from ..names import BASE, REFERENCE
+from ..prompts.prompting import Template, translation_instruction
+from .base_models import begins_with
+from .benchmarks import identifiers
+from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, sources_of
+from .settings import key_of_setting, step_settings, training_processes, used_models
+
+STAGES = ("finetune", "unlikelihood", "snapshot")
+# What the workflow itself writes into each request to the judge, and what would change the form of the reply.
+RESERVED_FIELDS = ("model", "messages", "stream", "n")
+# Separates the two names in the files of a comparison.
+AGAINST = "-against-"
+
+
+def add_systems(config: Mapping[str, Any]) -> None:
+    """Add the systems of `add_systems` to every experiment that does not have them.
+
+    Args:
+        config: a configuration that matches the schema; its experiments are changed in place.
+
+    Raises:
+        InputError: there is no such system.
+    """
+    added = config.get("add_systems", [])
+    for system in added:
+        check_known("add_systems", system, config["systems"], "systems")
+    for experiment in config["experiments"]:
+        # A new list, since experiments may share one by a YAML alias.
+        experiment["systems"] = list(dict.fromkeys([*experiment["systems"], *added]))
+
+
+def check_models(config: Mapping[str, Any], root: Path) -> None:
+    """Check the models.
+
+    Args:
+        config: a configuration that matches the schema.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: a model is trained from one that does not exist, or a snapshot is beyond the end of its training.
+    """
+    models = config["models"]
+    if BASE in models:
+        raise InputError(f"config: models.{BASE} is reserved for the base model itself; choose another name")
+    for name, model in models.items():
+        for instructions in model.get("mix", ()):
+            _check_instructions(f"models.{name}.mix", instructions, root)
+        stage = model["stage"]
+        if stage == "finetune":
+            continue
+        parents = STAGES[STAGES.index(stage) - 1]
+        known = [other for other, entry in models.items() if entry["stage"] == parents]
+        check_known(f"models.{name}.from", model["from"], known, f"stage-{1 + STAGES.index(parents)} models")
+        if stage == "snapshot":
+            _check_step(config, name)
+
+
+def _check_step(config: Mapping[str, Any], name: str) -> None:
+    """Check that some training of the config has the step of a snapshot, whether or not a system uses the snapshot."""
+    model = config["models"][name]
+    steps = [
+        step_settings(config, "unlikelihood", base_model, benchmark, model["from"])["steps"]
+        for base_model in config["base_models"]
+        for benchmark in config["benchmarks"]
+    ]
+    most = max(steps, default=model["step"])
+    if model["step"] > most:
+        raise InputError(
+            f"config: models.{name}.step: {model['step']} is beyond the end of `{model['from']}`, which has {most}"
+            " steps; lower it"
+        )
+
+
+def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
+    """Check the systems.
+
+    Args:
+        config: a configuration that matches the schema.
+        paper_names: what the tables of the paper call its systems.
+
+    Raises:
+        InputError: a system contradicts itself, has a reserved name, or names what does not exist.
+    """
+    for name, system in config["systems"].items():
+        if name == "answers":
+            raise InputError("config: systems.answers is reserved for answers to general instructions; rename it")
+        if name == REFERENCE:
+            raise InputError(f"config: systems.{REFERENCE} is reserved for the reference translations; rename it")
+        if "contrasts" in system and system.get("beam") != 1:
+            raise InputError(f"config: systems.{name}: contrastive decoding is greedy; set its `beam: 1`")
+        check_known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
+        if "paper" in system:
+            check_known(f"systems.{name}.paper", system["paper"], paper_names, "paper's systems")
+        for contrast in system.get("contrasts", ()):
+            known = ["source", *languages()]
+            check_known(f"systems.{name}.contrasts", contrast["target"], known, "languages, or `source`")
+    _check_score_files(config)
+
+
+def _check_score_files(config: Mapping[str, Any]) -> None:
+    """Check that the scores of no two systems and metrics are in the same file."""
+    owners: dict[str, str] = {}
+    for system in config["systems"]:
+        files = {system: f"system {system}"}
+        for metric in config["score"]["learned"]:
+            files |= dict.fromkeys((f"{system}.{metric}", f"{system}.{metric}.lines"), f"{metric} of system {system}")
+        for file, owner in files.items():
+            other = owners.setdefault(file, owner)
+            if other != owner:
+                raise InputError(f"config: systems: {other} and {owner} have the same file {file}.tsv; rename a system")
+
+
+def check_experiments(config: Mapping[str, Any]) -> None:
+    """Check the experiments, with the settings that result for each of them.
+
+    Raises:
+        InputError: an experiment names what does not exist, or its settings contradict each other.
+    """
+    seen = set()
+    for number, experiment in enumerate(config["experiments"]):
+        key = f"experiments.{number}"
+        base_model, benchmark = experiment["base_model"], experiment["benchmark"]
+        check_known(f"{key}.base_model", base_model, config["base_models"], "base models")
+        check_known(f"{key}.benchmark", benchmark, config["benchmarks"], "benchmarks")
+        for system in experiment["systems"]:
+            check_known(f"{key}.systems", system, config["systems"], "systems")
+        if (base_model, benchmark) in seen:
+            raise InputError(f"config: {key}: a second entry for {base_model} on {benchmark}; put all systems in one")
+        seen.add((base_model, benchmark))
+        used = used_models(config, base_model, benchmark)
+        for model in (name for name in config["models"] if name in used):
+            _check_training(config, key, base_model, benchmark, model)
+        systems = [config["systems"][system] for system in experiment["systems"]]
+        _check_prompts(config, base_model, benchmark, systems)
+        _check_decoding(config, base_model, benchmark)
+        shots = max(system.get("shots", 0) for system in systems)
+        demonstrations = config["benchmarks"][benchmark]["demonstrations"]
+        if shots > demonstrations:
+            raise InputError(
+                f"config: benchmarks.{benchmark}.demonstrations is {demonstrations}, but a system shows {shots};"
+                " raise it"
+            )
+
+
+def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchmark: str, model: str) -> None:
+    entry = config["models"][model]
+    if entry["stage"] == "snapshot":
+        parent = entry["from"]
+        steps = step_settings(config, "unlikelihood", base_model, benchmark, parent)["steps"]
+        if entry["step"] > steps:
+            raise InputError(
+                f"config: {key}: `{model}` is step {entry['step']} of `{parent}`, which has {steps}; lower it"
+            )
+        return
+    settings = step_settings(config, entry["stage"], base_model, benchmark, model)
+    processes = training_processes(config["base_models"][base_model])
+    if settings["batch_size"] % processes:
+        raise InputError(
+            f"config: {key}: batch_size {settings['batch_size']} of `{model}` is not a multiple of the {processes}"
+            f" processes of `{base_model}`; change one of them"
+        )
+    # Number of possible instructions, including the correct one; a conflict needs another one.
+    instructions = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
+        settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])
+    )
+    if entry["stage"] == "unlikelihood" and instructions < 2:
+        raise InputError(
+            f"config: {key}: `{model}` finds no conflicting instruction; `conflicts: instruction` needs two "
+            "supervised directions, `conflicts: target` three languages"
+        )
+
+
+def _check_prompts(
+    config: Mapping[str, Any], base_model: str, benchmark: str, systems: Sequence[Mapping[str, Any]]
+) -> None:
+    """Check that resources/prompts.yaml and languages.tsv have what the prompts and scores of all directions need."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    preamble = config["base_models"][base_model].get("preamble", True)
+    in_target = any(system.get("prompt_language") == "target" for system in systems)
+    contrasts = {contrast["target"] for system in systems for contrast in system.get("contrasts", ())} - {"source"}
+    entry = config["benchmarks"][benchmark]
+    for direction in (*entry["supervised"], *entry["zero_shot"]):
+        source, target = split_direction(direction)
+        for contrast in contrasts:
+            translation_instruction(f"{source}-{contrast}")
+        for prompt_language in dict.fromkeys(("en", target) if in_target else ("en",)):
+            instruction = translation_instruction(direction, prompt_language)
+            try:
+                Template(preamble=preamble).render(instruction, "", (), prompt_language)
+            except KeyError as error:
+                raise InputError(f"resources/prompts.yaml: {prompt_language}: no entry {error}; add it") from None
+        tokenizer = languages()[target].bleu_tokenizer
+        if tokenizer not in BLEU.TOKENIZERS:
+            raise InputError(
+                f"resources/languages.tsv: {target}: SacreBLEU has no tokenizer `{tokenizer}`"
+                f"{hint(tokenizer, BLEU.TOKENIZERS)}"
+            )
+
+
+def _check_decoding(config: Mapping[str, Any], base_model: str, benchmark: str) -> None:
+    entry = config["base_models"][base_model]
+    if entry.get("attention") == "flash_attention_2" and (not entry.get("gpus") or entry.get("dtype") == "fp32"):
+        raise InputError(
+            f"config: base_models.{base_model}.attention: flash_attention_2 needs a GPU (`gpus: 1`) and `dtype: bf16`;"
+            " set them, or choose sdpa"
+        )
+    settings = step_settings(config, "decode", base_model, benchmark, BASE)
+    engine, early = settings["engine"], settings["early_stopping"]
+    supported = {"ctranslate2": True, "vllm": False}.get(engine, early)
+    if early != supported:
+        key = key_of_setting(config, "decode", "early_stopping", base_model, benchmark)
+        raise InputError(
+            f"config: {key} is {str(early).lower()}, but engine {engine} supports only {str(supported).lower()}; set"
+            " it, or choose engine transformers"
+        )
+
+
+def check_judge(config: Mapping[str, Any], root: Path) -> None:
+    """Check the judge and its comparisons, if there are any.
+
+    Args:
+        config: a configuration that matches the schema.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: a comparison is not possible, or a setting overrides what the workflow sets itself.
+    """
+    judge = config["judge"]
+    for field in judge["request"]:
+        if field in RESERVED_FIELDS:
+            remedy = "set judge.model" if field == "model" else "remove it"
+            raise InputError(f"config: judge.request.{field}: the workflow sets this field itself; {remedy}")
+    if not judge["comparisons"]:
+        return
+    _check_instructions("judge.instructions", judge["instructions"], root)
+    if judge["max_cost"] is not None and judge["prices"] is None:
+        raise InputError("config: judge.max_cost needs judge.prices to be compared with; set them")
+    for name in config["systems"]:
+        if AGAINST in name:
+            raise InputError(f"config: systems.{name}: `{AGAINST}` stands between two systems in file names; rename it")
+    for number, comparison in enumerate(judge["comparisons"]):
+        key = f"judge.comparisons.{number}"
+        for role, system in comparison.items():
+            check_known(f"{key}.{role}", system, config["systems"], "systems")
+            for setting in ("shots", "contrasts", "prompt_language"):
+                if config["systems"][system].get(setting, "en") not in ("en", 0):
+                    raise InputError(
+                        f"config: {key}.{role}: `{system}` has `{setting}`, which is for translations; take another"
+                    )
+        pair = comparison["system"], comparison["baseline"]
+        if len(set(pair)) < 2:
+            raise InputError(f"config: {key} compares `{pair[0]}` with itself; name two systems")
+        if not any(set(pair) <= set(experiment["systems"]) for experiment in config["experiments"]):
+            raise InputError(f"config: {key}: no experiment has both `{pair[0]}` and `{pair[1]}`; add them to one")
+
+
+def _check_instructions(key: str, name: str, root: Path) -> None:
+    if not (root / name).is_file():
+        check_known(key, name, sources_of(INSTRUCTIONS), "sets of instructions in resources/sources.tsv, nor a file")
+
+
+def check_studies(config: Mapping[str, Any]) -> None:
+    """Check that the points of all studies are systems of the experiments.
+
+    Raises:
+        InputError: a point is not.
+    """
+    known = [
+        f"{entry['base_model']}/{entry['benchmark']}/{system}"
+        for entry in config["experiments"]
+        for system in entry["systems"]
+    ]
+    for name, study in config["studies"].items():
+        for series, points in study["series"].items():
+            for value, system in points.items():
+                key = f"studies.{name}.series.{series}.{value}"
+                if "/" in system:
+                    check_known(key, system, known, "systems of the experiments")
+                else:
+                    check_known(key, system, config["experiments"][0]["systems"], "systems of the first experiment")
+
+
+def check_metrics(config: Mapping[str, Any], root: Path) -> None:
+    """Check language identifiers, learned metrics and the baseline of the significance tests.
+
+    Args:
+        config: a configuration that matches the schema.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: one of them does not exist, or is of another kind.
+    """
+    for name in config["detect"]["lid"]:
+        if name in (PY3LANGID, *identifiers()):
+            continue
+        if not (root / name).is_file():
+            what = f"identifiers in resources/sources.tsv, {PY3LANGID} or files"
+            check_known("detect.lid", name, (*identifiers(), PY3LANGID), what)
+        if not begins_with("detect.lid", root / name, FASTTEXT_MAGIC):
+            raise InputError(f"config: detect.lid: `{name}` is no fastText model; use lid.176.ftz or lid.176.bin")
+    for name, metric in config["score"]["learned"].items():
+        _check_learned(f"score.learned.{name}", metric, root)
+    check_known("significance.baseline", config["significance"]["baseline"], config["systems"], "systems")
+
+
+def _check_learned(key: str, metric: Mapping[str, Any], root: Path) -> None:
+    kind, model = metric["kind"], metric["model"]
+    for setting in ("revision", "shape"):
+        if kind == "comet" and setting in metric:
+            raise InputError(f"config: {key}.{setting} is for BLEURT; remove it")
+    checkpoints = [name for name in sources_of("model") if sources()[name].kind == "hub"]
+    if model in sources() and (kind != "bleurt" or model not in checkpoints):
+        raise InputError(
+            f"config: {key}.model: the row `{model}` of resources/sources.tsv is no {kind} checkpoint; change it"
+        )
+    if hub_id := hub_id_in_address(model):
+        raise InputError(f"config: {key}.model: `{model}` is an address; write the id alone: {hub_id}")
+    if model not in sources() and not (root / model).exists() and not HUB_ID.fullmatch(model):
+        what = "checkpoints in resources/sources.tsv, nor a hub id such as Unbabel/wmt22-comet-da or a path"
+        check_known(f"{key}.model", model, checkpoints, what)
+
+
+def baseline_warnings(config: Mapping[str, Any]) -> list[str]:
+    """Return one line for each experiment that lacks the baseline, since its tables have no p-values.
+
+    Args:
+        config: the checked configuration.
+    """
+    baseline = config["significance"]["baseline"]
+    return [
+        f"config: significance.baseline: `{baseline}` is not among the systems of {entry['base_model']} on"
+        f" {entry['benchmark']}, whose scores therefore get no p-values; add it, or choose another baseline"
+        for entry in config["experiments"]
+        if baseline not in entry["systems"]
+    ]
