@@ -12,11 +12,25 @@ from .lat.runtime import log, run_step, secret
 COLUMNS = ("base_model", "benchmark", "system", "baseline", "instructions", "judge", "n", *OUTCOMES, "p")
 
 
+def read_answers(path: Path) -> list[str]:
+    """Read the answers of a system from the file that the step `decode` writes.
+
+    Raises:
+        InputError: the file is not JSON lines, or a line has no answer.
+    """
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row.get("answer"), str):
+            raise InputError(f"{path}: line {number} has no text `answer`; decode the answers again")
+    return [row["answer"] for row in rows]
+
+
 def main() -> None:
     """Parse the flags, ask the judge, and write the judgements and a table with their counts.
 
     Raises:
-        InputError: the number of answers differs from the number of instructions, or `compare` fails.
+        InputError: a file cannot be read, the number of answers differs from the number of instructions, or the judge
+            fails.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--instructions", type=Path, required=True, help="file with the set of instructions")
@@ -34,14 +48,14 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=1, help="number of parallel requests")
     parser.add_argument("--prices", type=float, nargs=2, help="prices of one million prompt tokens and reply tokens")
     parser.add_argument("--max-cost", type=float, help="stop before the first request if the estimated cost is higher")
-    parser.add_argument("--timeout", type=float, default=120.0, help="timeout of one request, in seconds")
+    parser.add_argument("--timeout", type=float, default=120.0, help="timeout of one whole request, in seconds")
     parser.add_argument("--journal", type=Path, required=True, help="file that keeps all replies for a rerun")
     parser.add_argument("--judgements", type=Path, required=True, help="output file, one comparison per JSON line")
     parser.add_argument("--output", type=Path, required=True, help="output table with one row")
     arguments = parser.parse_args()
 
     tasks = read_instructions(arguments.instructions)
-    answers, others = ([row["answer"] for row in read_jsonl(path)] for path in (arguments.answers, arguments.others))
+    answers, others = read_answers(arguments.answers), read_answers(arguments.others)
     if not len(tasks) == len(answers) == len(others):
         raise InputError(
             f"{arguments.answers}: {len(answers)} answers, {arguments.others}: {len(others)}, to {len(tasks)}"

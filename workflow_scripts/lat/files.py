@@ -41,17 +41,35 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def atomic_write(path: Path | str) -> Iterator[TextIO]:
-    """Open a temporary file for writing, which replaces `path` if the `with` block ends without an exception."""
-    path = Path(path)
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Name a temporary file to write to, which replaces `path` if the `with` block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as handle:
-            yield handle
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[TextIO]:
+    """Open a temporary file for writing, which replaces `path` if the `with` block ends without an exception.
+
+    Raises:
+        InputError: a text has half of a character, which UTF-8 cannot express.
+    """
+    with replaced_file(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as handle:
+        try:
+            yield handle
+        except UnicodeEncodeError as error:
+            handle.flush()
+            line = temporary.read_bytes().count(b"\n") + error.object.count("\n", 0, error.start) + 1
+            code = ord(error.object[error.start])
+            raise InputError(
+                f"{path}: line {line} would hold half of a character (U+{code:04X}); find the text in the config or"
+                " in the input files, and correct it"
+            ) from None
 
 
 @contextmanager
@@ -219,22 +237,34 @@ def read_table(path: Path | str) -> list[dict[str, str]]:
     Raises:
         InputError: the file cannot be read as lines, or a line has another number of columns than the header.
     """
-    header, *lines = read_lines(path) or [""]
+    try:
+        return parse_table(read_lines(path))[1]
+    except TextError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def parse_table(lines: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the names of the columns and the rows of the lines of a tab-separated table.
+
+    Raises:
+        TextError: a line has another number of columns than the header.
+    """
+    header, *body = lines or [""]
     names = header.split("\t")
     rows = []
-    for number, line in enumerate(lines, 2):
+    for number, line in enumerate(body, 2):
         values = line.split("\t")
         if len(values) != len(names):
-            raise InputError(f"{path}: line {number} has {len(values)} columns, the header {len(names)}")
+            raise TextError(f"line {number} has {len(values)} columns, the header {len(names)}")
         rows.append(dict(zip(names, values, strict=True)))
-    return rows
+    return names, rows
 
 
 def write_table(path: Path | str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write a tab-separated table with a header line; each run of white space in a value becomes one space."""
+    """Write a tab-separated table with a header line; each run of white space in a cell becomes one space."""
     with atomic_write(path) as handle:
         writer = csv.writer(handle, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
-        writer.writerow(columns)
+        writer.writerow(map(fold, columns))
         for row in rows:
             writer.writerow(fold(str(row[column])) for column in columns)
 
