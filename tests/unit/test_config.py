@@ -319,3 +319,14 @@ def test_step_defaults_are_the_published_settings(config):
     assert stage1["weight_decay"] == stage2["weight_decay"] == 0
     assert stage2["conflicts"] == "instruction"
     assert (config["decode"]["beam"], config["decode"]["max_new_tokens"]) == (4, 512)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("key", "sk-proj-0123456789abcdef"), ("base_url", "https://user:sk-proj-0123456789abcdef@host/v1")],
+)
+def test_credentials_in_the_config_are_refused_without_repeating_them(config, key, value):
+    config["judge"][key] = value
+    with pytest.raises(InputError) as caught:
+        check_config(config, ROOT)
+    assert f"judge.{key}" in str(caught.value) and "0123456789" not in str(caught.value)

@@ -203,7 +203,7 @@ def test_shared_entries_of_aliases_are_read_once():
         ),
         (
             "judge: {base_url: api.openai.com}",
-            "judge.base_url: `api.openai.com` is not allowed; an address begins with http:// or https://",
+            "judge.base_url is not the address of a server; write it as in `https://HOST/v1`",
         ),
         (
             "judge: {key: sk-proj-123}",

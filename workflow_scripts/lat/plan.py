@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .config import decode_settings, step_settings
+from .config import decode_settings, step_settings, used_models
 from .data.sources import find_source
 from .names import BASE
 
@@ -238,7 +238,11 @@ def _training(
         steps = max(1, int(samples * settings["epochs"]) // batch)
     # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction.
     sequences = steps * batch * (2 if step == "unlikelihood" else 1)
-    snapshots = [row for row in config["models"].values() if row["stage"] == "snapshot" and row["from"] == model]
+    snapshots = [
+        name
+        for name in used_models(config, wildcards["base_model"], benchmark)
+        if config["models"][name]["stage"] == "snapshot" and config["models"][name]["from"] == model
+    ]
     dtype = base_model.get("dtype", "bf16")
     weights = parameters * DTYPE_BYTES[dtype]
     written = weights * (1 + len(snapshots))

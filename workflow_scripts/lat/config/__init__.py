@@ -7,9 +7,11 @@
 - `settings`: look-ups in a checked configuration.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..credentials import check_base_url, check_key_variable
 from ..files import read_table
 from ..languages import RESOURCES
 from .base_models import check_base_models
@@ -56,6 +58,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     Raises:
         InputError: the configuration is not valid; the message is one line that names the key and the remedy.
     """
+    _check_credentials(config.get("judge"))
     check_schema(config)
     add_systems(config)
     check_benchmarks(config, root)
@@ -66,6 +69,14 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     check_judge(config, root)
     check_studies(config)
     check_metrics(config, root)
+
+
+def _check_credentials(judge: Any) -> None:
+    """Refuse a key in place of its variable, and credentials in an address, before another message repeats them."""
+    if isinstance(judge, Mapping):
+        for name, check in (("key", check_key_variable), ("base_url", check_base_url)):
+            if isinstance(judge.get(name), str):
+                check(judge[name])
 
 
 def _paper_names(column: str) -> list[str]:
