@@ -36,12 +36,22 @@ def study_flags():
     first = config["experiments"][0]
     words = []
     for name, study in config["studies"].items():
-        words += ["--study", name, study["label"]]
-        for series, points in study["series"].items():
+        series = {}
+        for label, points in study["series"].items():
             for value, system in points.items():
                 is_path = len(PurePosixPath(system).parts) > 1
                 path = system if is_path else f"{first['base_model']}/{first['benchmark']}/{system}"
-                words.append(f"{series}={value}={path}")
+                series.setdefault(label, {})[str(value)] = path
+        # One word of JSON, since a label may begin with a hyphen, as flags do.
+        words += ["--study", json.dumps({"name": name, "label": study["label"], "series": series})]
+    return " ".join(map(shlex.quote, words))
+
+
+def experiment_flags():
+    """Return the systems of all experiments as flags of the script."""
+    words = []
+    for entry in config["experiments"]:
+        words += ["--experiment", entry["base_model"], entry["benchmark"], *entry["systems"]]
     return " ".join(map(shlex.quote, words))
 
 
@@ -91,10 +101,15 @@ rule figures:
         runtime=20,
     params:
         titles=list(every_step_log().values()),
-        studies=study_flags(),
+        # A function, since Snakemake would read the braces of JSON as wildcards.
+        studies=lambda wildcards: study_flags(),
+        experiments=experiment_flags(),
+        columns=direction_flags(),
+        learned=learned_flags(),
     message:
         "Figures: scores, languages of off-target lines, studies and training losses"
     shell:
         "python -m workflow_scripts.figures --scores {input.scores:q} --intervals {input.intervals:q}"
+        " {params.experiments} {params.columns} {params.learned}"
         " --step-logs {input.step_logs:q} --titles {params.titles:q} {params.studies} --output results/figures"
         " 2>&1 | tee {log:q}"

@@ -61,15 +61,19 @@ rule page:
         runtime=20,
     params:
         inputs=page_inputs(),
+        columns=direction_flags(),
+        learned=learned_flags(),
         captions=list(figure_captions().values()),
         baseline=config["significance"]["baseline"],
         # A function, since Snakemake would read braces in a plain text as wildcards.
         config=lambda wildcards: config_text(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
+        comparisons=comparison_flags(),
     message:
         "Page: writing {output}"
     shell:
         "python -m workflow_scripts.page --scores {input.scores:q} --intervals {input.intervals:q}"
-        " --versions {input.versions:q} {params.inputs} --figures {input.figures:q} --captions {params.captions:q}"
-        " --baseline {params.baseline:q} --config {params.config:q} {params.general} --output {output:q}"
+        " --versions {input.versions:q} {params.inputs} {params.columns} {params.learned} --figures {input.figures:q} --captions {params.captions:q}"
+        " --baseline {params.baseline:q} --config {params.config:q} {params.general} {params.comparisons}"
+        " --output {output:q}"
         " 2>&1 | tee {log:q}"

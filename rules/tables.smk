@@ -21,6 +21,37 @@ def table_inputs():
     return " ".join(map(shlex.quote, words))
 
 
+def direction_flags():
+    """Return the directions of all benchmarks as flags of the scripts."""
+    words = []
+    for name in sorted({entry["benchmark"] for entry in config["experiments"]}):
+        for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot")):
+            words += ["--directions", name, supervision, *benchmark_config(name)[key]]
+    return " ".join(map(shlex.quote, words))
+
+
+def learned_flags():
+    """Return the names of the learned metrics as a flag of the scripts."""
+    return flags({"learned": list(config["score"]["learned"]) or None})
+
+
+def paper_flags():
+    """Return the names of benchmarks, base models and systems in the paper as flags of the script."""
+    words = []
+    for kind, section in (("benchmark", "benchmarks"), ("base-model", "base_models"), ("system", "systems")):
+        for name, entry in sorted(config[section].items()):
+            words += [f"--paper-{kind}", name, entry["paper"]] if "paper" in entry else []
+    return " ".join(map(shlex.quote, words))
+
+
+def comparison_flags():
+    """Return what the comparisons on general tasks compare, in the order of their tables, as flags of the scripts."""
+    words = []
+    for path in map(PurePosixPath, comparisons()):
+        words += ["--comparison", *path.parts[-3:-1], *path.stem.split("-against-")]
+    return " ".join(map(shlex.quote, words))
+
+
 rule tables:
     input:
         scores=[
@@ -82,21 +113,14 @@ rule tables:
         runtime=20,
     params:
         inputs=table_inputs(),
-        columns=" ".join(
-            f"--directions {name} {supervision} {' '.join(benchmark_config(name)[key])}"
-            for name in sorted({entry["benchmark"] for entry in config["experiments"]})
-            for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot"))
-        ),
-        settings=flags(config["tables"] | {"learned": list(config["score"]["learned"]) or None}),
-        paper=" ".join(
-            f"--paper-{kind} {name} {entry['paper']}"
-            for kind, section in (("benchmark", "benchmarks"), ("base-model", "base_models"), ("system", "systems"))
-            for name, entry in sorted(config[section].items())
-            if "paper" in entry
-        ),
+        columns=direction_flags(),
+        learned=learned_flags(),
+        settings=flags(config["tables"] | {"baseline": config["significance"]["baseline"]}),
+        paper=paper_flags(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
+        comparisons=comparison_flags(),
     message:
         "Tables: collecting the scores of all systems"
     shell:
-        "python -m workflow_scripts.tables {params.inputs} {params.columns} {params.settings} {params.paper}"
-        " {params.general} --output results/tables 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.tables {params.inputs} {params.columns} {params.learned} {params.settings}"
+        " {params.paper} {params.general} {params.comparisons} --output results/tables 2>&1 | tee {log:q}"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from .lat.data.lid import load_identifier
-from .lat.evaluation.offtarget import ClassifiedLine, Verdict, agreement, classify, off_target_scores
+from .lat.evaluation.offtarget import ClassifiedLine, Verdict, classify, cross_check_scores, off_target_scores
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, write_table
 from .lat.runtime import log, run_step
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Parse the flags, classify the output lines, and write the table of lines and the table of scores.
 
     Raises:
-        InputError: every output line of every direction is empty.
+        InputError: two identifiers have the same name, or every output line of every direction is empty.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="folder with the files <direction><suffix>")
@@ -33,6 +33,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     identifier, *others = [load_identifier(name) for name in arguments.lid]
+    # The name of a cross-check is a column of the one table and a part of metrics in the other.
+    names = [*COLUMNS, *(other.name for other in others)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"--lid: two columns of the table of lines would be called `{twice}`; rename the model file")
     line_rows, score_rows = [], []
     for direction in arguments.directions:
         outputs = read_lines(arguments.folder / f"{direction}{arguments.suffix}")
@@ -42,13 +46,9 @@ def main() -> None:
         with_signature = [(score, identifier.signature) for score in scores]
         labels = {}
         for other in others:
-            predictions = other.identify(outputs)
-            labels[other.name] = [label for label, _ in predictions]
-            ratio = off_target_scores(classify(predictions, outputs, sources, direction), outputs, direction)[0]
-            with_signature += [
-                (score._replace(metric=f"{score.metric}:{other.name}"), other.signature)
-                for score in (ratio, agreement(lines, predictions))
-            ]
+            labels[other.name] = [label for label, _ in other.identify(outputs)]
+            scores = cross_check_scores(lines, labels[other.name], other.name, direction)
+            with_signature += [(score, other.signature) for score in scores]
         line_rows += [
             line_row(direction, index, line) | {name: labels[name][index] for name in labels}
             for index, line in enumerate(lines)
@@ -63,7 +63,7 @@ def main() -> None:
             }
             for score, signature in with_signature
         ]
-        log.info("%s: OTR %.1f %% of %d lines", direction, scores[0].value, len(lines))
+        log.info("%s: OTR %.1f %% of %d lines", direction, with_signature[0][0].value, len(lines))
     # Only empty outputs in one direction are a valid result; only empty outputs in all directions are a mistake.
     if all(row["verdict"] == Verdict.EMPTY for row in line_rows):
         raise InputError(

@@ -1,19 +1,32 @@
 """Draw the figures of a run: scores, languages of off-target lines, studies, and training losses."""
 
 import argparse
-import os
+import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from .lat.files import read_table
+from .lat.files import InputError, replaced_file
 from .lat.reporting.charts import (
     heat_map_figure,
     losses_figure,
     off_target_figure,
     off_target_languages_figure,
     study_figure,
+)
+from .lat.reporting.reading import (
+    Experiment,
+    add_experiment_flags,
+    check_values,
+    intervals_frame,
+    make_experiments,
+    read_all_scores,
+    read_intervals,
+    read_steps,
+    scores_frame,
 )
 from .lat.runtime import run_step
 
@@ -25,47 +38,82 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="table of all scores")
     parser.add_argument("--intervals", type=Path, required=True, help="table of means and 95 %% intervals")
+    parser.add_argument(
+        "--experiment",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("BASE_MODEL", "WORD"),
+        help="base model, benchmark, and the systems of an experiment in the order of the rows; may be repeated",
+    )
+    add_experiment_flags(parser)
     parser.add_argument("--step-logs", type=Path, nargs="*", default=[], help="step logs of training runs")
     parser.add_argument("--titles", nargs="*", default=[], help="title of each step log")
     parser.add_argument(
         "--study",
-        nargs="+",
+        type=json.loads,
         action="append",
         default=[],
-        metavar="WORD",
-        help="plots of scores against one setting, one line per series: name of the study, label of the horizontal"
-        " axis, then SERIES=VALUE=BASE_MODEL/BENCHMARK/SYSTEM for each point; may be repeated",
+        metavar="JSON",
+        help="plots of scores against one setting, one line per series: an object with the `name` of the study, the"
+        " `label` of the horizontal axis, and `series`: by name, the values of the setting with"
+        " BASE_MODEL/BENCHMARK/SYSTEM of each; may be repeated",
     )
     parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
-    scores = pd.DataFrame(read_table(arguments.scores)).astype({"value": float})
-    intervals = pd.DataFrame(read_table(arguments.intervals)).astype(dict.fromkeys(("value", "low", "high"), float))
-    logs = {
-        title: pd.DataFrame(read_table(path), dtype=float)
-        for title, path in zip(arguments.titles, arguments.step_logs, strict=True)
-    }
+    rows = [(base_model, benchmark, name) for base_model, benchmark, *names in arguments.experiment for name in names]
+    experiments = make_experiments(rows, arguments.directions)
+    score_rows = read_all_scores(arguments.scores, experiments, arguments.learned)
+    interval_rows = read_intervals(arguments.intervals, experiments, arguments.learned)
+    check_values(arguments.intervals, interval_rows, score_rows)
+    scores, intervals = scores_frame(score_rows), intervals_frame(interval_rows)
+    logs = dict(zip(arguments.titles, map(read_steps, arguments.step_logs), strict=True))
     save(off_target_figure(scores), arguments.output / "off_target")
     save(heat_map_figure(scores), arguments.output / "heat_map")
     save(off_target_languages_figure(scores), arguments.output / "off_target_languages")
     save(losses_figure(logs), arguments.output / "losses")
-    for name, label, *points in arguments.study:
-        series: dict[str, list[tuple[float, tuple[str, str, str]]]] = {}
-        for point in points:
-            series_name, value, row = point.split("=")
-            base_model, benchmark, system = row.split("/")
-            series.setdefault(series_name, []).append((float(value), (base_model, benchmark, system)))
-        save(study_figure(label, series, intervals), arguments.output / f"study-{name}")
+    for study in arguments.study:
+        figure = study_figure(study["label"], read_points(study, experiments), intervals)
+        save(figure, arguments.output / f"study-{study['name']}")
+
+
+def read_points(
+    study: Mapping[str, Any], experiments: Sequence[Experiment]
+) -> dict[str, list[tuple[float, tuple[str, str, str]]]]:
+    """Return the points of a study by series: the value of the setting, then base model, benchmark and system.
+
+    Args:
+        study: a value of the flag `--study`.
+        experiments: the experiments of the run.
+
+    Raises:
+        InputError: the value of a point is no number, or no experiment has its system.
+    """
+    rows = [(entry.base_model, entry.benchmark, system) for entry in experiments for system in entry.systems]
+    known = {"/".join(row): row for row in rows}
+    series: dict[str, list[tuple[float, tuple[str, str, str]]]] = {}
+    for name, points in study["series"].items():
+        for text, system in points.items():
+            key = f"config: studies.{study['name']}.series.{name}.{text}"
+            if system not in known:
+                raise InputError(f"{key}: no experiment has the system {system}; change it")
+            try:
+                value = float(text)
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                raise InputError(f"{key}: `{text}` is no number, as the horizontal axis needs; change it")
+            series.setdefault(name, []).append((value, known[system]))
+    return series
 
 
 def save(figure: Figure, path: Path) -> None:
     """Save a figure in every format, without a creation date, so that the same figure gives identical files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     for suffix in SUFFIXES:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.{suffix}")
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[suffix]
-        figure.savefig(partial, dpi=160, bbox_inches="tight", metadata=metadata)
-        partial.rename(path.with_name(f"{path.name}.{suffix}"))
+        with replaced_file(path.with_name(f"{path.name}.{suffix}")) as partial:
+            figure.savefig(partial, format=suffix, dpi=160, bbox_inches="tight", metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,35 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from .lat.files import atomic_write, read_table
-from .lat.reporting.page import Outputs, examples, inline_svg, render, signatures, table_of_block, table_of_texts
-from .lat.reporting.tables import TABLES, general_table, make_blocks
+from .lat.evaluation.scores import METRICS
+from .lat.files import atomic_write
+from .lat.reporting.page import (
+    Outputs,
+    examples,
+    inline_svg,
+    read_texts,
+    render,
+    signatures,
+    table_of,
+    table_of_block,
+)
+from .lat.reporting.reading import (
+    add_comparison_flag,
+    add_experiment_flags,
+    check_values,
+    check_verdicts,
+    intervals_frame,
+    make_experiments,
+    read_all_scores,
+    read_comparisons,
+    read_intervals,
+    read_lines_table,
+    read_versions,
+    rows_of,
+    scores_frame,
+)
+from .lat.reporting.tables import TABLES, general_table, make_blocks, table_metrics
 from .lat.runtime import log, run_step
-
-METRICS = ("BLEU", "OTR", "chrF++")
 
 
 def main() -> None:
@@ -18,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="table of all scores")
     parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and p-values")
+    add_experiment_flags(parser)
     parser.add_argument("--versions", type=Path, required=True, help="table of library versions")
     parser.add_argument(
         "--texts",
@@ -40,38 +62,38 @@ def main() -> None:
     parser.add_argument("--baseline", required=True, help="system that the other systems are tested against")
     parser.add_argument("--config", required=True, help="configuration of the run, as text")
     parser.add_argument("--general", type=Path, help="table of comparisons on general tasks")
+    add_comparison_flag(parser)
     parser.add_argument("--output", type=Path, required=True, help="HTML file")
     arguments = parser.parse_args()
 
-    scores = pd.DataFrame(read_table(arguments.scores)).astype({"value": float})
-    rows = read_table(arguments.intervals)
-    significance = pd.DataFrame(rows).replace({"p": {"": "nan"}})
-    significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
+    experiments = make_experiments((names[:3] for names in arguments.outputs), arguments.directions)
+    score_rows = read_all_scores(arguments.scores, experiments, arguments.learned)
+    interval_rows = read_intervals(arguments.intervals, experiments, arguments.learned, arguments.baseline)
+    check_values(arguments.intervals, interval_rows, score_rows)
+    scores, intervals = scores_frame(score_rows), intervals_frame(interval_rows)
 
-    tables = []
-    for supervision, (_, heading) in TABLES.items():
-        for block in make_blocks(scores, supervision, METRICS, significance):
-            intervals = {
-                (row["system"], row["direction"]): (row["low"], row["high"])
-                for row in rows
-                if (row["base_model"], row["benchmark"], row["supervision"], row["metric"])
-                == (block.base_model, block.benchmark, supervision, block.metric)
-            }
-            tables.append(table_of_block(block, heading, intervals))
-
+    metrics = list(dict.fromkeys((*table_metrics(arguments.learned), *METRICS)))
+    tables = [
+        table_of_block(block, heading)
+        for supervision, (_, heading) in TABLES.items()
+        for block in make_blocks(scores, supervision, metrics, intervals, arguments.baseline, with_intervals=True)
+    ]
     if arguments.general:
-        tables.append(table_of_texts(*general_table(read_table(arguments.general))))
+        tables.append(table_of(general_table(read_comparisons([(arguments.general, arguments.comparison)]))))
 
-    texts = {benchmark: Path(folder) for benchmark, folder in arguments.texts}
+    folders = {benchmark: Path(folder) for benchmark, folder in arguments.texts}
     data = []
-    for (base_model, benchmark), experiment in scores.groupby(["base_model", "benchmark"], sort=False):
-        outputs = {
-            system: Outputs(Path(folder), Path(lines))
-            for *names, system, folder, lines in arguments.outputs
-            if names == [base_model, benchmark]
-        }
-        directions = dict(zip(experiment.direction, experiment.supervision, strict=True))
-        data.append(examples(f"{base_model} on {benchmark}", texts[benchmark], outputs, directions))
+    for experiment in experiments:
+        texts = read_texts(folders[experiment.benchmark], experiment.directions)
+        counts = {direction: len(sources) for direction, (sources, _) in texts.items()}
+        outputs = {}
+        for *names, system, folder, table in arguments.outputs:
+            if names == [experiment.base_model, experiment.benchmark]:
+                lines = read_lines_table(Path(table), counts)
+                check_verdicts(lines, arguments.scores, rows_of(score_rows, experiment, system))
+                outputs[system] = Outputs(Path(folder), lines)
+        name = f"{experiment.base_model} on {experiment.benchmark}"
+        data.append(examples(name, texts, outputs, experiment.directions))
     count = sum(len(direction["source"]) for experiment in data for direction in experiment["directions"])
     names = " and ".join(experiment["name"] for experiment in data)
     page = render(
@@ -84,7 +106,7 @@ def main() -> None:
             for number, (path, caption) in enumerate(zip(arguments.figures, arguments.captions, strict=True), 1)
         ],
         signatures=signatures(scores),
-        versions=[(row["what"], row["version"]) for row in read_table(arguments.versions)],
+        versions=[(row["what"], row["version"]) for row in read_versions(arguments.versions)],
         config=arguments.config,
         data=data,
     )

@@ -5,11 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .lat.evaluation.significance import COLUMNS, Key, Outputs, ResampledScore, resample_scores, significance_rows
-from .lat.files import InputError, read_lines, read_table, write_table
+from .lat.files import InputError, read_lines, write_table
+from .lat.reporting.reading import (
+    TOLERANCE,
+    Lines,
+    check_verdicts,
+    read_line_scores,
+    read_lines_table,
+    read_system_scores,
+)
 from .lat.runtime import log, run_step
-
-# Allowed difference between a score computed here and the score in a score table, which has four decimals.
-TOLERANCE = 1e-3
 
 
 def main() -> None:
@@ -22,7 +27,8 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("NAME", "FILE"),
-        help="name of a system, its folder of files <direction>.txt, its lines.tsv and its score tables; repeatable",
+        help="name of a system, its folder of files <direction>.txt, its lines.tsv, and score tables to compare with:"
+        " BLEU and chrF++, each learned metric in the order of --learned, off-target scores; repeatable",
     )
     parser.add_argument(
         "--learned",
@@ -46,64 +52,78 @@ def main() -> None:
         for members in groups.values()
         for direction in members
     }
+    counts = {direction: len(lines) for direction, lines in references.items()}
     systems = {}
-    for system, hypotheses, lines, *scores in arguments.system:
+    for system, hypotheses, lines_path, *score_paths in arguments.system:
+        lines = read_lines_table(Path(lines_path), counts)
         learned = {metric: Path(path) for name, metric, path in arguments.learned if name == system}
-        outputs = read_outputs(system, Path(hypotheses), Path(lines), learned, references)
+        outputs = read_outputs(system, Path(hypotheses), lines, learned, references)
         systems[system] = resample_scores(outputs, groups, arguments.resamples, arguments.seed)
-        check_scores(systems[system], [Path(path) for path in scores])
+        if score_paths:
+            check_scores(list(map(Path, score_paths)), systems[system], lines, list(learned))
         log.info("%s: drew %d resamples for each of %d directions", system, arguments.resamples, len(references))
     write_table(arguments.output, significance_rows(systems, arguments.baseline), COLUMNS)
 
 
 def read_outputs(
-    system: str, hypotheses: Path, lines: Path, learned: dict[str, Path], references: dict[str, list[str]]
+    system: str, hypotheses: Path, lines: Lines, learned: Mapping[str, Path], references: Mapping[str, Sequence[str]]
 ) -> dict[str, Outputs]:
-    """Read the output lines of a system, their identified languages and their learned-metric scores.
+    """Read the output lines of a system and their learned-metric scores.
+
+    Args:
+        system: name of the system.
+        hypotheses: folder of its output lines.
+        lines: the identified languages of these lines.
+        learned: tables with the scores of these lines, by learned metric.
+        references: reference lines by direction.
 
     Returns:
         One `Outputs` per direction.
 
     Raises:
-        InputError: hypotheses, labels or scores of a direction are not as many as the references.
+        InputError: hypotheses or scores of a direction are not as many as the references, or a table is damaged.
     """
-    labels: dict[str, list[str]] = {}
-    for row in read_table(lines):
-        labels.setdefault(row["direction"], []).append(row["label"])
-    line_scores: dict[tuple[str, str], list[float]] = {}
-    for metric, path in learned.items():
-        for row in read_table(path):
-            line_scores.setdefault((row["direction"], metric), []).append(float(row["score"]))
+    counts = {direction: len(reference_lines) for direction, reference_lines in references.items()}
+    line_scores = {metric: read_line_scores(path, counts) for metric, path in learned.items()}
     outputs = {}
     for direction, reference_lines in references.items():
         hypothesis_lines = read_lines(hypotheses / f"{direction}.txt")
-        scores = {metric: line_scores.get((direction, metric), []) for metric in learned}
-        counts = {"hypotheses": len(hypothesis_lines), "labels": len(labels.get(direction, ()))}
-        counts |= {f"{metric} scores": len(values) for metric, values in scores.items()}
-        for what, count in counts.items():
-            if count != len(reference_lines):
-                raise InputError(
-                    f"{system} {direction}: {count} {what} for {len(reference_lines)} references;"
-                    " decode and detect it again"
-                )
-        outputs[direction] = Outputs(hypothesis_lines, reference_lines, labels[direction], scores)
+        if len(hypothesis_lines) != len(reference_lines):
+            raise InputError(
+                f"{system} {direction}: {len(hypothesis_lines)} hypotheses for {len(reference_lines)} references;"
+                " decode and detect it again"
+            )
+        labels = [line.label for line in lines.classified[direction]]
+        scores = {metric: of_metric[direction] for metric, of_metric in line_scores.items()}
+        outputs[direction] = Outputs(hypothesis_lines, reference_lines, labels, scores)
     return outputs
 
 
-def check_scores(scores: Mapping[Key, ResampledScore], paths: Sequence[Path]) -> None:
-    """Check that the scores computed here from the original lines equal the canonical ones of the score tables.
+def check_scores(
+    paths: Sequence[Path], scores: Mapping[Key, ResampledScore], lines: Lines, learned: Sequence[str]
+) -> None:
+    """Check that the score tables of a system hold the scores of its outputs.
+
+    Args:
+        paths: the table of BLEU and chrF++, one table per learned metric, and the table of off-target scores.
+        scores: the scores computed here.
+        lines: the identified languages of the output lines.
+        learned: names of the learned metrics.
 
     Raises:
-        InputError: a score table has a different score, so either the table or the outputs are out of date.
+        InputError: a table is damaged, or has a different score, so either the table or the outputs are out of date.
     """
-    computed = {(key.direction, key.metric): score for key, score in scores.items()}
-    for path in paths:
-        for row in read_table(path):
-            score = computed.get((row["direction"], row["metric"]))
-            if score and abs(score.value - float(row["value"])) > TOLERANCE:
+    counts = {direction: len(classified) for direction, classified in lines.classified.items()}
+    tables = read_system_scores(paths, learned, counts, list(lines.others))
+    check_verdicts(lines, paths[-1], tables[-1])
+    computed = {(key.direction, key.metric): score.value for key, score in scores.items()}
+    for path, rows in zip(paths, tables, strict=True):
+        for row in rows:
+            value = computed.get((row["direction"], row["metric"]))
+            if value is not None and abs(value - float(row["value"])) > TOLERANCE:
                 raise InputError(
-                    f"{path}: {row['metric']} of {row['direction']} is {row['value']}, but its lines score"
-                    f" {score.value:.4f}; delete the table and run again"
+                    f"{path}: line {row.line}: {row['metric']} of {row['direction']} is {row['value']}, but its lines"
+                    f" score {value:.4f}; delete the table and run again"
                 )
 
 

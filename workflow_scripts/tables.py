@@ -1,20 +1,39 @@
 """Collect all scores in one table, format the paper's result tables from it, and compare with the published scores."""
 
 import argparse
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from .lat.evaluation.significance import COLUMNS as SIGNIFICANCE_COLUMNS
-from .lat.files import atomic_write, read_table, write_table
+from .lat.files import InputError, atomic_write, write_table
 from .lat.names import REFERENCE
 from .lat.reporting import paper
-from .lat.reporting.tables import TABLES, general_texts, make_blocks, to_frame, to_html, to_latex, to_markdown
+from .lat.reporting.reading import (
+    ALL_SCORES,
+    INTERVALS,
+    Experiment,
+    Row,
+    add_comparison_flag,
+    add_experiment_flags,
+    check_values,
+    intervals_frame,
+    make_experiments,
+    read_comparisons,
+    read_reference_scores,
+    read_significance,
+    read_system_scores,
+    scores_frame,
+)
+from .lat.reporting.tables import (
+    TABLES,
+    general_texts,
+    make_blocks,
+    table_metrics,
+    to_frame,
+    to_html,
+    to_latex,
+    to_markdown,
+)
 from .lat.runtime import log, run_step, versions
-
-COLUMNS = ("base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature")
 
 
 def main() -> None:
@@ -26,7 +45,8 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BASE_MODEL", "WORD"),
-        help="base model, benchmark and system, then the system's score tables; repeat in the order of the rows",
+        help="base model, benchmark and system, then the system's score tables: BLEU and chrF++, each learned metric in"
+        " the order of --learned, off-target scores; repeat in the order of the rows",
     )
     parser.add_argument(
         "--reference-scores",
@@ -36,15 +56,7 @@ def main() -> None:
         metavar=("BENCHMARK", "FILE"),
         help="table of the off-target scores of a benchmark's reference translations; may be repeated",
     )
-    parser.add_argument(
-        "--directions",
-        nargs="+",
-        action="append",
-        required=True,
-        metavar="WORD",
-        help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; may be repeated",
-    )
-    parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
+    add_experiment_flags(parser)
     parser.add_argument(
         "--significance",
         nargs=3,
@@ -53,6 +65,7 @@ def main() -> None:
         metavar=("BASE_MODEL", "BENCHMARK", "FILE"),
         help="table of intervals and p-values of an experiment; may be repeated",
     )
+    parser.add_argument("--baseline", required=True, help="system that the p-values refer to")
     parser.add_argument("--intervals", action="store_true", help="show 95 %% intervals in the tables")
     parser.add_argument(
         "--paper-benchmark",
@@ -79,28 +92,23 @@ def main() -> None:
         help="name of a system in the paper's tables; may be repeated",
     )
     parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of comparisons on general tasks")
+    add_comparison_flag(parser)
     parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
-    supervision = {
-        (benchmark, direction): kind for benchmark, kind, *listed in arguments.directions for direction in listed
-    }
-    rows = [row for experiment in experiments(arguments) for row in score_rows(*experiment, supervision)]
-    write_table(arguments.output / "scores.tsv", rows, COLUMNS)
+    experiments = make_experiments((names[:3] for names in arguments.scores), arguments.directions)
+    rows = list(score_rows(arguments, experiments))
+    write_table(arguments.output / "scores.tsv", rows, list(ALL_SCORES.columns))
     log.info("%d scores", len(rows))
 
-    intervals = [
-        {"base_model": base_model, "benchmark": benchmark} | row
-        for base_model, benchmark, path in arguments.significance
-        for row in read_table(path)
-    ]
-    write_table(arguments.output / "intervals.tsv", intervals, ("base_model", "benchmark", *SIGNIFICANCE_COLUMNS))
+    intervals = list(interval_rows(arguments, experiments, rows))
+    write_table(arguments.output / "intervals.tsv", intervals, list(INTERVALS.columns))
 
-    scores = pd.DataFrame(rows).astype({"value": float})
-    significance = pd.DataFrame(intervals).replace({"p": {"": "nan"}})
-    significance = significance.astype(dict.fromkeys(("value", "low", "high", "p"), float))
+    scores, significance = scores_frame(rows), intervals_frame(intervals)
     for kind, (name, title) in TABLES.items():
-        blocks = make_blocks(scores, kind, ("BLEU", *arguments.learned, "OTR"), significance, arguments.intervals)
+        blocks = make_blocks(
+            scores, kind, table_metrics(arguments.learned), significance, arguments.baseline, arguments.intervals
+        )
         texts = {"md": to_markdown(blocks, title), "tex": to_latex(blocks), "html": to_html(blocks, title)}
         texts["tsv"] = to_frame(blocks).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
@@ -109,7 +117,8 @@ def main() -> None:
         log.info("%s\n\n%s", title, texts["md"])
 
     if arguments.general:
-        comparisons = [row for path in arguments.general for row in read_table(path)]
+        tables = zip(arguments.general, ([names] for names in arguments.comparison), strict=True)
+        comparisons = read_comparisons(tables)
         write_table(arguments.output / "general.tsv", comparisons, list(comparisons[0]))
         texts = general_texts(comparisons)
         for suffix, text in texts.items():
@@ -130,33 +139,57 @@ def main() -> None:
     )
 
 
-def experiments(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Yield base model, benchmark, system and score tables of each row; the references come last in each experiment."""
-    references = dict(arguments.reference_scores)
-    for pair, systems in groupby(arguments.scores, key=lambda entry: tuple(entry[:2])):
-        base_model, benchmark = pair
-        for _, _, system, *paths in systems:
-            yield base_model, benchmark, system, paths
-        yield base_model, benchmark, REFERENCE, [references[benchmark]]
+def score_rows(arguments: argparse.Namespace, experiments: Sequence[Experiment]) -> Iterator[dict[str, str]]:
+    """Read all scores, and yield the rows of the score table; the references come last in each experiment.
+
+    Raises:
+        InputError: a score table is damaged or incomplete, or a flag is missing.
+    """
+    reference_paths = {benchmark: Path(path) for benchmark, path in arguments.reference_scores}
+    for experiment in experiments:
+        if experiment.benchmark not in reference_paths:
+            raise InputError(f"--reference-scores: none for the benchmark {experiment.benchmark}; add them")
+        path = reference_paths[experiment.benchmark]
+        references, lines, others = read_reference_scores(path, experiment.directions)
+        for base_model, benchmark, system, *paths in arguments.scores:
+            if (base_model, benchmark) == (experiment.base_model, experiment.benchmark):
+                for rows in read_system_scores(list(map(Path, paths)), arguments.learned, lines, others):
+                    yield from ordered_rows(experiment, system, rows)
+        yield from ordered_rows(experiment, REFERENCE, references)
 
 
-def score_rows(
-    base_model: str, benchmark: str, system: str, paths: list[str], supervision: dict[tuple[str, str], str]
-) -> Iterator[dict[str, str]]:
-    """Yield the rows of the score table for one system, ordered by file, direction and metric."""
-    for path in paths:
-        scores = {(row["direction"], row["metric"]): row for row in read_table(path)}
-        for (name, direction), kind in supervision.items():
-            for metric in dict.fromkeys(metric for _, metric in scores):
-                # A metric may exist for some target languages only.
-                if name == benchmark and (direction, metric) in scores:
-                    yield {
-                        "base_model": base_model,
-                        "benchmark": benchmark,
-                        "system": system,
-                        "supervision": kind,
-                        **scores[direction, metric],
-                    }
+def ordered_rows(experiment: Experiment, system: str, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """Yield the rows of one score table with the names of their experiment, ordered by direction and metric."""
+    scores = {(row["direction"], row["metric"]): row for row in rows}
+    for direction, supervision in experiment.directions.items():
+        for metric in dict.fromkeys(row["metric"] for row in rows):
+            # A metric may exist for some target languages only.
+            if (direction, metric) in scores:
+                yield {
+                    "base_model": experiment.base_model,
+                    "benchmark": experiment.benchmark,
+                    "system": system,
+                    "supervision": supervision,
+                    **scores[direction, metric],
+                }
+
+
+def interval_rows(
+    arguments: argparse.Namespace, experiments: Sequence[Experiment], scores: Sequence[Mapping[str, str]]
+) -> Iterator[Row]:
+    """Read intervals and p-values of all experiments, and yield the rows of their table.
+
+    Raises:
+        InputError: a table is damaged, incomplete, or about other scores, or a flag is missing.
+    """
+    paths = {(base_model, benchmark): Path(path) for base_model, benchmark, path in arguments.significance}
+    for experiment in experiments:
+        names = (experiment.base_model, experiment.benchmark)
+        if names not in paths:
+            raise InputError(f"--significance: no table for {' on '.join(names)}; add it")
+        rows = read_significance(paths[names], experiment, arguments.learned, arguments.baseline)
+        check_values(paths[names], rows, scores)
+        yield from rows
 
 
 if __name__ == "__main__":

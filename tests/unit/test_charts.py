@@ -1,8 +1,13 @@
 """Plots show the values of the tables."""
 
+import io
+
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
+from workflow_scripts.figures import read_points
+from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.reporting.charts import (
     heat_map_figure,
     losses_figure,
@@ -10,6 +15,7 @@ from workflow_scripts.lat.reporting.charts import (
     off_target_languages_figure,
     study_figure,
 )
+from workflow_scripts.lat.reporting.reading import Experiment
 
 
 @pytest.fixture
@@ -96,3 +102,53 @@ def test_a_study_is_drawn_in_the_order_of_the_values_with_intervals():
     ]
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 4 and band[:, 1].max() == 51
+
+
+MATH = "$x_1$ in $ and $\\frac{"
+TEXTS = [MATH, '<b> & "c"', "_hidden", "half \ud800", "bell \x07"]
+
+
+def texts_of(figure: Figure) -> str:
+    for kind in ("png", "pdf"):
+        figure.savefig(io.BytesIO(), format=kind)
+    svg = io.BytesIO()
+    figure.savefig(svg, format="svg")
+    return svg.getvalue().decode()
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_texts_of_the_config_are_drawn_as_they_are(scores):
+    rows = [("tiny", "demo", "MT", "zero-shot", "AVG", "OTR", 50.0, 49.0, 51.0)]
+    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "low", "high"]
+    point = [(1.0, ("tiny", "demo", "MT"))]
+    study = texts_of(study_figure(MATH, dict.fromkeys(TEXTS, point), pd.DataFrame(rows, columns=columns)))
+    steps = pd.DataFrame({"step": [1.0, 2.0], "likelihood_loss": [3.0, 2.0], "unlikelihood_loss": [0.0, 0.0]})
+    losses = texts_of(losses_figure(dict.fromkeys(TEXTS, steps)))
+    for svg in (study, losses):
+        for text in (MATH, '&lt;b&gt; &amp; "c"', "_hidden", "half \ufffd", "bell \ufffd"):
+            assert f">{text}<" in svg
+    names = scores.replace({"base_model": {"tiny": MATH}, "system": {"MT": MATH}})
+    for figure in (off_target_figure(names), heat_map_figure(names)):
+        assert MATH in texts_of(figure)
+
+
+EXPERIMENT = Experiment("tiny", "demo", ("MT", "LAT"), {"it-nl": "zero-shot"})
+
+
+def test_points_of_a_study_are_systems_of_the_run_at_numbers():
+    study = {"name": "steps", "label": "steps", "series": {"-a=b": {"0": "tiny/demo/MT", "1e2": "tiny/demo/LAT"}}}
+    found = read_points(study, [EXPERIMENT])
+    assert found == {"-a=b": [(0.0, ("tiny", "demo", "MT")), (100.0, ("tiny", "demo", "LAT"))]}
+
+
+@pytest.mark.parametrize(
+    ("value", "system", "message"),
+    [
+        ("many", "tiny/demo/LAT", "studies.steps.series.LAT.many: `many` is no number"),
+        ("nan", "tiny/demo/LAT", "studies.steps.series.LAT.nan: `nan` is no number"),
+        ("1", "tiny/demo/PTL", "studies.steps.series.LAT.1: no experiment has the system tiny/demo/PTL"),
+    ],
+)
+def test_other_points_of_a_study_are_refused(value, system, message):
+    with pytest.raises(InputError, match=message):
+        read_points({"name": "steps", "label": "steps", "series": {"LAT": {value: system}}}, [EXPERIMENT])

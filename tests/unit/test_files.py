@@ -118,6 +118,13 @@ def test_whole_characters_may_be_written_as_escapes(tmp_path):
     assert read_jsonl(path) == [{"a": "\U0001f642 è \\ud83d"}]
 
 
+def test_nesting_that_the_parser_can_read_is_checked_too(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a":' * 900 + r'"\ud83d"' + "}" * 900 + "\n")
+    with pytest.raises(InputError, match=r"line 1: the escape \\ud83d is half of a character"):
+        read_jsonl(path)
+
+
 def test_a_folder_in_place_of_a_file_is_one_clear_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_text(tmp_path)

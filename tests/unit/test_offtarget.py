@@ -9,7 +9,14 @@ import pytest
 from tiny_lid import SENTENCES, write_tiny_lid
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.evaluation.offtarget import Verdict, agreement, classify, off_target_scores
+from workflow_scripts.lat.evaluation.offtarget import (
+    Verdict,
+    classify,
+    cross_check_scores,
+    leaves_out_lines,
+    off_target_metrics,
+    off_target_scores,
+)
 from workflow_scripts.lat.files import InputError, read_table
 from workflow_scripts.lat.reporting.charts import OFF_TARGET_LANGUAGES
 from workflow_scripts.lat.reporting.page import LETTERS, PAGE
@@ -127,10 +134,25 @@ def test_chinese_and_japanese_lines_are_tokenized_without_spaces():
     assert scores("en-ja", ["私はこの小さな猫が好きです。"], [("ja", 0.9)], ["a"])["OTR-confusion"] == (0.0, 1)
 
 
-def test_agreement_excludes_empty_lines():
+def test_agreement_excludes_empty_lines_and_the_other_otr_includes_them():
     lines = classify(PREDICTIONS, OUTPUTS, SOURCES, "it-nl")
-    other = [("nl", 1.0), ("en", 1.0), ("nl", 1.0), ("", 0.0), ("de", 1.0), ("nl", 1.0), ("nl", 1.0), ("it", 1.0)]
-    assert agreement(lines, other) == ("agreement", pytest.approx(600 / 7), 7)
+    labels = ["nl", "en", "nl", "", "de", "nl", "nl", "it"]
+    ratio, agreement = cross_check_scores(lines, labels, "other", "it-nl")
+    assert ratio == ("OTR:other", 50.0, 8)
+    assert agreement == ("agreement:other", pytest.approx(600 / 7), 7)
+    nothing = cross_check_scores(lines[3:4], [""], "other", "it-nl")[1]
+    assert math.isnan(nothing.value) and nothing.n == 0
+
+
+@pytest.mark.parametrize("direction", ["it-nl", "en-ru", "it-en", "ru-en"])
+def test_the_names_of_the_scores_are_known_without_computing_them(direction):
+    assert list(scores(direction)) == off_target_metrics(direction)
+    lines = classify(PREDICTIONS, OUTPUTS, SOURCES, direction)
+    others = [score.metric for name in ("a", "b") for score in cross_check_scores(lines, [""] * 8, name, direction)]
+    assert off_target_metrics(direction, ["a", "b"]) == [*off_target_metrics(direction), *others]
+    # Only these may be computed on fewer lines than there are, and thus on none.
+    fewer = {metric for metric, (_, n) in scores(direction).items() if n != len(OUTPUTS)}
+    assert fewer == set(filter(leaves_out_lines, off_target_metrics(direction)))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +165,20 @@ def test_agreement_excludes_empty_lines():
 def test_files_that_cannot_be_classified_are_named(outputs, sources, message):
     with pytest.raises(InputError, match=message):
         classify([("", 0.0)] * len(outputs), outputs, sources, "it-nl")
+
+
+def test_two_identifiers_with_the_same_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_tiny_lid(tmp_path / folder / "lid.bin")
+    write_tiny_lid(tmp_path / "label")
+    command = [sys.executable, "-m", "workflow_scripts.detect", "--folder", tmp_path, "--sources", tmp_path]
+    command += ["--lines", tmp_path / "lines.tsv", "--scores", tmp_path / "otr.tsv", "--directions", "it-nl"]
+    for others, name in ((["a/lid.bin", "b/lid.bin"], "lid.bin"), (["label"], "label")):
+        others = [tmp_path / other for other in others]
+        done = subprocess.run([*command, "--lid", "py3langid", *others], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert f"two columns of the table of lines would be called `{name}`; rename the model file" in done.stderr
 
 
 @pytest.mark.parametrize(("second", "message"), [("", "every output is empty"), ("een kat", None)])

@@ -1,5 +1,9 @@
 """Comparison with the published scores."""
 
+import pytest
+
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.reporting import paper
 from workflow_scripts.lat.reporting.paper import COLUMNS, Names, comparison, comparison_markdown, published
 
 ROW = {"base_model": "mine", "benchmark": "ted", "supervision": "zero-shot", "metric": "BLEU"}
@@ -36,6 +40,20 @@ def test_only_scores_that_both_have_are_compared():
     ]
     text = comparison_markdown(rows)
     assert "| MT | +0.3 | *+0.7* | *-1.0* |" in text
+
+
+def test_names_are_no_markup():
+    names = Names(NAMES.tables, {"_mine_": "LLaMA2"}, {"a|b": "MT"})
+    text = comparison_markdown(comparison([row("a|b", "it-nl", 9.0, base_model="_mine_")], names))
+    assert r"**\_mine\_ on ted: BLEU, this run - paper**" in text and r"| a\|b | *+1.1* |" in text
+
+
+def test_a_damaged_table_of_the_paper_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "PAPER", tmp_path)
+    text = "base_model\tsystem\tmetric\tdirection\tvalue\n" + "LLaMA2\tMT\tBLEU\tit-nl\t7.9\n" * 2
+    (tmp_path / "table2_iwslt.tsv").write_text(text)
+    with pytest.raises(InputError, match="lines 2 and 3 are both about LLaMA2, MT, BLEU, it-nl; restore the file"):
+        comparison([], NAMES)
 
 
 def test_a_system_is_compared_under_its_name_in_the_paper():

@@ -6,7 +6,8 @@ from workflow_scripts.detect import line_row
 from workflow_scripts.lat.evaluation.offtarget import classify, off_target_scores
 from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.evaluation.significance import COLUMNS, Key, Outputs, resample_scores, significance_rows
-from workflow_scripts.lat.files import write_lines, write_table
+from workflow_scripts.lat.files import InputError, write_lines, write_table
+from workflow_scripts.lat.reporting.reading import Lines, read_lines_table
 from workflow_scripts.significance import read_outputs
 
 REFERENCES = [f"zin nummer {number} over de oude kat en het huis" for number in range(40)]
@@ -61,6 +62,12 @@ def test_without_the_baseline_there_are_intervals_only():
     assert all(row["p"] == "" and row["low"] for row in rows)
 
 
+def test_outputs_are_as_many_as_the_references(tmp_path):
+    write_lines(tmp_path / "it-nl.txt", ["een zin"])
+    with pytest.raises(InputError, match="MT it-nl: 1 hypotheses for 2 references; decode and detect it again"):
+        read_outputs("MT", tmp_path, Lines(tmp_path, {"it-nl": []}, {}), {}, {"it-nl": ["a", "b"]})
+
+
 def test_the_otr_is_that_of_the_score_table_whatever_the_verdicts_are(tmp_path):
     hypotheses = ["een zin", "...", "123", "an English line", ""]
     labels = ["nl", "nl", "en", "en", ""]
@@ -68,7 +75,8 @@ def test_the_otr_is_that_of_the_score_table_whatever_the_verdicts_are(tmp_path):
     rows = [line_row("it-nl", number, line) for number, line in enumerate(lines)]
     write_table(tmp_path / "lines.tsv", rows, list(rows[0]))
     write_lines(tmp_path / "it-nl.txt", hypotheses)
-    read = read_outputs("MT", tmp_path, tmp_path / "lines.tsv", {}, {"it-nl": hypotheses})
+    table = read_lines_table(tmp_path / "lines.tsv", {"it-nl": 5})
+    read = read_outputs("MT", tmp_path, table, {}, {"it-nl": hypotheses})
     score = resample_scores(read, {"zero-shot": ["it-nl"]}, 5, 1)[Key("zero-shot", "it-nl", "OTR")]
     assert [line.verdict for line in lines].count("no_words") == 2
     assert score.value == off_target_scores(lines, hypotheses, "it-nl")[0].value == 60.0

@@ -9,6 +9,7 @@ import sacrebleu
 
 from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.reporting.page import table_of_block
 from workflow_scripts.lat.reporting.tables import general_texts, make_blocks, to_frame, to_html, to_latex, to_markdown
 
 
@@ -87,14 +88,37 @@ def significance() -> pd.DataFrame:
 
 
 def test_significant_differences_are_marked_and_explained(scores, significance):
-    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), significance)
+    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), significance, "MT")
     text = to_markdown(blocks, "Zero-shot directions")
     assert "| C_src+lang | **12.0** | **20.0** | **16.0** |" in text
     assert "| C_src+lang | **30.0**† | **5.0** | **17.5**† |" in text
     assert "| MT | 80.0 | 60.0 | 70.0 |" in text
-    assert text.count("p < 0.05") == 1
+    note = "† differs significantly from MT (paired bootstrap, p < 0.05)."
+    assert text.count(note) == to_latex(blocks).count(f"% {note}") == 1
+    assert note.replace("<", "&lt;") in to_html(blocks, "Zero-shot")
+    assert "No p-values" not in text
     assert r"\textbf{30.0}\textsuperscript{\textdagger}" in to_latex(blocks)
     assert "<strong>30.0</strong>†" in to_html(blocks, "Zero-shot")
+
+
+def test_a_baseline_outside_the_experiment_is_noted_under_each_block(scores, significance):
+    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), significance.assign(p=float("nan")), "Post-ins")
+    note = "No p-values: the baseline Post-ins is not among the systems of this experiment."
+    tables = to_markdown(blocks, "Zero-shot directions").split("\n\n")
+    assert tables[2] == note and tables[5] == f"{note}\n" and len(tables) == 6
+    assert to_latex(blocks).count(f"\\end{{tabular}}\n% {note}\n") == 2
+    assert to_html(blocks, "Zero-shot").count(f"</table>\n<p>{note}</p>") == 2
+    for block in blocks:
+        page = table_of_block(block, "Zero-shot")
+        assert page["note"] == note
+
+
+def test_the_note_names_only_experiments_without_the_baseline(scores, significance):
+    other = scores[scores.system != "MT"].assign(base_model="other")
+    both = pd.concat([scores, other])
+    blocks = make_blocks(both, "zero-shot", ("BLEU",), significance, "MT")
+    assert [bool(block.note) for block in blocks] == [False, True]
+    assert not any(block.note for block in make_blocks(both, "zero-shot", ("BLEU",)))
 
 
 def test_intervals_are_shown_on_request(scores, significance):

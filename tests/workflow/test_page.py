@@ -56,7 +56,7 @@ def path(tmp_path_factory):
         title="A full-sized run",
         summary="<script>alert('not run')</script>",
         baseline="MT",
-        tables=[table_of_block(block, "Zero-shot", {}) for block in make_blocks(scores, "zero-shot", ("BLEU", "OTR"))],
+        tables=[table_of_block(block, "Zero-shot") for block in make_blocks(scores, "zero-shot", ("BLEU", "OTR"))],
         figures=[],
         signatures=[("BLEU", "nrefs:1")],
         versions=[("python", "3.11")],

@@ -90,6 +90,11 @@ def fold(text: str) -> str:
     return " ".join(text.split())
 
 
+def printable(text: str) -> str:
+    """Replace control characters and the like by question marks, so that a text of others can be in a message."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def decode_text(content: bytes) -> str:
     """Decode the content of a UTF-8 file, without the byte order mark at its start.
 
@@ -152,14 +157,16 @@ def check_characters(value: Any, where: str) -> None:
     Raises:
         TextError: a text has a character that no text file can have.
     """
-    if isinstance(value, dict):
-        check_characters([*value.keys(), *value.values()], where)
-    elif isinstance(value, list):
-        for item in value:
-            check_characters(item, where)
-    elif isinstance(value, str) and (found := FORBIDDEN.search(value)):
-        code = ord(found[0])
-        raise TextError(f"{where}: the escape \\u{code:04x} {'is half of a character' if code else 'is no text'}")
+    values = [value]
+    while values:  # no recursion, which Python limits to fewer levels than its JSON parser
+        value = values.pop()
+        if isinstance(value, dict):
+            values += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, str) and (found := FORBIDDEN.search(value)):
+            code = ord(found[0])
+            raise TextError(f"{where}: the escape \\u{code:04x} {'is half of a character' if code else 'is no text'}")
 
 
 def read_text(path: Path | str) -> str:

@@ -89,10 +89,7 @@ def classify(
         raise InputError(f"{direction}: no output lines; the test set is empty")
     if len(outputs) != len(sources):
         raise InputError(f"{direction}: {len(outputs)} outputs for {len(sources)} sources; decode it again")
-    source, target = split_direction(direction)
-    verdicts = {target: Verdict.TARGET, source: Verdict.SOURCE}
-    if ENGLISH not in verdicts:
-        verdicts[ENGLISH] = Verdict.ENGLISH
+    verdicts = language_verdicts(direction)
 
     def verdict(label: str, text: str) -> Verdict:
         if not text:
@@ -108,6 +105,35 @@ def classify(
         )
         for (label, score), output, source_line in zip(predictions, outputs, sources, strict=True)
     ]
+
+
+def language_verdicts(direction: str) -> dict[str, Verdict]:
+    """Return the verdicts of lines with words by their most probable language; all other languages are `OTHER`."""
+    source, target = split_direction(direction)
+    return {ENGLISH: Verdict.ENGLISH} | {source: Verdict.SOURCE, target: Verdict.TARGET}
+
+
+def off_target_metrics(direction: str, others: Sequence[str] = ()) -> list[str]:
+    """Return the names of all scores of a direction by language identification, in the order of a score table.
+
+    Args:
+        direction: `src-tgt`.
+        others: names of the identifiers that are cross-checks.
+    """
+    parts = [f"OTR-{name}" for name in Verdict if name != Verdict.TARGET]
+    stricter = ["OTR-confusion", "WPR"] if has_word_pass_rate(direction) else ["OTR-confusion"]
+    checks = [f"{metric}:{name}" for name in others for metric in ("OTR", "agreement")]
+    return ["OTR", *parts, "no_words", "copies", *stricter, *checks]
+
+
+def has_word_pass_rate(direction: str) -> bool:
+    """Tell whether the target language of a direction is written in another script than Latin."""
+    return languages()[split_direction(direction)[1]].script != "Latin"
+
+
+def leaves_out_lines(metric: str) -> bool:
+    """Tell whether a score is the share of some lines only, so that their number may be zero and the score `nan`."""
+    return metric in ("OTR-confusion", "WPR") or metric.startswith("agreement:")
 
 
 def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:
@@ -126,34 +152,57 @@ def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], d
 
     A share of zero lines is `nan`.
     """
-    count = len(lines)
+    scores = verdict_scores(lines, direction)
     target = split_direction(direction)[1]
-    off_target = Counter(line.verdict for line in lines if line.label != target)
-    scores = [OffTargetScore("OTR", 100 - 100 * (count - off_target.total()) / count, count)]
-    scores += [
-        OffTargetScore(f"OTR-{name}", 100 * off_target[name] / count, count)
-        for name in Verdict
-        if name != Verdict.TARGET
-    ]
-    without_words = sum(line.verdict == Verdict.NO_WORDS for line in lines)
-    scores.append(OffTargetScore("no_words", 100 * without_words / count, count))
-    scores.append(OffTargetScore("copies", 100 * sum(line.copy for line in lines) / count, count))
-
-    language = languages()[target]
-    tokens = [_tokens(readable_text(output), language.bleu_tokenizer) for output in outputs]
-    long = [number for number in range(count) if len(tokens[number]) >= CONFUSION_TOKENS]
+    tokenizer = languages()[target].bleu_tokenizer
+    tokens = [_tokens(readable_text(output), tokenizer) for output in outputs]
+    long = [number for number in range(len(lines)) if len(tokens[number]) >= CONFUSION_TOKENS]
     passed = [number for number in long if lines[number].label == target and lines[number].score > CONFUSION_SCORE]
     scores.append(OffTargetScore("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
-    if language.script != "Latin":
+    if has_word_pass_rate(direction):
         english = sum(any(token in english_words() for token in tokens[number]) for number in passed)
         scores.append(OffTargetScore("WPR", _share(len(passed) - english, len(passed)), len(passed)))
     return scores
 
 
-def agreement(first: Sequence[ClassifiedLine], second: Sequence[tuple[str, float]]) -> OffTargetScore:
-    """Compute the share of non-empty lines, in %, to which two identifiers assign the same language."""
-    pairs = [(line.label, label) for line, (label, _) in zip(first, second, strict=True) if line.label]
-    return OffTargetScore("agreement", _share(sum(one == other for one, other in pairs), len(pairs)), len(pairs))
+def verdict_scores(lines: Sequence[ClassifiedLine], direction: str) -> list[OffTargetScore]:
+    """Compute the scores of a direction that need no text, in %: `OTR`, its parts, `no_words` and `copies`."""
+    count = len(lines)
+    target = split_direction(direction)[1]
+    off_target = Counter(line.verdict for line in lines if line.label != target)
+    counts = {f"OTR-{name}": off_target[name] for name in Verdict if name != Verdict.TARGET}
+    counts["no_words"] = sum(line.verdict == Verdict.NO_WORDS for line in lines)
+    counts["copies"] = sum(line.copy for line in lines)
+    shares = [OffTargetScore(metric, _share(part, count), count) for metric, part in counts.items()]
+    return [_off_target_ratio("OTR", count - off_target.total(), count), *shares]
+
+
+def cross_check_scores(
+    lines: Sequence[ClassifiedLine], labels: Sequence[str], name: str, direction: str
+) -> list[OffTargetScore]:
+    """Compute the OTR by another identifier, and its agreement with the first one, in %.
+
+    - `OTR:<name>`: share of lines whose most probable language is not the target.
+    - `agreement:<name>`: share of the lines with a language to which both identifiers assign the same language.
+
+    Args:
+        lines: the output lines, as the first identifier classified them.
+        labels: the most probable language of each line by the other identifier.
+        name: name of the other identifier.
+        direction: `src-tgt`.
+    """
+    target = split_direction(direction)[1]
+    pairs = [(line.label, label) for line, label in zip(lines, labels, strict=True) if line.label]
+    on_target = sum(label == target for label in labels)
+    same = sum(one == other for one, other in pairs)
+    return [
+        _off_target_ratio(f"OTR:{name}", on_target, len(labels)),
+        OffTargetScore(f"agreement:{name}", _share(same, len(pairs)), len(pairs)),
+    ]
+
+
+def _off_target_ratio(metric: str, on_target: int, lines: int) -> OffTargetScore:
+    return OffTargetScore(metric, 100 - 100 * on_target / lines, lines)
 
 
 @cache

@@ -9,6 +9,8 @@ from sacrebleu.metrics.chrf import CHRF
 from ..files import InputError
 from ..languages import languages, split_direction
 
+METRICS = ("BLEU", "chrF++")  # the metrics of every direction
+
 
 class Score(NamedTuple):
     """A score of one direction by a SacreBLEU metric, from 0 to 100.

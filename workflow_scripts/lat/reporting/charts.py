@@ -1,5 +1,6 @@
 """Plots of scores and losses, in colours that colour-blind readers can distinguish, also in greyscale print."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -37,7 +38,17 @@ plt.rcParams |= {
     "axes.axisbelow": True,
     "svg.hashsalt": "figures",
     "svg.fonttype": "none",
+    # Names and titles are shown as they are; `$` begins no formula.
+    "text.parse_math": False,
+    "text.usetex": False,
 }
+# Characters that no XML document, and therefore no SVG file, can have.
+NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def _drawable(text: str) -> str:
+    """Return a text of the config without the characters that a figure cannot show."""
+    return NOT_IN_XML.sub("\ufffd", text)
 
 
 def off_target_figure(scores: pd.DataFrame) -> Figure:
@@ -103,7 +114,7 @@ def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
         for column, colour, label in drawn:
             axis.plot(log.step, log[column], color=colour, alpha=0.25, linewidth=0.7)
             axis.plot(log.step, log[column].rolling(window, min_periods=1).mean(), color=colour, label=label)
-        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_title(_drawable(title), loc="left", fontsize=10)
         axis.set_xlabel("step")
         axis.set_ylabel("loss (nats per token)")
         axis.set_ylim(0, 1.08 * max(log[column].max() for column, *_ in drawn))
@@ -218,6 +229,7 @@ def study_figure(
         ("BLEU", "supervised", "BLEU"),
     )
     for axis, (metric, supervision, unit) in zip(axes, panels, strict=True):
+        handles = {}
         for number, (name, points) in enumerate(series.items()):
             keys = [(x, (*system, supervision, metric)) for x, system in sorted(points)]
             found = [(x, means[key]) for x, key in keys if key in means]
@@ -225,7 +237,8 @@ def study_figure(
                 continue
             values = [x for x, _ in found]
             colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
-            axis.plot(values, [row["value"] for _, row in found], color=colour, marker="os^Dv*"[number % 6], label=name)
+            scores = [row["value"] for _, row in found]
+            (handles[_drawable(name)],) = axis.plot(values, scores, color=colour, marker="os^Dv*"[number % 6])
             axis.fill_between(
                 values,
                 [row["low"] for _, row in found],
@@ -234,10 +247,11 @@ def study_figure(
                 alpha=0.15,
                 linewidth=0,
             )
-        axis.set_xlabel(label)
+        axis.set_xlabel(_drawable(label))
         axis.set_ylabel(unit)
         axis.set_title(f"{supervision}: {metric}", loc="left", fontsize=10)
         axis.set_ylim(bottom=0)
-        if len(series) > 1:
-            axis.legend(frameon=False)
+        if len(series) > 1 and handles:
+            # Labels are given here, since a legend leaves out lines whose own label begins with an underscore.
+            axis.legend(handles.values(), handles.keys(), frameon=False)
     return figure

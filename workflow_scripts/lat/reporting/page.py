@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,10 +15,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..evaluation.offtarget import Verdict
-from ..files import InputError, read_lines, read_table
+from ..files import InputError, read_lines, read_text
 from ..languages import RESOURCES
 from ..names import REFERENCE
-from .tables import MARK, Block
+from .formats import MARK, Cell, Table
+from .reading import Lines
+from .tables import Block
 
 PAGE = RESOURCES / "page"
 # One letter per verdict, as page.js expects them.
@@ -31,111 +33,124 @@ LETTERS = {
     Verdict.NO_WORDS: "n",
 }
 
+# Sources and references by direction.
+Texts = Mapping[str, tuple[Sequence[str], Sequence[str]]]
+
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that hold the outputs of a system.
+    """The outputs of a system.
 
     Attributes:
         hypotheses: folder of <direction>.txt.
-        lines: table with the language, probability and verdict of every output line.
+        lines: the identified languages of all output lines, as many as there are test lines.
     """
 
     hypotheses: Path
-    lines: Path
+    lines: Lines
 
 
-def examples(name: str, texts: Path, systems: Mapping[str, Outputs], directions: Mapping[str, str]) -> dict[str, Any]:
+def read_texts(folder: Path, directions: Iterable[str]) -> Texts:
+    """Read the test lines of a benchmark.
+
+    Args:
+        folder: folder of <direction>.src.txt and <direction>.ref.txt.
+        directions: the directions of the benchmark.
+
+    Returns:
+        Sources and references by direction.
+
+    Raises:
+        InputError: a direction has more or fewer references than sources.
+    """
+    texts = {}
+    for direction in directions:
+        sources = read_lines(folder / f"{direction}.src.txt")
+        references = read_lines(folder / f"{direction}.ref.txt")
+        if len(sources) != len(references):
+            raise InputError(
+                f"{folder}: {direction}: {len(sources)} sources, {len(references)} references; delete the folder and"
+                " run again"
+            )
+        texts[direction] = sources, references
+    return texts
+
+
+def examples(name: str, texts: Texts, systems: Mapping[str, Outputs], directions: Mapping[str, str]) -> dict[str, Any]:
     """Collect all test lines of an experiment with the outputs of all systems, in the structure that page.js expects.
 
     Args:
         name: title of the experiment.
-        texts: folder of <direction>.src.txt and <direction>.ref.txt.
+        texts: sources and references by direction.
         systems: outputs by system, in the order in which they are shown.
         directions: supervision (`supervised` or `zero-shot`) by direction.
 
     Raises:
-        InputError: the files of a direction have different numbers of lines.
+        InputError: a system has more or fewer output lines than there are test lines.
     """
-    found: dict[str, Any] = {
-        direction: {
-            "name": direction,
-            "supervision": supervision,
-            "source": read_lines(texts / f"{direction}.src.txt"),
-            "reference": read_lines(texts / f"{direction}.ref.txt"),
-            "outputs": [],
-            "labels": [],
-            "verdicts": [],
-        }
-        for direction, supervision in directions.items()
-    }
-    for outputs in systems.values():
-        classified: dict[str, list[dict[str, str]]] = {}
-        for row in read_table(outputs.lines):
-            classified.setdefault(row["direction"], []).append(row)
-        for direction, example in found.items():
-            path = outputs.hypotheses / f"{direction}.txt"
-            hypotheses = read_lines(path)
-            rows = classified.get(direction, [])
-            if not len(hypotheses) == len(rows) == len(example["source"]) == len(example["reference"]):
+    found = []
+    for direction, supervision in directions.items():
+        source, reference = texts[direction]
+        hypotheses = [read_lines(outputs.hypotheses / f"{direction}.txt") for outputs in systems.values()]
+        for outputs, lines in zip(systems.values(), hypotheses, strict=True):
+            if len(lines) != len(source):
+                path = outputs.hypotheses / f"{direction}.txt"
                 raise InputError(
-                    f"{path}: {len(hypotheses)} lines, {len(rows)} of them with a verdict, for "
-                    f"{len(example['source'])} sources; decode and detect it again"
+                    f"{path}: {len(lines)} lines for {len(source)} sources; delete the folder and run again"
                 )
-            example["outputs"].append(hypotheses)
-            example["labels"].append([row["label"] for row in rows])
-            example["verdicts"].append("".join(LETTERS[Verdict(row["verdict"])] for row in rows))
-    return {"name": name, "systems": list(systems), "directions": list(found.values())}
+        classified = [outputs.lines.classified[direction] for outputs in systems.values()]
+        found.append(
+            {
+                "name": direction,
+                "supervision": supervision,
+                "source": source,
+                "reference": reference,
+                "outputs": hypotheses,
+                "labels": [[line.label for line in lines] for lines in classified],
+                "verdicts": ["".join(LETTERS[line.verdict] for line in lines) for lines in classified],
+            }
+        )
+    return {"name": name, "systems": list(systems), "directions": found}
 
 
-def table_of_block(block: Block, heading: str, intervals: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
+def table_of_block(block: Block, heading: str) -> dict[str, Any]:
     """Return a block of a result table in the structure that page.html.j2 expects.
 
     Args:
         block: the block.
         heading: kind of its directions, the first part of the title.
-        intervals: bounds of the 95 % interval by system and direction.
     """
-    best = block.best()
-    rows = []
-    for system in block.values.index:
-        cells = []
-        for direction in block.values.columns:
-            score = block.values.loc[system, direction]
-            bounds = intervals.get((str(system), str(direction)))
-            cells.append(
-                {
-                    "value": score,
-                    "text": f"{score:.1f}",
-                    "is_text": False,
-                    "best": bool(best.loc[system, direction]),
-                    "mark": MARK if block.differs.loc[system, direction] else "",
-                    "hint": f"95 % interval {float(bounds[0]):.1f} to {float(bounds[1]):.1f}" if bounds else "",
-                }
-            )
-        rows.append({"system": system, "cells": cells})
-    return {"title": f"{heading}, {block.title}", "header": ["System", *block.values.columns], "rows": rows}
+    table = table_of(block.table())
+    return table | {"title": f"{heading}, {table['title']}"}
 
 
-def table_of_texts(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return rows of formatted cells in the structure that page.html.j2 expects, without any marks.
+def table_of(table: Table) -> dict[str, Any]:
+    """Return a table in the structure that page.html.j2 expects.
 
     Args:
-        title: title of the table.
-        header: names of the columns.
-        rows: cells as text; `12.5` and `< 0.001` are sorted as numbers. The first cell of a row is its name.
+        table: the table; its cells with `12.5` and `< 0.001` are sorted as numbers. The first cell of a row is its
+            name.
     """
 
-    def cell_of(text: str) -> dict[str, Any]:
-        number = re.fullmatch(r"(< )?(\d+(?:\.\d+)?)", text)
+    def cell_of(cell: Cell) -> dict[str, Any]:
+        number = re.fullmatch(r"(< )?(-?\d+(?:\.\d+)?)", cell.text)
         # An upper bound such as `< 0.001` is sorted before all other numbers.
-        value = text if number is None else 0.0 if number[1] else float(number[2])
-        return {"value": value, "text": text, "is_text": number is None, "best": False, "mark": "", "hint": ""}
+        value = cell.text if number is None else 0.0 if number[1] else float(number[2])
+        bounds = cell.interval
+        return {
+            "value": value,
+            "text": cell.text,
+            "is_text": number is None,
+            "best": cell.bold,
+            "mark": MARK if cell.marked else "",
+            "hint": f"95 % interval {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "",
+        }
 
     return {
-        "title": title,
-        "header": list(header),
-        "rows": [{"system": system, "cells": [cell_of(text) for text in texts]} for system, *texts in rows],
+        "title": table.title,
+        "header": list(table.header),
+        "rows": [{"system": name.text, "cells": list(map(cell_of, cells))} for name, *cells in table.rows],
+        "note": table.note,
     }
 
 
@@ -161,13 +176,18 @@ def inline_svg(path: Path, number: int) -> Markup:
     """Return an SVG file as markup for the page, with its number as a prefix of all ids.
 
     Different SVG files use the same ids, but ids must be unique within a page.
+
+    Raises:
+        InputError: the file is no whole SVG file.
     """
-    text = path.read_text(encoding="utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\bid="', f'id="f{number}-', text)
-    text = re.sub(r"url\(#", f"url(#f{number}-", text)
-    text = re.sub(r'(xlink:href|href)="#', rf'\1="#f{number}-', text)
-    return Markup(text)
+    text = read_text(path)
+    start, end = text.find("<svg"), text.rfind("</svg>")
+    if not 0 <= start < end:
+        raise InputError(f"{path}: no whole SVG file; delete it and run again")
+    # Only tags have ids; the same words may occur in the text between them.
+    return Markup(
+        re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\1f{number}-", tag[0]), text[start:])
+    )
 
 
 def render(**content: Any) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..files import read_table
 from ..languages import RESOURCES
 from ..names import AVERAGE
+from .formats import Cell, Table, markdown_table
+from .schema import Schema, number, read_rows, some_text
 
 PAPER = RESOURCES / "paper"
 ROUNDING = 0.05  # published scores have one decimal
@@ -15,6 +16,12 @@ COLUMNS = (
     "base_model", "benchmark", "system", "metric", "direction", "score", "paper", "difference", "low", "high",
     "relation",
 )  # fmt: skip
+
+PUBLISHED = Schema(
+    dict.fromkeys(("base_model", "system", "metric", "direction"), some_text) | {"value": number(0, 100)},
+    ("base_model", "system", "metric", "direction"),
+    remedy="restore the file",
+)
 
 Row = Mapping[str, str]
 
@@ -38,7 +45,7 @@ def published(table: str) -> dict[tuple[str, ...], float]:
     """Read a result table of the paper: the score by base model, system, metric and direction (or `AVG`)."""
     return {
         (row["base_model"], row["system"], row["metric"], row["direction"].replace("avg", AVERAGE)): float(row["value"])
-        for row in read_table(PAPER / f"{table}.tsv")
+        for row in read_rows(PAPER / f"{table}.tsv", PUBLISHED)
     }
 
 
@@ -90,18 +97,18 @@ def comparison_markdown(rows: Sequence[Row]) -> str:
     tables = []
     frame = pd.DataFrame(rows)
     for (base_model, benchmark, metric), block in frame.groupby(["base_model", "benchmark", "metric"], sort=False):
-        cells = [
-            f"{float(difference):+.1f}" if relation == "within" else f"*{float(difference):+.1f}*"
-            for difference, relation in zip(block.difference, block.relation, strict=True)
+        cells = {
+            (row["system"], row["direction"]): Cell(
+                f"{float(row['difference']):+.1f}", italic=row["relation"] != "within"
+            )
+            for row in block.to_dict("records")
+        }
+        systems, directions = dict.fromkeys(block.system), dict.fromkeys(block.direction)
+        body = [
+            [Cell(system), *(cells.get((system, direction), Cell("")) for direction in directions)]
+            for system in systems
         ]
-        wide = block.assign(cell=cells).pivot(index="system", columns="direction", values="cell")
-        wide = wide.loc[block.system.unique(), block.direction.unique()].fillna("")
-        lines = [
-            ["System", *map(str, wide.columns)],
-            ["---", *["---:"] * len(wide.columns)],
-            *([name, *row] for name, row in zip(wide.index, wide.to_numpy(), strict=True)),
-        ]
-        table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-        tables.append(f"**{base_model} on {benchmark}: {metric}, this run - paper**\n\n{table}")
+        title = f"{base_model} on {benchmark}: {metric}, this run - paper"
+        tables.append(markdown_table(Table(title, ["System", *directions], body)))
     note = "In italics: the published score lies outside the 95 % interval of this run."
     return "\n\n".join([*tables, note]) + "\n"

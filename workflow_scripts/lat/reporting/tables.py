@@ -1,12 +1,23 @@
 """Result tables in the layout of the paper: one block per metric, systems as rows, directions and mean as columns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import pandas as pd
 
 from ..names import AVERAGE, REFERENCE
+from .formats import (
+    MARK,
+    Cell,
+    Table,
+    escape_markdown,
+    html_page,
+    html_paragraph,
+    html_table,
+    latex_comment,
+    latex_table,
+    markdown_table,
+)
 
 LOWER_IS_BETTER = frozenset({"OTR"})
 
@@ -15,7 +26,15 @@ TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("su
 
 # Differences from the baseline with a smaller p-value are marked.
 SIGNIFICANT = 0.05
-MARK = "†"
+
+
+def table_metrics(learned: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics of the result tables, in the order of the blocks.
+
+    Args:
+        learned: names of the learned metrics.
+    """
+    return ("BLEU", *learned, "OTR")
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,8 @@ class Block:
         metric: name of the metric.
         values: scores, rounded to one decimal; one row per system, one column per direction, and `AVG` as last column.
         differs: whether a score differs significantly from the baseline's; same rows and columns as `values`.
-        intervals: text of the 95 % intervals, with the same rows and columns; None if they are not shown.
+        intervals: bounds of the 95 % intervals as pairs, with the same rows and columns; None if they are not shown.
+        baseline: system that the others are tested against; empty if there are no tests.
     """
 
     base_model: str
@@ -37,6 +57,7 @@ class Block:
     values: pd.DataFrame
     differs: pd.DataFrame
     intervals: pd.DataFrame | None = None
+    baseline: str = ""
 
     @property
     def title(self) -> str:
@@ -45,11 +66,37 @@ class Block:
         unit = " (%)" if self.metric == "OTR" else ""
         return f"{self.base_model} on {self.benchmark}: {self.metric}{unit}, {better} is better"
 
+    @property
+    def note(self) -> str:
+        """Why the block has no p-values; empty if it has them."""
+        if not self.baseline or self.baseline in self.values.index:
+            return ""
+        return f"No p-values: the baseline {self.baseline} is not among the systems of this experiment."
+
     def best(self) -> pd.DataFrame:
         """Return which cells hold the best score of their column; the row `reference` is never the best."""
         scores = self.values.drop(index=REFERENCE, errors="ignore")
         best = scores.min() if self.metric in LOWER_IS_BETTER else scores.max()
         return scores.eq(best).reindex(self.values.index, fill_value=False)
+
+    def table(self) -> Table:
+        """Return the block as a table, with the best scores in bold."""
+        best = self.best()
+        rows = []
+        for system in self.values.index:
+            cells = [Cell(str(system))]
+            for direction in self.values.columns:
+                interval = None if self.intervals is None else self.intervals.loc[system, direction]
+                cells.append(
+                    Cell(
+                        f"{self.values.loc[system, direction]:.1f}",
+                        bold=bool(best.loc[system, direction]),
+                        marked=bool(self.differs.loc[system, direction]),
+                        interval=interval if isinstance(interval, tuple) else None,
+                    )
+                )
+            rows.append(cells)
+        return Table(self.title, ["System", *map(str, self.values.columns)], rows, note=self.note)
 
 
 def make_blocks(
@@ -57,6 +104,7 @@ def make_blocks(
     supervision: str,
     metrics: Sequence[str],
     significance: pd.DataFrame | None = None,
+    baseline: str = "",
     with_intervals: bool = False,
 ) -> list[Block]:
     """Make the blocks of one result table; rows and columns keep the order of their first occurrence in `scores`.
@@ -66,6 +114,7 @@ def make_blocks(
         supervision: kind of the directions, `supervised` or `zero-shot`.
         metrics: metrics, each of which becomes one block per experiment.
         significance: scores and their means over directions, with `low`, `high` and `p`. Without it, nothing is marked.
+        baseline: system that the p-values refer to; empty without `significance`.
         with_intervals: whether the table shows the 95 % intervals.
     """
     blocks = []
@@ -90,11 +139,9 @@ def make_blocks(
                 ]
                 differs = _arrange(selected, selected.p < SIGNIFICANT, printed).eq(True)
                 if with_intervals:
-                    texts = [f"[{low:.1f}, {high:.1f}]" for low, high in zip(selected.low, selected.high, strict=True)]
-                    intervals = (
-                        _arrange(selected, pd.Series(texts, index=selected.index), printed).astype(object).fillna("")
-                    )
-            blocks.append(Block(str(base_model), str(benchmark), metric, printed, differs, intervals))
+                    bounds = pd.Series(zip(selected.low, selected.high, strict=True), index=selected.index)
+                    intervals = _arrange(selected, bounds, printed)
+            blocks.append(Block(str(base_model), str(benchmark), metric, printed, differs, intervals, baseline))
     return blocks
 
 
@@ -105,38 +152,46 @@ def _arrange(rows: pd.DataFrame, values: pd.Series, like: pd.DataFrame) -> pd.Da
 
 
 def to_markdown(blocks: Sequence[Block], title: str) -> str:
-    """Format a result table as Markdown, with the best scores in bold."""
+    """Format a result table as Markdown."""
     if not blocks:
         return f"No {title.lower()}.\n"
-    tables = [f"**{block.title}**\n\n{_format_block(block, _markdown_table, _bold_markdown)}" for block in blocks]
-    return "\n\n".join([*tables, *_notes(blocks)]) + "\n"
+    tables = [markdown_table(block.table()) for block in blocks]
+    return "\n\n".join([*tables, *map(escape_markdown, _notes(blocks))]) + "\n"
 
 
 def to_latex(blocks: Sequence[Block]) -> str:
-    """Format a result table as LaTeX tabulars for `booktabs`, with the best scores in bold."""
-    tables = [_format_block(block, _latex_table, _bold_latex, _escape_latex) for block in blocks]
-    return "\n\n".join([*tables, *(f"% {note}" for note in _notes(blocks))]) + "\n"
+    """Format a result table as LaTeX tabulars for `booktabs`; notes are comments."""
+    tables = [latex_table(block.table()) for block in blocks]
+    return "\n\n".join([*tables, *map(latex_comment, _notes(blocks))]) + "\n"
 
 
 def to_html(blocks: Sequence[Block], title: str) -> str:
-    """Format a result table as an HTML document for Snakemake's report, with the best scores in bold."""
-    tables = [_format_block(block, _html_table, _bold_html) for block in blocks]
-    notes = [f"<p>{note}</p>" for note in _notes(blocks)]
-    return _html_page(title, "\n".join([*tables, *notes]) or "<p>None in this run.</p>")
+    """Format a result table as an HTML document for Snakemake's report."""
+    tables = [html_table(block.table()) for block in blocks]
+    content = [*tables, *map(html_paragraph, _notes(blocks))] or [html_paragraph("None in this run.")]
+    return html_page(title, "\n".join(content))
 
 
-def _html_page(title: str, content: str) -> str:
-    style = (
-        "body{font:15px system-ui,sans-serif;margin:2em;color:#222;background:#fff}"
-        "table{border-collapse:collapse;margin:0 0 2em}caption{text-align:left;font-weight:600;padding:.4em 0}"
-        "td,th{padding:.25em .7em;text-align:right;font-variant-numeric:tabular-nums}"
-        "td.text,th.text{text-align:left}thead{border-bottom:1.5px solid #222}"
-        "tbody tr:nth-child(even){background:#f4f4f4}"
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-        f"</head><body>\n<h1>{title}</h1>\n{content}\n</body></html>\n"
-    )
+def _notes(blocks: Sequence[Block]) -> list[str]:
+    """Return the notes that explain the marks and brackets of a table."""
+    notes = []
+    if any(block.differs.to_numpy().any() for block in blocks):
+        notes.append(f"{MARK} differs significantly from {blocks[0].baseline} (paired bootstrap, p < {SIGNIFICANT}).")
+    if any(block.intervals is not None for block in blocks):
+        notes.append("In brackets: 95 % intervals over resamples of the test set.")
+    return notes
+
+
+def to_frame(blocks: Sequence[Block]) -> pd.DataFrame:
+    """Return one wide table with base_model, benchmark, metric, system, and then the directions and their mean."""
+    frames = []
+    for block in blocks:
+        frame = block.values.reset_index()
+        frame.columns.name = None
+        for position, name in enumerate(("base_model", "benchmark", "metric")):
+            frame.insert(position, name, getattr(block, name))
+        frames.append(frame)
+    return pd.concat(frames) if frames else pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
 
 
 GENERAL = "General tasks"
@@ -144,8 +199,8 @@ GENERAL = "General tasks"
 GENERAL_TEXT_COLUMNS = {"base_model": "Base model", "benchmark": "Benchmark", "system": "System", "baseline": "Against"}
 
 
-def general_table(comparisons: Sequence[Mapping[str, str]]) -> tuple[str, list[str], list[list[str]]]:
-    """Return title, header and rows of the table of general tasks.
+def general_table(comparisons: Sequence[Mapping[str, str]]) -> Table:
+    """Return the table of general tasks.
 
     The shares of wins, ties and losses refer to the comparisons with two clear replies of the judge, whose number is
     `n`; `p` is the p-value of a sign test.
@@ -161,112 +216,19 @@ def general_table(comparisons: Sequence[Mapping[str, str]]) -> tuple[str, list[s
         p = float(comparison["p"])
         names = [comparison[name] for name in GENERAL_TEXT_COLUMNS]
         rows.append([*names, *shares, str(clear), f"{p:.3f}" if p >= 0.001 else "< 0.001"])
-    title = f"{GENERAL}: {comparisons[0]['instructions']}, judged by {comparisons[0]['judge']} in both orders (%)"
-    return title, [*GENERAL_TEXT_COLUMNS.values(), *outcomes, "n", "p"], rows
+    return Table(
+        f"{GENERAL}: {comparisons[0]['instructions']}, judged by {comparisons[0]['judge']} in both orders (%)",
+        [*GENERAL_TEXT_COLUMNS.values(), *outcomes, "n", "p"],
+        [list(map(Cell, row)) for row in rows],
+        len(GENERAL_TEXT_COLUMNS),
+    )
 
 
 def general_texts(comparisons: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return the table of general tasks in all formats, by file ending."""
-    title, header, rows = general_table(comparisons)
-    latex = [[_escape_latex(cell) for cell in row] for row in rows]
-    html = [[escape(cell) for cell in row] for row in rows]
+    table = general_table(comparisons)
     return {
-        "md": f"**{title}**\n\n{_markdown_table(title, header, rows, len(GENERAL_TEXT_COLUMNS))}\n",
-        "tex": _latex_table(title, header, latex, len(GENERAL_TEXT_COLUMNS)) + "\n",
-        "html": _html_page(GENERAL, _html_table(escape(title), header, html, len(GENERAL_TEXT_COLUMNS))),
+        "md": markdown_table(table) + "\n",
+        "tex": latex_table(table) + "\n",
+        "html": html_page(GENERAL, html_table(table)),
     }
-
-
-def to_frame(blocks: Sequence[Block]) -> pd.DataFrame:
-    """Return one wide table with base_model, benchmark, metric, system, and then the directions and their mean."""
-    frames = []
-    for block in blocks:
-        frame = block.values.reset_index()
-        frame.columns.name = None
-        for position, name in enumerate(("base_model", "benchmark", "metric")):
-            frame.insert(position, name, getattr(block, name))
-        frames.append(frame)
-    return pd.concat(frames) if frames else pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
-
-
-def _format_block(
-    block: Block,
-    format_table: Callable[[str, list[str], list[list[str]]], str],
-    bold: Callable[[str], str],
-    escape: Callable[[str], str] = str,
-) -> str:
-    header = ["System", *map(str, block.values.columns)]
-    best = block.best()
-    body = []
-    for system in block.values.index:
-        cells = []
-        for direction in block.values.columns:
-            text = f"{block.values.loc[system, direction]:.1f}"
-            text = bold(text) if best.loc[system, direction] else text
-            text += escape(MARK) if block.differs.loc[system, direction] else ""
-            interval = "" if block.intervals is None else block.intervals.loc[system, direction]
-            cells.append(f"{text} {interval}".strip())
-        body.append([escape(str(system)), *cells])
-    return format_table(block.title, header, body)
-
-
-def _notes(blocks: Sequence[Block]) -> list[str]:
-    """Return the notes that explain the marks and brackets of a table."""
-    notes = []
-    if any(block.differs.to_numpy().any() for block in blocks):
-        notes.append(f"{MARK} differs significantly from the baseline (paired bootstrap, p < {SIGNIFICANT}).")
-    if any(block.intervals is not None for block in blocks):
-        notes.append("In brackets: 95 % intervals over resamples of the test set.")
-    return notes
-
-
-def _markdown_table(_: str, header: list[str], body: list[list[str]], text_columns: int = 1) -> str:
-    rule = [*["---"] * text_columns, *["---:"] * (len(header) - text_columns)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *body])
-
-
-def _bold_markdown(text: str) -> str:
-    return f"**{text}**"
-
-
-def _latex_table(title: str, header: list[str], body: list[list[str]], text_columns: int = 1) -> str:
-    lines = [
-        rf"\begin{{tabular}}{{{'l' * text_columns}{'r' * (len(header) - text_columns)}}}",
-        r"\toprule",
-        rf"\multicolumn{{{len(header)}}}{{l}}{{{_escape_latex(title)}}} \\",
-        r"\midrule",
-        " & ".join(header) + r" \\",
-        r"\midrule",
-        *(" & ".join(row) + r" \\" for row in body),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines)
-
-
-def _bold_latex(text: str) -> str:
-    return rf"\textbf{{{text}}}"
-
-
-def _escape_latex(text: str) -> str:
-    return (
-        text.replace("_", r"\_")
-        .replace("<", r"\textless{}")
-        .replace("%", r"\%")
-        .replace("&", r"\&")
-        .replace(MARK, r"\textsuperscript{\textdagger}")
-    )
-
-
-def _html_table(title: str, header: list[str], body: list[list[str]], text_columns: int = 1) -> str:
-    classes = [' class="text"'] * text_columns + [""] * (len(header) - text_columns)
-    head = "".join(f"<th{attribute}>{name}</th>" for attribute, name in zip(classes, header, strict=True))
-    cells = (
-        "".join(f"<td{attribute}>{cell}</td>" for attribute, cell in zip(classes, row, strict=True)) for row in body
-    )
-    rows = "\n".join(f"<tr>{row}</tr>" for row in cells)
-    return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
-
-
-def _bold_html(text: str) -> str:
-    return f"<strong>{text}</strong>"
