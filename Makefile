@@ -3,6 +3,8 @@
 
 SHELL := /bin/bash
 VENV := .venv
+# The interpreter of the virtual environments, which must be Python 3.11, such as `make demo PYTHON=python3.11`.
+PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: demo gemma test campaign check docs report bleurt comet lock clean distclean
@@ -51,7 +53,9 @@ report: $(VENV)/.installed
 PIP_OPTIONS := --quiet --disable-pip-version-check
 LOCKED := --no-deps --no-build-isolation --require-hashes
 define install
-	python3 -m venv --clear $(@D)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "$(PYTHON) is not Python 3.11; name one that is, such as: make PYTHON=python3.11 $(or $(MAKECMDGOALS),demo)"; exit 1; }
+	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/build.txt
 	$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement $<
 	$(@D)/bin/pip download $(PIP_OPTIONS) --no-deps --dest $(@D)/torch --requirement envs/torch.in
@@ -77,15 +81,17 @@ bleurt comet: %: .venv-%/.installed
 
 # Resolve the requirements in envs/*.in again, to the newest versions, and write the pip locks and the conda files.
 lock:
-	python3 -m venv --clear .cache/lock
+	$(PYTHON) -m venv --clear .cache/lock
 	.cache/lock/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/uv.txt
 	.cache/lock/bin/python envs/lock.py
-	for name in main bleurt comet; do python3 envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; done
+	for name in main bleurt comet; do $(PYTHON) envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; done
 
-# Results go, downloads stay.
+# Delete the results, except for downloads (sources, corpora), base models (also built ones), and the replies of the
+# judge, which were paid for.
 clean:
-	find results -mindepth 1 -maxdepth 1 ! -name download -exec rm -rf {} + 2>/dev/null || true
-	find results/download -mindepth 1 -maxdepth 1 ! -name sources -exec rm -rf {} + 2>/dev/null || true
+	find results -mindepth 1 -maxdepth 1 ! -name download ! -name base_model ! -name judge -exec rm -rf {} + 2>/dev/null || true
+	find results/download -mindepth 1 -maxdepth 1 ! -name sources ! -name corpora -exec rm -rf {} + 2>/dev/null || true
+	find results/judge -mindepth 1 -maxdepth 1 ! -name .journal -exec rm -rf {} + 2>/dev/null || true
 	rm -rf .snakemake
 
 distclean: clean

@@ -29,7 +29,7 @@ rule build_base_model:
     log:
         "results/base_model/logs/{base_model}.log",
     benchmark:
-        "results/base_model/logs/{base_model}.benchmark.tsv"
+        "results/base_model/logs/{base_model}.timing.tsv"
     wildcard_constraints:
         base_model=any_of(name for name, entry in config["base_models"].items() if "build" in entry),
     conda:
@@ -43,8 +43,8 @@ rule build_base_model:
         # The tokenizer has tokens for the template, and documents name their languages.
         wordings=lambda wildcards: hash_of(
             [
-                facts(benchmark_config(build_settings(wildcards)["benchmark"])["languages"])
-                for facts in (prompt_facts, language_facts)
+                entries(benchmark_config(build_settings(wildcards)["benchmark"])["languages"])
+                for entries in (prompt_entries, language_entries)
             ]
         ),
         launcher=lambda wildcards: training_command(1, build_settings(wildcards).get("processes", 1)),

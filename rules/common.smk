@@ -30,16 +30,16 @@ from workflow_scripts.lat.config import (
     used_models,
 )
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
+from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.disk import check_disks
 from workflow_scripts.lat.files import InputError, read_text
-from workflow_scripts.lat.languages import language_facts
-from workflow_scripts.lat.prompts.prompting import prompt_facts
-from workflow_scripts.lat.training.engine_file import read_engine_file
+from workflow_scripts.lat.languages import language_entries
+from workflow_scripts.lat.prompts.prompting import prompt_entries
+from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.launch import training_command
 from workflow_scripts.lat.data.lid import PY3LANGID
 from workflow_scripts.lat.names import BASE
 from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, make_plan
-from workflow_scripts.lat.runtime import secret
 from workflow_scripts.lat.data.sources import CORPORA, read_sources
 
 # With these settings, the allocator of glibc keeps freed memory and requests huge pages. Training allocates and frees
@@ -60,7 +60,7 @@ PYTHON_PATH = (
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))} {ALLOCATOR} {PYTHON_PATH}"
     " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
-    # A job that is asked to stop still has something to say: its log ends with the job, not with the signal.
+    # `tee` ignores the signal, so that the log also has what the job writes while it stops.
     "tee() ( trap '' INT TERM; command tee \"$@\" ); "
 )
 
@@ -75,7 +75,7 @@ try:
         check_config_files(workflow.configfiles)
         update_config(config, command_line_config(workflow.config_settings.config_args))
     check_config(config, ROOT)
-    # Jobs read this file again, and need not repeat what was checked and said at the start.
+    # Jobs read this file again, and need not repeat the checks and warnings of the start.
     if not (workflow.remote_exec or workflow.subprocess_exec):
         check_disks(Path.cwd())
         check_environment(config, ROOT, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
@@ -95,7 +95,7 @@ STAGE_MODELS = {
     stage: [name for name, model in config["models"].items() if model["stage"] == stage]
     for stage in ("finetune", "unlikelihood", "snapshot")
 }
-# What surrounds the names of the rules where another workflow uses this one as a module.
+# Prefix and suffix that `use rule ... as` adds to the names of the rules in another workflow.
 BEFORE_RULE, AFTER_RULE = workflow.modifier.modify_rulename("*").split("*")
 SOURCES = {source.name: source for source in read_sources()}
 
@@ -202,23 +202,23 @@ def deepspeed_flags(wildcards):
 
     The flag holds the content, not the path, so that a file with other white space or in another place reruns nothing.
     """
-    content = read_engine_file(ROOT / base_model_config(wildcards.base_model)["deepspeed"])
+    content = read_deepspeed_config(ROOT / base_model_config(wildcards.base_model)["deepspeed"])
     return flags({"deepspeed_config": json.dumps(content, sort_keys=True)})
 
 
-def hash_of(facts):
-    """Return a short hash of what a resource file says, as a parameter of the rules that read the file."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+def hash_of(entries):
+    """Return a short hash of entries of a resource file, as a parameter of the rules that read the file."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def prompt_wordings(wildcards):
-    """Return the hash of what resources/prompts.yaml says about a benchmark's languages."""
-    return hash_of(prompt_facts(benchmark_config(wildcards.benchmark)["languages"]))
+def prompts_hash(wildcards):
+    """Return the hash of the entries of resources/prompts.yaml for a benchmark's languages."""
+    return hash_of(prompt_entries(benchmark_config(wildcards.benchmark)["languages"]))
 
 
-def language_rows(wildcards):
-    """Return the hash of what resources/languages.tsv says about a benchmark's languages."""
-    return hash_of(language_facts(benchmark_config(wildcards.benchmark)["languages"]))
+def languages_hash(wildcards):
+    """Return the hash of the rows of resources/languages.tsv for a benchmark's languages."""
+    return hash_of(language_entries(benchmark_config(wildcards.benchmark)["languages"]))
 
 
 def memory(wildcards):

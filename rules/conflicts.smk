@@ -18,7 +18,7 @@ rule conflicts:
         mem_mb=1000,
         runtime=20,
     params:
-        wordings=prompt_wordings,
+        wordings=prompts_hash,
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),

@@ -10,7 +10,7 @@ rule convert:
     log:
         "results/convert/logs/{base_model}-{benchmark}-{model}.log",
     benchmark:
-        "results/convert/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
+        "results/convert/logs/{base_model}-{benchmark}-{model}.timing.tsv"
     wildcard_constraints:
         model=any_of([BASE, *config["models"]]),
     conda:

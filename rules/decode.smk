@@ -44,7 +44,7 @@ rule decode:
     log:
         "results/decode/logs/{base_model}-{benchmark}-{system}.log",
     benchmark:
-        "results/decode/logs/{base_model}-{benchmark}-{system}.benchmark.tsv"
+        "results/decode/logs/{base_model}-{benchmark}-{system}.timing.tsv"
     conda:
         decode_environment
     threads: lambda wildcards: system_settings(wildcards)["threads"]
@@ -55,7 +55,7 @@ rule decode:
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions=sorted_directions,
-        wordings=prompt_wordings,
+        wordings=prompts_hash,
         settings=decode_flags,
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{system}",
@@ -78,11 +78,11 @@ use rule decode as answer with:
     log:
         "results/decode/logs/{base_model}-{benchmark}-answers-{system}.log",
     benchmark:
-        "results/decode/logs/{base_model}-{benchmark}-answers-{system}.benchmark.tsv"
+        "results/decode/logs/{base_model}-{benchmark}-answers-{system}.timing.tsv"
     params:
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions="answers",
-        wordings=hash_of(prompt_facts([])),
+        wordings=hash_of(prompt_entries([])),
         settings=lambda wildcards: f"{decode_flags(wildcards)} --line-breaks",
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/answers/{system}",
     message:

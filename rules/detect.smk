@@ -34,7 +34,7 @@ rule detect:
         runtime=20,
     params:
         directions=sorted_directions,
-        languages=language_rows,
+        languages=languages_hash,
         suffix=".txt",
         lid=lid_names(),
     message:
@@ -57,7 +57,7 @@ use rule detect as detect_references with:
         "results/detect/logs/references-{benchmark}.log",
     params:
         directions=sorted_directions,
-        languages=language_rows,
+        languages=languages_hash,
         suffix=".ref.txt",
         lid=lid_names(),
     message:

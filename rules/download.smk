@@ -127,7 +127,7 @@ rule split_benchmark:
     log:
         "results/download/logs/split-{benchmark}.log",
     benchmark:
-        "results/download/logs/split-{benchmark}.benchmark.tsv"
+        "results/download/logs/split-{benchmark}.timing.tsv"
     wildcard_constraints:
         benchmark=any_of(name for name, entry in config["benchmarks"].items() if "catalogues" in entry),
     conda:
@@ -137,7 +137,7 @@ rule split_benchmark:
         mem_mb=1000,
         runtime=20,
     params:
-        rows=language_rows,
+        rows=languages_hash,
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         settings=lambda wildcards: flags(
@@ -221,7 +221,7 @@ rule assemble_benchmark:
     log:
         "results/download/logs/assemble-{benchmark}.log",
     benchmark:
-        "results/download/logs/assemble-{benchmark}.benchmark.tsv"
+        "results/download/logs/assemble-{benchmark}.timing.tsv"
     wildcard_constraints:
         benchmark=any_of(name for name, entry in config["benchmarks"].items() if "corpora" in entry),
     conda:

@@ -12,7 +12,7 @@ rule finetune:
     log:
         "results/finetune/logs/{base_model}-{benchmark}-{model}.log",
     benchmark:
-        "results/finetune/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
+        "results/finetune/logs/{base_model}-{benchmark}-{model}.timing.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["finetune"]),
     # This rule lies on the longest path through the job graph, so its jobs start first.

@@ -17,7 +17,7 @@ rule judge:
     input:
         instructions=instructions_file(config["judge"]["instructions"]),
         answers="results/decode/{base_model}/{benchmark}/answers/{system}",
-        others="results/decode/{base_model}/{benchmark}/answers/{baseline}",
+        baseline_answers="results/decode/{base_model}/{benchmark}/answers/{baseline}",
     output:
         table="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv",
         judgements="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.jsonl",
@@ -37,5 +37,5 @@ rule judge:
         "Judge: comparing {wildcards.system} with {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers:q}/answers.jsonl"
-        " --others {input.others:q}/answers.jsonl {params.names} {params.settings} --journal {params.journal:q}"
-        " --judgements {output.judgements:q} --output {output.table:q} 2>&1 | tee {log:q}"
+        " --baseline-answers {input.baseline_answers:q}/answers.jsonl {params.names} {params.settings}"
+        " --journal {params.journal:q} --judgements {output.judgements:q} --output {output.table:q} 2>&1 | tee {log:q}"

@@ -33,7 +33,7 @@ rule train_prompts:
         mem_mb=1000,
         runtime=20,
     params:
-        wordings=prompt_wordings,
+        wordings=prompts_hash,
         template=lambda wildcards: " ".join(
             filter(
                 None,
@@ -66,7 +66,7 @@ rule test_prompts:
         runtime=20,
     params:
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
-        wordings=prompt_wordings,
+        wordings=prompts_hash,
         system=system_prompt_flags,
         directions=sorted_directions,
     message:
@@ -90,7 +90,7 @@ rule instruction_prompts:
         mem_mb=1000,
         runtime=20,
     params:
-        wordings=hash_of(prompt_facts([])),
+        wordings=hash_of(prompt_entries([])),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
     message:
         "Prompts: writing prompts of general instructions for {wildcards.system}"

@@ -50,7 +50,7 @@ rule score:
         mem_mb=2000,
         runtime=20,
     params:
-        languages=language_rows,
+        languages=languages_hash,
         directions=sorted_directions,
     message:
         "Score: BLEU and chrF++ of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
@@ -70,7 +70,7 @@ rule score_learned:
     log:
         "results/score/logs/{base_model}-{benchmark}-{system}-{learned}.log",
     benchmark:
-        "results/score/logs/{base_model}-{benchmark}-{system}-{learned}.benchmark.tsv"
+        "results/score/logs/{base_model}-{benchmark}-{system}-{learned}.timing.tsv"
     wildcard_constraints:
         learned=any_of(config["score"]["learned"]),
     conda:

@@ -35,7 +35,7 @@ rule significance:
     log:
         "results/significance/logs/{base_model}-{benchmark}.log",
     benchmark:
-        "results/significance/logs/{base_model}-{benchmark}.benchmark.tsv"
+        "results/significance/logs/{base_model}-{benchmark}.timing.tsv"
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -43,7 +43,7 @@ rule significance:
         mem_mb=4000,
         runtime=30,
     params:
-        languages=language_rows,
+        languages=languages_hash,
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         zero_shot=lookup(dpath="benchmarks/{benchmark}/zero_shot", within=config),

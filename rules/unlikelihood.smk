@@ -23,7 +23,7 @@ rule unlikelihood:
     log:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.log",
     benchmark:
-        "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.benchmark.tsv"
+        "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.timing.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
     # This rule lies on the longest path through the job graph, so its jobs start first.

@@ -1,1 +1,1 @@
-"""Timings and peak memory of the optimised code, compared with a plain version; never part of the tests."""
+"""Timings and peak memory of the optimised code, compared with a plain version; the times are not tested."""

@@ -61,7 +61,7 @@ def run(*words: object) -> float:
     return time.perf_counter() - started
 
 
-class Workbench:
+class DecodeTiming:
     """Decodes the first lines of the demo's prompts, plain and with this workflow.
 
     Args:
@@ -134,7 +134,7 @@ class Workbench:
 
 
 def main() -> None:
-    """Run all versions, compare their times and texts, and write the report."""
+    """Run all versions, compare their times and texts, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished demo")
@@ -149,15 +149,15 @@ def main() -> None:
         return
 
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Workbench(arguments.results, arguments.lines, arguments.threads, Path(scratch))
+        timing = DecodeTiming(arguments.results, arguments.lines, arguments.threads, Path(scratch))
         seconds: dict[str, list[float]] = {}
         cases = {
-            "few_shot_plain": lambda: bench.plain("5-shot"),
-            "few_shot_workflow": lambda: bench.workflow("5-shot", "ctranslate2", 4, 32768, "workflow"),
-            "few_shot_transformers": lambda: bench.workflow("5-shot", "transformers", 4, 32768, "transformers"),
-            "zero_shot_plain": lambda: bench.plain("MT"),
-            "zero_shot_workflow": lambda: bench.workflow("MT", "ctranslate2", 4, 32768, "workflow"),
-            "zero_shot_transformers": lambda: bench.workflow("MT", "transformers", 4, 32768, "transformers"),
+            "few_shot_plain": lambda: timing.plain("5-shot"),
+            "few_shot_workflow": lambda: timing.workflow("5-shot", "ctranslate2", 4, 32768, "workflow"),
+            "few_shot_transformers": lambda: timing.workflow("5-shot", "transformers", 4, 32768, "transformers"),
+            "zero_shot_plain": lambda: timing.plain("MT"),
+            "zero_shot_workflow": lambda: timing.workflow("MT", "ctranslate2", 4, 32768, "workflow"),
+            "zero_shot_transformers": lambda: timing.workflow("MT", "transformers", 4, 32768, "transformers"),
         }
         texts = {}
         torch.set_num_threads(arguments.threads)
@@ -170,13 +170,13 @@ def main() -> None:
             for name, measure in cases.items():
                 record(name, measure())
             for name, batch_tokens in (("contrastive_plain", 1), ("contrastive_workflow", 32768)):
-                measured, texts[name] = bench.contrastive(batch_tokens)
+                measured, texts[name] = timing.contrastive(batch_tokens)
                 record(name, measured)
         identical = {
-            "few_shot": bench.identical("5-shot", ("plain", "workflow")),
-            "few_shot_transformers": bench.identical("5-shot", ("plain", "transformers")),
-            "zero_shot": bench.identical("MT", ("plain", "workflow")),
-            "zero_shot_transformers": bench.identical("MT", ("plain", "transformers")),
+            "few_shot": timing.identical("5-shot", ("plain", "workflow")),
+            "few_shot_transformers": timing.identical("5-shot", ("plain", "transformers")),
+            "zero_shot": timing.identical("MT", ("plain", "workflow")),
+            "zero_shot_transformers": timing.identical("MT", ("plain", "transformers")),
             "contrastive": statistics.mean(
                 one == other
                 for one, other in zip(texts["contrastive_plain"], texts["contrastive_workflow"], strict=True)
@@ -186,7 +186,7 @@ def main() -> None:
     def speedup(plain: str, optimised: str) -> float:
         return statistics.median(slow / fast for slow, fast in zip(seconds[plain], seconds[optimised], strict=True))
 
-    report = {
+    results = {
         "few_shot_speedup": speedup("few_shot_plain", "few_shot_workflow"),
         "zero_shot_speedup": speedup("zero_shot_plain", "zero_shot_workflow"),
         "contrastive_speedup": speedup("contrastive_plain", "contrastive_workflow"),
@@ -194,13 +194,13 @@ def main() -> None:
         "few_shot_speedup_transformers": speedup("few_shot_plain", "few_shot_transformers"),
         "zero_shot_speedup_transformers": speedup("zero_shot_plain", "zero_shot_transformers"),
         "identical": identical,
-        # The keys of the report keep the suffix `_ours`.
+        # The keys of the JSON file keep the suffix `_ours`.
         "seconds": {name.replace("_workflow", "_ours"): statistics.median(times) for name, times in seconds.items()},
         "lines": arguments.lines * len(DIRECTIONS),
         "machine": machine(),
         "threads": arguments.threads,
     }
-    text = json.dumps(report, indent=2)
+    text = json.dumps(results, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n")
     print(text)

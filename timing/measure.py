@@ -75,13 +75,13 @@ def sacrebleu_seconds(results: Path) -> float:
 
 
 def main() -> None:
-    """Measure and write the report."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished demo")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of every measurement")
     arguments = parser.parse_args()
-    report = {
+    results = {
         "lid_lines_per_s": lid_lines_per_second(arguments.results, arguments.rounds),
         "bootstrap_s": statistics.median(bootstrap_seconds(arguments.results) for _ in range(arguments.rounds)),
         "sacrebleu_one_direction_s": statistics.median(
@@ -89,7 +89,7 @@ def main() -> None:
         ),
         "machine": machine(),
     }
-    text = json.dumps(report, indent=2)
+    text = json.dumps(results, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n")
     print(text)

@@ -309,7 +309,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Check the gradients, measure, and write the report."""
+    """Check the gradients, measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
     parser.add_argument("--figure", type=Path, help="also measure other vocabularies and draw their peak memory")
@@ -331,7 +331,7 @@ def main() -> None:
     large = compare("large", SHAPES["large"]["vocabulary"], *settings)
     # More steps, because one takes only a fraction of a second.
     tiny = compare("tiny", SHAPES["tiny"]["vocabulary"], arguments.rounds, 10 * arguments.steps, arguments.threads)
-    report = {
+    results = {
         "speedup": large["speedup"],
         "memory_ratio": large["memory_ratio"],
         "tiny_speedup": tiny["speedup"],
@@ -346,9 +346,9 @@ def main() -> None:
     }
     if arguments.figure:
         rows = [compare("large", size, 1, arguments.steps, arguments.threads) for size in VOCABULARIES[:-1]] + [large]
-        report["vocabularies"] = rows
+        results["vocabularies"] = rows
         draw_memory(rows, arguments.figure)
-    text = json.dumps(report, indent=2)
+    text = json.dumps(results, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n")
     print(text)

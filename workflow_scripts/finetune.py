@@ -1,7 +1,7 @@
 """Stage 1: fine-tune a base model on translation samples, by maximum likelihood of the response.
 
-It is started with a launcher, one process per device:
-`torchrun --standalone --nproc-per-node 1 --module workflow_scripts.finetune --model ...`
+A single process runs as `python -m workflow_scripts.finetune --model ...`. With several GPUs, `torchrun` starts one
+process per GPU, see `lat/training/launch.py`.
 """
 
 import argparse

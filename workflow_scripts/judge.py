@@ -4,10 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
+from .lat.credentials import secret
 from .lat.evaluation.judging import OUTCOMES, Judge, Prices, compare, count
 from .lat.files import InputError, Journal, read_jsonl, write_jsonl, write_table
 from .lat.prompts.instructions import read_instructions
-from .lat.runtime import log, run_step, secret
+from .lat.runtime import log, run_step
 
 COLUMNS = ("base_model", "benchmark", "system", "baseline", "instructions", "judge", "n", *OUTCOMES, "p")
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--system", required=True, help="name of the system")
     parser.add_argument("--baseline", required=True, help="name of the system it is compared with")
     parser.add_argument("--answers", type=Path, required=True, help="answers of the system, JSON lines")
-    parser.add_argument("--others", type=Path, required=True, help="answers of the baseline, JSON lines")
+    parser.add_argument("--baseline-answers", type=Path, required=True, help="answers of the baseline, JSON lines")
     parser.add_argument("--base-url", required=True, help="URL of a server with OpenAI's chat-completions interface")
     parser.add_argument("--model", required=True, help="name of the judge model on the server")
     parser.add_argument("--key", help="environment variable that holds the API key, if the server needs one")
@@ -55,11 +56,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     tasks = read_instructions(arguments.instructions)
-    answers, others = read_answers(arguments.answers), read_answers(arguments.others)
-    if not len(tasks) == len(answers) == len(others):
+    answers, baseline_answers = read_answers(arguments.answers), read_answers(arguments.baseline_answers)
+    if not len(tasks) == len(answers) == len(baseline_answers):
         raise InputError(
-            f"{arguments.answers}: {len(answers)} answers, {arguments.others}: {len(others)}, to {len(tasks)}"
-            " instructions; decode them again"
+            f"{arguments.answers}: {len(answers)} answers, {arguments.baseline_answers}: {len(baseline_answers)}, to"
+            f" {len(tasks)} instructions; decode them again"
         )
     judge = Judge(
         base_url=arguments.base_url,
@@ -70,14 +71,21 @@ def main() -> None:
         timeout=arguments.timeout,
     )
     prices = Prices(*arguments.prices) if arguments.prices else None
-    judgements = compare(judge, tasks, answers, others, arguments.parallel, prices, arguments.max_cost)
+    judgements = compare(judge, tasks, answers, baseline_answers, arguments.parallel, prices, arguments.max_cost)
 
     write_jsonl(
         arguments.judgements,
         (
             task._asdict()
-            | {"answer": answer, "other": other, "outcome": judgement.outcome, "replies": judgement.replies}
-            for task, answer, other, judgement in zip(tasks, answers, others, judgements, strict=True)
+            | {
+                "answer": answer,
+                "baseline_answer": baseline_answer,
+                "outcome": judgement.outcome,
+                "replies": judgement.replies,
+            }
+            for task, answer, baseline_answer, judgement in zip(
+                tasks, answers, baseline_answers, judgements, strict=True
+            )
         ),
     )
     row = {

@@ -1,7 +1,7 @@
 """Stage 2: tune a stage-1 model briefly on instruction-conflicting samples with the unlikelihood loss.
 
 Every sample contributes two losses, computed in one forward pass: the likelihood loss under its own instruction, and
-the unlikelihood loss, weighted by alpha, under its conflicting instruction. It is started with a launcher, like stage 1
+the unlikelihood loss, weighted by alpha, under its conflicting instruction. It is started in the same way as stage 1
 (see `finetune.py`).
 """
 

@@ -32,11 +32,11 @@ def message_of(change):
         ("7: x", 'the top level: the name 7 is a number in YAML; quote it: "7"'),
         (
             "systems: {on: {model: mt}}",
-            'systems: the name true is not text: YAML reads on, yes and true so; quote it, such as "on"',
+            'systems: the name true is not text: YAML reads on and yes as true; put it in quotes, such as "on"',
         ),
         (
             "benchmarks: {no: {}}",
-            'benchmarks: the name false is not text: YAML reads no, off and false so; quote it, such as "no"',
+            'benchmarks: the name false is not text: YAML reads no and off as false; put it in quotes, such as "no"',
         ),
         (
             "unlikelihood: {alpha: 0,05}",
@@ -59,7 +59,8 @@ def test_keys_that_are_not_text(text, message):
     [
         (
             "benchmarks: {demo: {languages: [en, no]}}",
-            'benchmarks.demo.languages.1: false is not text: YAML reads no, off and false so; quote it, such as "no"',
+            "benchmarks.demo.languages.1: false is not text: YAML reads no and off as false; put it in quotes, such as"
+            ' "no"',
         ),
         ("systems: {MT: {model: 1}}", 'systems.MT.model: 1 is a number in YAML; quote it: "1"'),
         (
@@ -82,7 +83,7 @@ def test_keys_that_are_not_text(text, message):
         ("seed: -1", "seed: -1 is less than the minimum of 0; a seed is 0 to 4294967295"),
         ("decode: {beam: 0}", "decode.beam: 0 is less than the minimum of 1"),
         ("detect: {lid: []}", "detect.lid is empty; add an entry"),
-        ("detect: {lid: [py3langid, py3langid]}", "detect.lid: `py3langid` is there twice; keep one"),
+        ("detect: {lid: [py3langid, py3langid]}", "detect.lid: `py3langid` occurs twice; keep one"),
         (
             "systems: {PTL: {prompt_language: nl}}",
             "systems.PTL.prompt_language: `nl` is not among the allowed values; known: en target",

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.credentials import Mask, check_base_url, check_key_variable
+from workflow_scripts.lat.credentials import Mask, check_base_url, check_key_variable, secret
 from workflow_scripts.lat.evaluation import judging
 from workflow_scripts.lat.evaluation.judging import (
     Judge,
@@ -36,7 +36,6 @@ from workflow_scripts.lat.evaluation.judging import (
 )
 from workflow_scripts.lat.files import InputError, Journal
 from workflow_scripts.lat.prompts.instructions import Task
-from workflow_scripts.lat.runtime import secret
 
 KEY = "sk-very-secret-0123456789"
 
@@ -671,8 +670,9 @@ def command(tmp_path):
 
     def command_line(url):
         flags = {
-            "instructions": tasks, "name": "tasks", "answers": answers, "others": others, "base-model": "tiny",
-            "benchmark": "demo", "system": "LAT", "baseline": "MT", "base-url": url, "model": "j", "key": "THE_KEY",
+            "instructions": tasks, "name": "tasks", "answers": answers, "baseline-answers": others,
+            "base-model": "tiny", "benchmark": "demo", "system": "LAT", "baseline": "MT", "base-url": url, "model": "j",
+            "key": "THE_KEY",
             "request": '{"max_tokens": null, "seed": 3}', "journal": tmp_path / "journal",
             "judgements": tmp_path / "judgements.jsonl", "output": tmp_path / "table.tsv",
         }  # fmt: skip

@@ -13,7 +13,7 @@ def test_a_single_process_needs_no_launcher(gpus):
 def test_the_processes_of_one_machine_meet_in_a_file():
     assert training_command(1, 8) == (
         "folder=$(mktemp --directory) && trap 'rm --recursive --force \"$folder\"' EXIT &&"
-        " TMPDIR=$folder LAT_MEETING_FILE=$folder/processes GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo"
+        " TMPDIR=$folder LAT_RENDEZVOUS_FILE=$folder/processes GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo"
         " TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
         " torchrun --rdzv-backend c10d --rdzv-conf store_type=file --rdzv-endpoint $folder/launcher"
         " --log-dir $folder/logs --nproc-per-node 8 --shutdown-timeout 600 --module"

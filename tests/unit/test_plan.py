@@ -29,9 +29,9 @@ def wildcards(**others):
 
 def test_training_needs_six_operations_per_parameter_and_token():
     # 6 x 1e9 x 1,248 x 140 operations at 0.4 x 312e12 per second take 8.4 s; 8 GPUs wait for 60 s and for 4e9 bytes
-    hours = plan.training_gpu_hours(1e9, 1248, gpus=8, moved=4e9)
+    hours = plan.training_gpu_hours(1e9, 1248, gpus=8, bytes_moved=4e9)
     assert hours == pytest.approx((8.4 + 8 * 64) / 3600)
-    assert plan.training_gpu_hours(1e9, 1248, gpus=0, moved=4e9) == 0
+    assert plan.training_gpu_hours(1e9, 1248, gpus=0, bytes_moved=4e9) == 0
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_training_needs_six_operations_per_parameter_and_token():
     [
         # 16,384 // (4 x 612) = 6 lines per batch, 20 and 1 batches of 80 steps
         ({}, 21 * 80),
-        ({"ends": False}, 21 * 512),
+        ({"stops_early": False}, 21 * 512),
         # 16,384 // (4 x 1,112) = 3
         ({"shots": 5}, 42 * 80),
         # 16,384 // (3 x 612) = 8
@@ -48,13 +48,13 @@ def test_training_needs_six_operations_per_parameter_and_token():
 )
 def test_decoding_reads_the_weights_at_every_step_of_every_batch(changes, steps):
     settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "transformers"}
-    arguments = {"lines": [120, 5], "rows": 4, "shots": 0, "ends": True, "settings": settings} | changes
+    arguments = {"lines": [120, 5], "rows": 4, "shots": 0, "stops_early": True, "settings": settings} | changes
     assert plan.decoding_gpu_hours(2e9, **arguments) == pytest.approx((60 + 2 + steps * 0.001 * 5) / 3600)
 
 
 def test_vllm_always_searches_to_the_maximum_length():
     settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "vllm"}
-    hours = plan.decoding_gpu_hours(2e9, [6], rows=4, shots=0, ends=True, settings=settings)
+    hours = plan.decoding_gpu_hours(2e9, [6], rows=4, shots=0, stops_early=True, settings=settings)
     assert hours == pytest.approx((60 + 2 + 512 * 0.001 * 2) / 3600)
 
 
@@ -179,9 +179,21 @@ def test_a_dry_run_of_the_paper_ends_with_its_plan(tmp_path):
     assert lines[-1] == "Not counted, since their size is unknown: BLEURT-20; iwslt17-test; iwslt17-train."
 
 
-def test_the_experiments_of_the_grid_share_models(tmp_path):
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """The plan of all of the paper, in an empty folder."""
     names = "paper-iwslt4 paper-wmt paper-sweeps paper-general grids/paper"
-    steps, lines = dry_run(tmp_path, names, "--quiet", "rules")
+    return dry_run(tmp_path_factory.mktemp("grid"), names, "--quiet", "rules")
+
+
+def test_the_documentation_shows_the_plan_of_the_paper(grid):
+    _, lines = grid
+    documented = (ROOT / "docs" / "paper.md").read_text().partition("\nPlan: ")[2].partition("\n```\n")[0]
+    assert documented.splitlines() == lines
+
+
+def test_the_experiments_of_the_grid_share_models(grid):
+    steps, lines = grid
     # MT and Post-ins for two base models on two benchmarks; MT on three more benchmarks, for a larger base model, and
     # with Alpaca
     assert steps["finetune"][0] == str(2 * 2 * 2 + 3 + 1 + 1)

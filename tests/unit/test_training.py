@@ -11,8 +11,8 @@ from tests.conftest import ROOT, SHAPE, random_model
 from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
 from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits
+from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.engine import engine_config
-from workflow_scripts.lat.training.engine_file import read_engine_file
 from workflow_scripts.lat.training.hyperparameters import Hyperparameters
 from workflow_scripts.lat.training.samples import (
     EncodedSample,
@@ -100,7 +100,7 @@ def test_unusable_samples_give_one_clear_error(tokenizer, tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "deepspeed").glob("*.json")), ids=lambda path: path.name)
 def test_engine_configurations_are_filled_in(path):
-    config = engine_config(read_engine_file(path), HYPERPARAMETERS, world=2)
+    config = engine_config(read_deepspeed_config(path), HYPERPARAMETERS, world=2)
     assert config["train_batch_size"] == 8
     assert config["gradient_accumulation_steps"] == 2
     assert config["optimizer"]["params"]["lr"] == 1e-3
@@ -120,7 +120,7 @@ def test_a_configuration_of_another_tool_is_completed(tmp_path):
             }
         )
     )
-    config = engine_config(read_engine_file(path), HYPERPARAMETERS, world=1)
+    config = engine_config(read_deepspeed_config(path), HYPERPARAMETERS, world=1)
     assert config["optimizer"] == {"type": "AdamW", "params": {"lr": 1e-3, "weight_decay": 0.0}}
     assert config["zero_optimization"] == {"stage": 2}
     assert (config["gradient_clipping"], config["train_batch_size"]) == (1.0, 8)
@@ -143,7 +143,7 @@ def test_an_unusable_engine_configuration_is_one_clear_error(tmp_path, text, mes
     path = tmp_path / "file.json"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
-        read_engine_file(path)
+        read_deepspeed_config(path)
 
 
 def test_adapters_of_fused_experts_merge_into_plain_weights():

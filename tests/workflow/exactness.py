@@ -17,8 +17,8 @@ from deepspeed.utils import safe_get_full_grad
 from tests.conftest import random_model
 from tests.unit.test_modelling import gradients, plain_loss, samples
 from tests.unit.test_training import HYPERPARAMETERS
+from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.engine import engine_config, start_processes
-from workflow_scripts.lat.training.engine_file import read_engine_file
 from workflow_scripts.lat.training.loop import accumulate_gradients
 from workflow_scripts.lat.training.modelling import ResponseLoss
 
@@ -40,7 +40,7 @@ def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple
     model = random_model(name).float()
     world = deepspeed.comm.get_world_size()
     engine, *_ = deepspeed.initialize(
-        model=ResponseLoss(model, ALPHA), config=engine_config(read_engine_file(path), hyperparameters, world)
+        model=ResponseLoss(model, ALPHA), config=engine_config(read_deepspeed_config(path), hyperparameters, world)
     )
     parts = accumulate_gradients(engine, range(len(data)), data, micro_batch_size, pad=2, layout="rows")
     deepspeed.comm.all_reduce(parts)

@@ -1,4 +1,4 @@
-"""Keys of servers: recognise them where they do not belong, and mask them in texts that a server sends."""
+"""Keys of servers: read them, recognise them where they do not belong, and mask them in texts that a server sends."""
 
 import base64
 import html
@@ -30,6 +30,27 @@ def check_key_variable(name: str) -> None:
             "config: judge.key names the environment variable that holds the key, it is not the key itself; its value"
             " looks like a key, and no variable of this name is set"
         )
+
+
+def secret(variable: str | None) -> str | None:
+    """Read the API key of the judge's server from an environment variable; None if no variable is named.
+
+    Raises:
+        InputError: the variable is not set, its value cannot be a key, or `variable` looks like a key itself, which
+            the message does not repeat.
+    """
+    if variable is None:
+        return None
+    check_key_variable(variable)
+    value = os.environ.get(variable, "").strip()  # files with variables may leave a carriage return
+    if not value:
+        raise InputError(
+            f"judge: the environment variable {variable} is not set; export it with the server's key, or set"
+            " `judge.key: null` for a server that wants none"
+        )
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"judge: the environment variable {variable} holds characters that no key has; set it again")
+    return value
 
 
 def check_base_url(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Full, read-only and missing disks: found at the start where possible, and told in one line wherever they strike."""
+"""Check disks at the start, and turn disk errors into one-line messages."""
 
 import errno
 import os
@@ -10,13 +10,13 @@ from .files import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
-# Enough for locks and logs; what a run needs in all is estimated at the end of a dry-run.
+# Enough for locks and logs; the plan of a dry-run estimates the disk space of the whole run.
 PROBE_BYTES = 1 << 16
 MEGABYTE = 1e6
 
 
 def disk_problem(error: OSError) -> str:
-    """What a failed system call says about a disk and what helps, in one line; empty if it is about something else."""
+    """Return a one-line message with a remedy for a disk error, or an empty text for other errors."""
     place = error.filename or _fullest()
     if error.errno in FULL:
         return f"{place}: no space left on this disk; free some, then run again: finished jobs are kept"
@@ -26,7 +26,7 @@ def disk_problem(error: OSError) -> str:
 
 
 def _fullest() -> str:
-    """The folder with the least free space among those that every step writes to."""
+    """Return the folder with the least free space among those that every step writes to, with this space."""
     places = {str(path): shutil.disk_usage(path).free for path in (Path.cwd(), tempfile.gettempdir())}
     place = min(places, key=lambda name: places[name])
     return f"{place} ({places[place] / MEGABYTE:.0f} MB free)"

@@ -31,18 +31,18 @@ class Language:
 
 @cache
 def languages() -> dict[str, Language]:
-    """All languages of `resources/languages.tsv`, by code."""
+    """Return all languages of `resources/languages.tsv`, by code."""
     return {row["code"]: Language(**row) for row in read_table(RESOURCES / "languages.tsv")}
 
 
 @cache
 def code_of_label() -> dict[str, str]:
-    """The language code of each label in `resources/languages.tsv`, by label."""
+    """Return the language code of each label in `resources/languages.tsv`."""
     return {label: language.code for language in languages().values() for label in language.labels.split()}
 
 
-def language_facts(codes: Iterable[str]) -> dict[str, list[str]]:
-    """What the table says about some languages, by code; it changes whenever a result may."""
+def language_entries(codes: Iterable[str]) -> dict[str, list[str]]:
+    """Return the rows of some languages, by code, as a parameter of the rules that read the table."""
     return {code: list(vars(languages()[code]).values()) for code in sorted(codes)}
 
 

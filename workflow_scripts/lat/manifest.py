@@ -1,6 +1,6 @@
 """Manifests: the size and sha256 of every file in a folder of weights, written with it and checked when it is read.
 
-Weights that were damaged on their way to or on a disk still load, and compute something else.
+Damaged weights may load without an error and give wrong outputs.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from .files import InputError, atomic_write, read_text, sha256
 
 MANIFEST = "manifest.json"
-# `sizes` compares sizes alone: hashing takes about a second per GB, each time a model is loaded.
+# Environment variable. `sizes` compares only sizes: hashing takes about a second per GB, each time a model is loaded.
 VERIFY = "LAT_VERIFY"
 
 
@@ -20,7 +20,7 @@ def write_manifest(folder: Path, files: Iterable[Path] | None = None) -> None:
 
     Args:
         folder: the folder.
-        files: what it describes; all files directly in the folder by default.
+        files: files to describe; by default all files directly in the folder.
     """
     described = sorted(path for path in files or folder.iterdir() if path.is_file() and path.name != MANIFEST)
     entries = {
@@ -31,7 +31,7 @@ def write_manifest(folder: Path, files: Iterable[Path] | None = None) -> None:
 
 
 def damage_of(folder: Path) -> str:
-    """What differs in a folder from its manifest, in a few words; empty if nothing does, or if it has none.
+    """Return how a folder differs from its manifest; empty if it does not, or if it has no manifest.
 
     The environment variable LAT_VERIFY=sizes leaves out the comparison of contents.
     """

@@ -56,23 +56,23 @@ def load_model(path: Path | str, dtype: str, attention: str = "sdpa", gguf_file:
     """
     check_manifest(Path(path))
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=DTYPES[dtype],
             attn_implementation=attention,
             gguf_file=gguf_file,
             trust_remote_code=False,
             use_safetensors=None if gguf_file else True,
-            # Mismatched shapes are reported like missing weights, instead of as a traceback of the library.
+            # Mismatched shapes become an InputError below, like missing weights, instead of a traceback of the library.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise InputError(f"{path}: transformers cannot load this model ({_first_line(error)})") from None
     problems = {
-        "lacks": report["missing_keys"],
-        "holds in another shape": [key for key, *_ in report["mismatched_keys"]],
-        "holds beyond those of the model": report["unexpected_keys"],
+        "lacks": loading["missing_keys"],
+        "holds in another shape": [key for key, *_ in loading["mismatched_keys"]],
+        "holds beyond those of the model": loading["unexpected_keys"],
     }
     for problem, keys in problems.items():
         if keys:

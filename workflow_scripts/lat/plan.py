@@ -24,7 +24,7 @@ OPERATIONS_PER_TOKEN = 6
 # Duration of a decoding step, as a multiple of the time that it takes to read all weights once. Eager transformers
 # spends most of a step on launching kernels: about 30 tokens per second with a 7B model, where the bandwidth would
 # allow 150.
-INEFFICIENCY = {"transformers": 5.0, "ctranslate2": 2.0, "vllm": 2.0}
+STEP_TIME_FACTOR = {"transformers": 5.0, "ctranslate2": 2.0, "vllm": 2.0}
 # Seconds to start Python, libraries and processes; bytes per second to read and write models on a shared disk.
 START_SECONDS = 60
 DISK_BANDWIDTH = 1e9
@@ -35,7 +35,7 @@ RESPONSE_TOKENS = 40
 DEMONSTRATION_TOKENS = 100
 # Decoding steps of a batch, as a multiple of the mean number of response tokens: the longest line of the batch
 # determines the number of steps, and beam search continues after the first finished hypothesis.
-SEARCH = 2
+STEPS_FACTOR = 2
 # Assumptions for files that do not exist yet: lines of a test set in one direction, and training samples of a benchmark
 # that uses all of its data.
 TEST_LINES = {"iwslt17-test": 1150, "flores200": 1000}
@@ -119,24 +119,24 @@ def count_parameters(name: str, base_model: Mapping[str, Any]) -> float:
     return shape["vocabulary"] * hidden + shape["layers"] * layer + hidden
 
 
-def training_gpu_hours(parameters: float, sequences: float, gpus: int, moved: float) -> float:
+def training_gpu_hours(parameters: float, sequences: float, gpus: int, bytes_moved: float) -> float:
     """GPU-hours of a training run.
 
     Args:
         parameters: number of parameters of the model.
         sequences: number of sequences (prompt and response) over all steps.
         gpus: number of GPUs on all nodes.
-        moved: bytes of models that are read and written.
+        bytes_moved: bytes of models that are read and written.
     """
     if not gpus:
         return 0.0
     operations = OPERATIONS_PER_TOKEN * parameters * sequences * (PROMPT_TOKENS + RESPONSE_TOKENS)
-    waiting = START_SECONDS + moved / DISK_BANDWIDTH
+    waiting = START_SECONDS + bytes_moved / DISK_BANDWIDTH
     return (operations / (OPERATIONS * UTILISATION) + gpus * waiting) / 3600
 
 
 def decoding_gpu_hours(
-    weights: float, lines: Iterable[int], rows: int, shots: int, ends: bool, settings: Mapping[str, Any]
+    weights: float, lines: Iterable[int], rows: int, shots: int, stops_early: bool, settings: Mapping[str, Any]
 ) -> float:
     """GPU-hours of decoding with a system on one GPU.
 
@@ -145,16 +145,16 @@ def decoding_gpu_hours(
         lines: number of test lines of each direction.
         rows: number of sequences per line: beams or, in contrastive decoding, the prompt and its contrasts.
         shots: demonstrations per prompt.
-        ends: whether the model ends its outputs; otherwise each output has the maximum length.
+        stops_early: whether outputs end before the maximum length, as those of a fine-tuned model do.
         settings: settings of the step `decode`.
     """
     longest = settings["max_new_tokens"]
     prompt = PROMPT_TOKENS + shots * DEMONSTRATION_TOKENS
     batch = max(1, settings["batch_tokens"] // (rows * (prompt + longest)))
     # The beam search of vLLM always continues to the maximum output length.
-    steps = min(longest, SEARCH * RESPONSE_TOKENS) if ends and settings["engine"] != "vllm" else longest
+    steps = min(longest, STEPS_FACTOR * RESPONSE_TOKENS) if stops_early and settings["engine"] != "vllm" else longest
     steps *= sum(math.ceil(count / batch) for count in lines)
-    step = weights / BANDWIDTH * INEFFICIENCY[settings["engine"]]
+    step = weights / BANDWIDTH * STEP_TIME_FACTOR[settings["engine"]]
     return (START_SECONDS + weights / DISK_BANDWIDTH + steps * step) / 3600
 
 
@@ -250,7 +250,7 @@ def _training(
     copies = 0 if settings["lora_rank"] else 2 if 0 < settings["checkpoint_every"] < steps else 1
     gpus = base_model.get("gpus", 0) * base_model.get("nodes", 1)
     return Estimate(
-        gpu_hours=training_gpu_hours(parameters, sequences, gpus, moved=weights + written),
+        gpu_hours=training_gpu_hours(parameters, sequences, gpus, bytes_moved=weights + written),
         disk=written,
         checkpoints=copies * (weights + parameters * OPTIMIZER_BYTES[dtype]),
     )
@@ -269,7 +269,7 @@ def _decoding(
             rows=1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"],
             shots=system.get("shots", 0),
             # Answers to general instructions may be long, and so may outputs of a model that is not fine-tuned.
-            ends=system["model"] != BASE and not long,
+            stops_early=system["model"] != BASE and not long,
             settings=settings,
         )
     )

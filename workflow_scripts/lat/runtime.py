@@ -10,7 +10,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from .credentials import check_key_variable
 from .disk import disk_problem
 from .files import InputError
 
@@ -67,27 +66,6 @@ def run_step(main: Callable[[], None]) -> None:
             raise
         log.error("error: %s", problem)
         sys.exit(1)
-
-
-def secret(variable: str | None) -> str | None:
-    """Read the API key of the judge's server from an environment variable; None if no variable is named.
-
-    Raises:
-        InputError: the variable is not set, its value cannot be a key, or `variable` looks like a key itself, which
-            the message does not repeat.
-    """
-    if variable is None:
-        return None
-    check_key_variable(variable)
-    value = os.environ.get(variable, "").strip()  # files with variables may leave a carriage return
-    if not value:
-        raise InputError(
-            f"judge: the environment variable {variable} is not set; export it with the server's key, or set"
-            " `judge.key: null` for a server that wants none"
-        )
-    if not (value.isascii() and value.isprintable()):
-        raise InputError(f"judge: the environment variable {variable} holds characters that no key has; set it again")
-    return value
 
 
 class Progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import InputError, TextError, parse_json, read_text
-from ..training.engine_file import read_engine_file
+from ..training.deepspeed_config import read_deepspeed_config
 from .references import check_known, sources, sources_of
 
 GGUF_MAGIC = b"GGUF"
@@ -48,7 +48,7 @@ def _check_deepspeed(key: str, name: str, root: Path) -> None:
     if not (root / name).is_file():
         raise InputError(f"config: {key}: no file `{name}`; see configs/deepspeed/")
     try:
-        read_engine_file(root / name)
+        read_deepspeed_config(root / name)
     except InputError as error:
         raise InputError(f"config: {key}: {str(error).removeprefix(f'{root}/')}") from None
 
@@ -79,7 +79,7 @@ def _check_gguf(key: str, model: Mapping[str, Any], root: Path) -> None:
         # In SPDX, this prefix marks a licence that is not in the SPDX list, so users must read its terms.
         if licence.startswith("LicenseRef-") and model.get("accept_licence") != licence:
             raise InputError(
-                f"config: {key}: `{name}` is under terms of its own; read them (docs/base-models.md) and, if you"
+                f"config: {key}: `{name}` has its own licence terms; read them (docs/base-models.md) and, if you"
                 f" accept them, add `accept_licence: {licence}`"
             )
     files = [sources()[name].file if name in sources() else name for name in model["gguf"]]

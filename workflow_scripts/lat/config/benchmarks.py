@@ -18,7 +18,7 @@ FASTTEXT_SUFFIXES = (".bin", ".ftz")
 # Parts of the corpora, by format, and of the rows of resources/sources.tsv that have fewer parts.
 FORMAT_PARTS = {
     "flores": ("dev", "devtest"),
-    "iwslt": ("train", *(f"{s}20{y}" for s in ("dev", "tst") for y in range(10, 18))),
+    "iwslt": ("train", *(f"{kind}20{year}" for kind in ("dev", "tst") for year in range(10, 18))),
 }
 PARTS = {"iwslt17-train": ("train", "dev2010", "tst2010"), "iwslt17-test": ("tst2017",)}
 # Languages of the multilingual task of IWSLT17, to which both rows belong.
@@ -130,7 +130,7 @@ def _check_archive(key: str, corpus: str, parts: Iterable[str], directions: Iter
     known = PARTS.get(corpus, FORMAT_PARTS[kind])
     for part in parts:
         if part not in known:
-            others = [other for other, its in PARTS.items() if part in its]
+            others = [name for name, parts in PARTS.items() if part in parts]
             remedy = f"it is in {others[0]}" if others else "choose one of them"
             raise InputError(f"config: {key}: {corpus} has the parts {', '.join(known)}, not `{part}`; {remedy}")
     for direction in directions:

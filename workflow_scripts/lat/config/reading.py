@@ -1,4 +1,4 @@
-"""Read config files strictly: what a YAML library accepts in silence, such as a key that is there twice, is an error.
+"""Read config files; duplicate keys and other mistakes that YAML libraries accept are errors.
 
 Snakemake reads the files itself, before any code of the workflow runs, and its message about a broken file names
 neither the file nor the line. `python -m workflow_scripts.lat.config FILE...` does.
@@ -124,7 +124,7 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 
 def _nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.Node]:
-    """A node and all nodes below it, each once, whatever aliases refer to it."""
+    """Yield a node and all nodes below it, each once, even if several aliases refer to it."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -135,9 +135,9 @@ def _nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.Node]:
 
 
 def _check_node(loader: yaml.SafeLoader, node: yaml.Node) -> None:
-    """Check that no key of a mapping is there twice, and that a number is what it looks like.
+    """Check that a mapping has no duplicate keys, and that a number is what it looks like.
 
-    A key that overrides one of a merged mapping (`<<`) is not there twice.
+    A key that overrides one of a merged mapping (`<<`) is not a duplicate.
 
     Raises:
         TextError: the node is not what it seems.

@@ -1,4 +1,4 @@
-"""Check that a name in the config exists, and hint at the one that is probably meant."""
+"""Check that a name in the config exists, and suggest the one that is probably meant."""
 
 import difflib
 import re
@@ -39,7 +39,7 @@ def hint(value: str, known: Iterable[str]) -> str:
 
 
 def hub_id_in_address(value: str) -> str:
-    """Return the id of a repository in the address of its page on the Hugging Face hub; empty for other texts."""
+    """Return the id of a repository in its web address on huggingface.co; empty for other texts."""
     found = HUB_ADDRESS.fullmatch(value)
     return found[1] if found else ""
 

@@ -99,7 +99,7 @@ def _read_points(config: Mapping[str, Any]) -> None:
 
 
 def _as_number(text: str) -> int | float | str:
-    """The number that a text stands for, or the text if it is not a number."""
+    """Return the number that a text stands for, or the text if it is not a number."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -109,7 +109,7 @@ def _as_number(text: str) -> int | float | str:
 
 
 def _check_values(path: tuple[Any, ...], value: Any) -> None:
-    """Check what no schema expresses: that keys are text, numbers finite, and texts safe in commands and paths."""
+    """Check what a schema cannot express: keys are text, numbers are finite, texts are safe in commands and paths."""
     key = ".".join(map(str, path)) or TOP_LEVEL
     is_free = path[:2] == REQUEST
     if isinstance(value, Mapping):
@@ -141,8 +141,7 @@ def _check_values(path: tuple[Any, ...], value: Any) -> None:
 def _key_problem(name: Any, value: Any) -> str:
     """Say why a key is not text, and what to write."""
     if isinstance(name, bool):
-        spellings = _spellings(name)
-        return f'the name {_shown(name)} is not text: YAML reads {spellings[0]} so; quote it, such as "{spellings[1]}"'
+        return f"the name {_shown(name)} is not text: {_boolean_remedy(name)}"
     if name is None:
         return 'a name is empty or null; write it, or quote it: "null"'
     if isinstance(name, int | float):
@@ -155,13 +154,15 @@ def _key_problem(name: Any, value: Any) -> str:
 
 
 def _comma_problem(name: str) -> str:
-    """What `{alpha: 0,05}` means to YAML, and what to write."""
+    """Say how YAML reads `{alpha: 0,05}`, and what to write."""
     return f"the key {name} has no value; a comma begins another key, so write decimals with a point, such as 0.05"
 
 
-def _spellings(value: bool) -> tuple[str, str]:
-    """What YAML 1.1 reads as true or false, and the example that is the most frequent mistake."""
-    return ("on, yes and true", "on") if value else ("no, off and false", "no")
+def _boolean_remedy(value: bool) -> str:
+    """Say which texts YAML 1.1 reads as true or as false, and what to write, with the most frequent mistake."""
+    if value:
+        return 'YAML reads on and yes as true; put it in quotes, such as "on"'
+    return 'YAML reads no and off as false; put it in quotes, such as "no"'
 
 
 def _text_problem(text: str) -> str:
@@ -201,10 +202,10 @@ def _explain(error: jsonschema.ValidationError) -> str:
         return f"{key}: {_shown(value)} is not among the allowed values{hint(str(value), allowed)}"
     if rule == "uniqueItems":
         twice = next(item for number, item in enumerate(value) if item in value[:number])
-        return f"{key}: {_shown(twice)} is there twice; keep one"
+        return f"{key}: {_shown(twice)} occurs twice; keep one"
     if rule in ("minItems", "minProperties", "minLength"):
         return (
-            f"{key} is empty; add an entry" if not value else f"{key}: {_shown(value)} has less than {allowed} entries"
+            f"{key} is empty; add an entry" if not value else f"{key}: {_shown(value)} has fewer than {allowed} entries"
         )
     remedy = schema.get("remedy", "")
     if rule == "pattern":
@@ -222,8 +223,7 @@ def _type_problem(value: Any, types: str | Sequence[str]) -> str:
     if value is None:
         return f"has no value; write {wanted}, or leave the key out"
     if "string" in types and isinstance(value, bool):
-        spellings = _spellings(value)
-        return f'{_shown(value)} is not text: YAML reads {spellings[0]} so; quote it, such as "{spellings[1]}"'
+        return f"{_shown(value)} is not text: {_boolean_remedy(value)}"
     if "string" in types and isinstance(value, int | float):
         return f'{value} is a number in YAML; quote it: "{value}"'
     if isinstance(value, str):
@@ -253,7 +253,7 @@ def _number_problem(text: str, wanted: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as a config shows it, on one line and not too long."""
+    """Return a value as it is written in a config, on one line and not too long."""
     if isinstance(value, str):
         return f"`{_cut(value)}`"
     if isinstance(value, bool) or value is None:

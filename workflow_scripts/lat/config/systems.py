@@ -1,4 +1,4 @@
-"""Check the models, systems and experiments of a config, and what else names them: the judge, studies and metrics."""
+"""Check models, systems and experiments of a config, and the sections that refer to them: judge, studies, metrics."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, s
 from .settings import key_of_setting, step_settings, training_processes, used_models
 
 STAGES = ("finetune", "unlikelihood", "snapshot")
-# What the workflow itself writes into each request to the judge, and what would change the form of the reply.
+# Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Separates the two names in the files of a comparison.
 AGAINST = "-against-"

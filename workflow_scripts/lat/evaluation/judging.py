@@ -473,7 +473,7 @@ def compare(
     judge: Judge,
     tasks: Sequence[Task],
     answers: Sequence[str],
-    others: Sequence[str],
+    baseline_answers: Sequence[str],
     parallel: int,
     prices: Prices | None = None,
     max_cost: float | None = None,
@@ -484,7 +484,7 @@ def compare(
         judge: the judge to ask.
         tasks: the tasks.
         answers: the answers of the system, one per task.
-        others: the answers of the baseline, one per task.
+        baseline_answers: the answers of the baseline, one per task.
         parallel: number of parallel requests.
         prices: prices for the logged costs: the estimate before the first request and the cost after the last one.
         max_cost: the maximum of the estimated cost; used only with `prices`.
@@ -495,12 +495,12 @@ def compare(
     Raises:
         InputError: the estimate is above `max_cost`, the judge fails, or too many of its replies choose no answer.
     """
-    pairs = list(zip(tasks, answers, others, strict=True))
+    pairs = list(zip(tasks, answers, baseline_answers, strict=True))
     unequal = [pair for pair in pairs if pair[1] != pair[2]]
     questions = [
         question(task, first, second)
-        for task, answer, other in unequal
-        for first, second in ((answer, other), (other, answer))
+        for task, answer, baseline_answer in unequal
+        for first, second in ((answer, baseline_answer), (baseline_answer, answer))
     ]
     pending = [messages for messages in questions if not judge.has_reply(messages)]
     estimate = (
@@ -536,8 +536,8 @@ def compare(
 
     pairs_of_replies = iter(zip(replies[::2], replies[1::2], strict=True))
     judgements = []
-    for _, answer, other in pairs:
-        if answer == other:
+    for _, answer, baseline_answer in pairs:
+        if answer == baseline_answer:
             judgements.append(Judgement("tie", ("", "")))
         else:
             with_first, with_second = (reply.text for reply in next(pairs_of_replies))

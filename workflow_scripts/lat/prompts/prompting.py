@@ -19,12 +19,12 @@ Position = Literal["before", "after"]
 
 @cache
 def wordings() -> dict[str, dict[str, Any]]:
-    """Fixed texts of the template and language names for every prompt language, from `resources/prompts.yaml`."""
+    """Return `resources/prompts.yaml`: the texts of the template and the language names, by prompt language."""
     return yaml.safe_load(read_text(RESOURCES / "prompts.yaml"))
 
 
-def prompt_facts(codes: Iterable[str]) -> dict[str, Any]:
-    """What `resources/prompts.yaml` says in and about some languages, and in English; it changes if a prompt may.
+def prompt_entries(codes: Iterable[str]) -> dict[str, Any]:
+    """Return the entries of `resources/prompts.yaml` for English and some languages, with the names of these languages.
 
     Args:
         codes: language codes; those that the file lacks are left out.

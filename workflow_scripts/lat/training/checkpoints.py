@@ -1,4 +1,4 @@
-"""The state of unfinished training runs, and finished models: written so that a kill never leaves half of one."""
+"""Save the state of unfinished training runs, and finished models; a killed job leaves no partial model."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ class Checkpoints:
     """Where and when a run saves the state that it needs to continue.
 
     Attributes:
-        folder: folder of this very run, see `run_key`.
+        folder: folder of this run, see `run_key`.
         every: steps between checkpoints; 0 writes one only when the run is asked to stop.
         snapshots: steps after which a copy of the model is kept, for a study of the number of steps.
     """
@@ -45,11 +45,11 @@ class Checkpoints:
     snapshots: tuple[int, ...] = ()
 
     def snapshot(self, step: int) -> Path:
-        """The model folder of the snapshot after a step."""
+        """Return the model folder of the snapshot after a step."""
         return self.folder / "snapshots" / f"step{step}"
 
     def complete(self) -> list[int]:
-        """The steps of all complete checkpoints, newest first. A kill during a write leaves one without a manifest."""
+        """Return the steps of all complete checkpoints, newest first; an incomplete one has no manifest."""
         return sorted(
             (int(path.parent.name.removeprefix("step")) for path in self.folder.glob(f"step*/{MANIFEST}")), reverse=True
         )
@@ -57,10 +57,10 @@ class Checkpoints:
     def load(self, engine: Any) -> dict[str, Any]:
         """Load the newest complete checkpoint that is not damaged, and return the state that was saved with it.
 
-        Without any, the state is empty and the engine as it was.
+        Without a checkpoint, returns {} and leaves the engine unchanged.
 
         Raises:
-            InputError: a checkpoint is as it was written, but the engine cannot load it.
+            InputError: a checkpoint is undamaged, but the engine cannot load it.
         """
         step = self._agreed(self._undamaged() if deepspeed.comm.get_rank() == 0 else 0, engine.device)
         if not step:
@@ -92,7 +92,7 @@ class Checkpoints:
                 save_latest=False,
                 exclude_frozen_parameters=_has_frozen(engine),
             )
-            deepspeed.comm.barrier()  # every process has written its share
+            deepspeed.comm.barrier()  # every process has written its part
             if deepspeed.comm.get_rank() == 0:
                 write_manifest(self.folder / tag)
                 kept = self.complete()[:CHECKPOINTS_KEPT]
@@ -106,7 +106,7 @@ class Checkpoints:
             ) from None
 
     def _undamaged(self) -> int:
-        """The step of the newest complete checkpoint that is as it was written; 0 if there is none."""
+        """Return the step of the newest complete checkpoint that is undamaged; 0 if there is none."""
         for step in self.complete():
             damage = damage_of(self.folder / f"step{step}")
             if not damage:
@@ -120,7 +120,7 @@ class Checkpoints:
 
     @staticmethod
     def _agreed(step: int, device: torch.device) -> int:
-        """What the first process found, on all processes."""
+        """Return the value of the first process on all processes."""
         found = torch.tensor([step], device=device)
         deepspeed.comm.broadcast(found, 0)
         return int(found)

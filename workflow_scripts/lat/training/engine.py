@@ -15,7 +15,7 @@ import torch
 
 from ..runtime import log
 from .hyperparameters import Hyperparameters
-from .launch import MEETING_FILE
+from .launch import RENDEZVOUS_FILE
 
 # EX_TEMPFAIL of sysexits.h: the same command may succeed when it is run again.
 INTERRUPTED = 75
@@ -25,7 +25,7 @@ def engine_config(given: Mapping[str, Any], hyperparameters: Hyperparameters, wo
     """Fill the hyperparameters into a DeepSpeed configuration.
 
     Args:
-        given: the configuration as `read_engine_file` returns it.
+        given: the configuration as `read_deepspeed_config` returns it.
         hyperparameters: batch sizes, dtype, learning rate and weight decay are taken from here.
         world: number of processes.
     """
@@ -48,17 +48,17 @@ def share_threads(threads: int) -> None:
 def start_processes() -> None:
     """Join the process group of this run.
 
-    A process without a launcher is a group of its own. The processes of one machine meet in a file, whose path the
-    launcher passes on, and those of several nodes at the address that their launchers agreed on. So only training on
-    several nodes listens on more than the loopback interface.
+    A process without a launcher is the only one of its group. The processes of one machine connect through a file,
+    whose path the launcher passes on; those of several nodes connect to the address of their launchers. So only
+    training on several nodes listens on more than the loopback interface.
     """
     accelerator = deepspeed.accelerator.get_accelerator()
-    meeting_file = os.environ.get(MEETING_FILE)
+    rendezvous_file = os.environ.get(RENDEZVOUS_FILE)
     if "RANK" not in os.environ:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
         store: torch.distributed.Store | None = torch.distributed.HashStore()
-    elif meeting_file:
-        store = torch.distributed.FileStore(meeting_file, int(os.environ["WORLD_SIZE"]))
+    elif rendezvous_file:
+        store = torch.distributed.FileStore(rendezvous_file, int(os.environ["WORLD_SIZE"]))
     else:
         store = None
     if store is not None:

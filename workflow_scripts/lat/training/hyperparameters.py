@@ -1,11 +1,11 @@
-"""Everything that determines the trained weights, besides the model and the data, and the flags that set it."""
+"""Hyperparameters of a training run, and their command-line flags."""
 
 import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engine_file import read_engine_file
+from .deepspeed_config import read_deepspeed_config
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,10 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
     parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished runs")
-    parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints, 0 = none")
-    add_engine_argument(parser)
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 = only when asked to stop"
+    )
+    add_deepspeed_argument(parser)
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads per node; 0 = the default of torch")
     parser.add_argument("--learning-rate", type=float, required=True)
@@ -77,11 +79,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
 
 
-def add_engine_argument(parser: argparse.ArgumentParser) -> None:
+def add_deepspeed_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag of the DeepSpeed configuration."""
     parser.add_argument(
         "--deepspeed-config",
-        type=lambda text: json.loads(text) if text.startswith("{") else read_engine_file(text),
+        type=lambda text: json.loads(text) if text.startswith("{") else read_deepspeed_config(text),
         required=True,
         help="DeepSpeed configuration: a file, or its content as JSON",
     )

@@ -2,16 +2,15 @@
 
 # Time in which a run that was asked to stop can write its checkpoint, before the launcher kills it.
 SECONDS_TO_STOP = 600
-PORT = 29500  # of the first node, to which the launchers connect
+PORT = 29500  # port of the first node, to which the launchers connect
 
-
-# Environment variable with the path of the file in which the processes of one machine meet.
-MEETING_FILE = "LAT_MEETING_FILE"
-# What the launcher and its processes write for themselves goes into a folder that vanishes with them. Processes of one
-# machine meet in files there, and talk over the loopback interface alone.
+# Environment variable with the path of the file through which the processes of one machine connect.
+RENDEZVOUS_FILE = "LAT_RENDEZVOUS_FILE"
+# Temporary files are in a folder that is deleted at the end. Processes of one machine connect through files in it and
+# use only the loopback interface.
 ON_ONE_MACHINE = (
     "folder=$(mktemp --directory) && trap 'rm --recursive --force \"$folder\"' EXIT &&"
-    f" TMPDIR=$folder {MEETING_FILE}=$folder/processes GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo"
+    f" TMPDIR=$folder {RENDEZVOUS_FILE}=$folder/processes GLOO_SOCKET_IFNAME=lo NCCL_SOCKET_IFNAME=lo"
     # The launcher would otherwise offer its processes a server on all interfaces.
     " TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
     " torchrun --rdzv-backend c10d --rdzv-conf store_type=file --rdzv-endpoint $folder/launcher --log-dir $folder/logs"
@@ -19,7 +18,7 @@ ON_ONE_MACHINE = (
 
 
 def training_command(nodes: int, gpus: int) -> str:
-    """The shell command that starts a training module; the name of the module must follow.
+    """Return the shell command that starts a training module; the name of the module must follow.
 
     It starts one process per GPU, or a single process if there are no GPUs. A single process needs no launcher. With
     several nodes, the command must run in the shell of the Slurm job. `srun` then starts one launcher per node, and the

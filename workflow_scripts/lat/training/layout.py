@@ -2,8 +2,8 @@
 
 Packed sequences share a row and must not influence one another. Whether a model keeps them apart by their position ids
 alone depends on its architecture, its attention implementation and the version of the library: recurrent and
-convolutional layers, ALiBi and models that compute their own positions do not. Names of architectures prove nothing, so
-the model itself is asked, once, before training.
+convolutional layers, ALiBi and models that compute their own positions do not. The name of an architecture does not
+show this, so two sequences are run through the model once, before training.
 """
 
 import inspect
@@ -23,26 +23,26 @@ Layout = Literal["rows", "single row", "padded"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 PROBE_LENGTHS = (9, 6)  # tokens of the two sequences
-# Largest accepted difference of hidden states and gradients, relative to the largest value. Leaking models differ by
-# 6e-4 and more in fp32. In bf16 rounding alone reaches about 1e-2.
+# Largest accepted difference of hidden states and gradients, relative to the largest value. Models that do not keep
+# sequences apart differ by 6e-4 and more in fp32. In bf16 rounding alone reaches about 1e-2.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 # Largest accepted gradient of one sequence with respect to the other, relative to the largest gradient. It does not
 # depend on rounding: models that keep sequences apart give exactly zero.
-LEAK = 1e-6
+CROSS_GRADIENT = 1e-6
 
 
 class Probe(NamedTuple):
-    """What two sequences do to each other in one forward pass, each relative to the largest value.
+    """How much two sequences in one forward pass change each other's results, relative to the largest value.
 
     Attributes:
         values: difference of the hidden states from those of the sequences processed separately.
         gradient: difference of the gradient with respect to the token embeddings.
-        leak: gradient of the second sequence with respect to the embeddings of the first.
+        cross_gradient: gradient of the second sequence with respect to the embeddings of the first.
     """
 
     values: float
     gradient: float
-    leak: float
+    cross_gradient: float
 
 
 def choose_layout(model: PreTrainedModel) -> Layout:
@@ -52,7 +52,7 @@ def choose_layout(model: PreTrainedModel) -> Layout:
         model: a causal language model on the device it is trained on, without adapters.
 
     Raises:
-        InputError: no layout does, so that the loss would depend on micro_batch_size.
+        InputError: no layout does so, and the loss would depend on micro_batch_size.
     """
     packed: Layout = "single row" if "flash" in model.config._attn_implementation else "rows"
     tolerance = TOLERANCE[model.dtype]
@@ -60,7 +60,7 @@ def choose_layout(model: PreTrainedModel) -> Layout:
     candidates: list[Layout] = [packed, "padded"] if accepts_positions else ["padded"]
     for layout in candidates:
         probe = probe_layout(model, layout)
-        if probe.values <= tolerance and probe.gradient <= tolerance and probe.leak <= LEAK:
+        if probe.values <= tolerance and probe.gradient <= tolerance and probe.cross_gradient <= CROSS_GRADIENT:
             if layout == "padded":
                 log.info(
                     "%s does not keep packed sequences apart: training with one sequence per row, which is slower",
@@ -74,7 +74,7 @@ def choose_layout(model: PreTrainedModel) -> Layout:
 
 
 def probe_layout(model: PreTrainedModel, layout: Layout) -> Probe:
-    """Process two sequences together in a layout, and each on its own, and compare."""
+    """Process two sequences together in a layout and separately, and compare the results."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.get_input_embeddings().weight.shape[0]
     first, second = (torch.randint(vocabulary // 8, vocabulary, (n,), generator=generator) for n in PROBE_LENGTHS)
@@ -95,14 +95,14 @@ def probe_layout(model: PreTrainedModel, layout: Layout) -> Probe:
     return Probe(
         values=max(map(_largest, differences)) / max(_largest(first_alone), _largest(second_alone)),
         gradient=_largest(on_second - alone[0]) / _largest(alone),
-        leak=_largest(on_first) / _largest(alone),
+        cross_gradient=_largest(on_first) / _largest(alone),
     )
 
 
 def _together(
     model: PreTrainedModel, first: Tensor, second: Tensor, layout: Layout
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Hidden states of the two sequences in one forward pass, and the token embeddings they come from."""
+    """Return the hidden states of the two sequences in one forward pass, and their token embeddings."""
     if layout == "padded":
         filler = torch.zeros(len(first) - len(second), dtype=torch.long)
         hidden, embedded = _forward(model, torch.stack([first, torch.cat([second, filler])]), None)
@@ -113,7 +113,7 @@ def _together(
 
 
 def _split(tensor: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    """The parts of the first and of the second sequence, [tokens, hidden] each."""
+    """Return the parts of the first and of the second sequence, [tokens, hidden] each."""
     length, other = PROBE_LENGTHS
     if layout == "padded":
         return tensor[0], tensor[1, :other]
@@ -121,7 +121,7 @@ def _split(tensor: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
 
 def _forward(model: PreTrainedModel, ids: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Last hidden states, and the token embeddings they were computed from, which record gradients."""
+    """Return the last hidden states and the token embeddings they were computed from, which record gradients."""
     embeddings: list[Tensor] = []
 
     def record(module: torch.nn.Module, inputs: object, output: Tensor) -> Tensor:

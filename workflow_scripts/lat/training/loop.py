@@ -40,7 +40,7 @@ STEP_COLUMNS = (
 
 
 class StepResult(NamedTuple):
-    """What one optimizer step found, summed over all processes."""
+    """Result of one optimizer step, summed over all processes."""
 
     likelihood: float
     unlikelihood: float
@@ -61,12 +61,12 @@ def train(
 
     Args:
         model: the model on the CPU, as loaded.
-        tokenizer: its tokenizer, for the padding id.
+        tokenizer: its tokenizer.
         samples: all training samples, on every process.
         hyperparameters: see the class.
-        deepspeed_config: a DeepSpeed configuration, as `read_engine_file` returns it.
-        checkpoints: where the run saves its state, and continues if it finds its own state there. None for a run that
-            is too short to be worth it.
+        deepspeed_config: a DeepSpeed configuration, as `read_deepspeed_config` returns it.
+        checkpoints: where the run saves its state, and continues if it finds its own state there. None: no
+            checkpoints.
 
     Raises:
         InputError: sequences of a micro-batch influence one another in this model, the loss or its gradient is not
@@ -199,7 +199,7 @@ def _check_finite(step: int, result: StepResult) -> None:
 def _log_row(
     step: int, result: StepResult, alpha: float, seconds: float, tokens: int, memory_mb: float
 ) -> dict[str, Any]:
-    """One row of the step log, see `STEP_COLUMNS`."""
+    """Return one row of the step log, see `STEP_COLUMNS`."""
     return {
         "step": step,
         "loss": f"{result.likelihood + alpha * result.unlikelihood:.6f}",

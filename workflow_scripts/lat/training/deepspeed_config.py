@@ -1,4 +1,4 @@
-"""DeepSpeed configuration files: read, checked and reduced to what they say to this workflow.
+"""Read and check DeepSpeed configuration files, without `auto` values.
 
 This module does not import DeepSpeed, which takes seconds, so that a mistake is found before any job starts.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from ..files import InputError, read_text
 
-# Files of other tools leave values open with this word: the trainer is to fill them in.
+# Placeholder in configuration files of Hugging Face's trainer, for values that the trainer fills in.
 AUTO = "auto"
 ZERO_STAGES = (0, 1, 2, 3)
 # Optimizers of DeepSpeed and of torch.optim whose only required parameter is the learning rate.
@@ -22,7 +22,7 @@ DEFAULT_OPTIMIZER = "AdamW"
 AUTO_CLIPPING = 1.0
 
 
-def read_engine_file(path: Path | str) -> dict[str, Any]:
+def read_deepspeed_config(path: Path | str) -> dict[str, Any]:
     """Read a DeepSpeed configuration file.
 
     Batch sizes, learning rate, weight decay and floating-point type come from the config of the workflow, so that
@@ -55,14 +55,14 @@ def read_engine_file(path: Path | str) -> dict[str, Any]:
 
 
 def _without_auto(value: Any) -> Any:
-    """The value without all entries of mappings that are `auto`."""
+    """Return the value without the entries of mappings that are `auto`."""
     if isinstance(value, dict):
         return {key: _without_auto(inner) for key, inner in value.items() if inner != AUTO}
     return value
 
 
 def _problem_of(config: dict[str, Any]) -> str:
-    """What this workflow does not support in a configuration, or an empty text."""
+    """Return what this workflow does not support in a configuration, or an empty text."""
     for key in ("zero_optimization", "optimizer", "bf16", "fp16"):
         if not isinstance(config.get(key, {}), dict):
             return f"{key} is not a JSON object; see configs/deepspeed/ for examples"
