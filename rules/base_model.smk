@@ -6,6 +6,13 @@ def build_settings(wildcards):
     return base_model_config(wildcards.base_model)["build"]
 
 
+def local_model_files(wildcards):
+    """Return names, sizes and times of the files of a base model in a local folder."""
+    path = base_model_config(wildcards.base_model).get("path")
+    files = sorted(Path(from_repository(path)).iterdir()) if path else []
+    return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+
+
 def used_engines(wildcards):
     """Return the decoding engines of all systems with a base model."""
     return sorted(
@@ -76,6 +83,8 @@ rule fetch_base_model:
         "../envs/main.yaml"
     threads: 1
     params:
+        # A local model that changes is linked again, so that what was made from it is made again.
+        files=local_model_files,
         origin=lambda wildcards: flags(
             {key: base_model_config(wildcards.base_model).get(key) for key in ("hub", "revision")}
             | {

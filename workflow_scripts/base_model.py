@@ -1,8 +1,8 @@
 """Provide a base model as a folder: trained from the benchmark's text, downloaded, or made from the user's files.
 
 `build`  trains a byte-level BPE tokenizer and a small model of the Llama architecture. The model is initialised at
-         random and then trained briefly as a plain language model on the benchmark's monolingual text. It is started
-         with a launcher, like the other training steps.
+         random and then trained briefly as a plain language model on the benchmark's monolingual text. A single
+         process runs as `python -m`; `torchrun` starts several, see `lat/training/launch.py`.
 `fetch`  downloads a model from the Hugging Face hub, or links a local folder.
 `gguf`   converts a GGUF file, quantised or not, into a transformers folder in fp32.
 """
@@ -20,7 +20,7 @@ from .lat.data.hub import fetch_snapshot
 from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, write_table
 from .lat.manifest import write_manifest
 from .lat.runtime import log, run_step
-from .lat.training.hyperparameters import add_engine_argument
+from .lat.training.hyperparameters import add_deepspeed_argument
 
 GGUF_MAGIC = b"GGUF"
 
@@ -43,7 +43,7 @@ def main() -> None:
     build.add_argument("--layers", type=int, required=True)
     build.add_argument("--heads", type=int, required=True)
     build.add_argument("--max-length", type=int, required=True, help="maximum sequence length of the model, in tokens")
-    add_engine_argument(build)
+    add_deepspeed_argument(build)
     build.add_argument("--learning-rate", type=float, required=True)
     build.add_argument("--warmup-ratio", type=float, required=True)
     build.add_argument("--batch-size", type=int, required=True)
@@ -145,7 +145,8 @@ def run_fetch(arguments: argparse.Namespace) -> None:
     """Download a model of the hub to the output folder, or make the output a link to the user's folder.
 
     Raises:
-        InputError: the user's folder has no `config.json`, or the download fails.
+        InputError: the user's folder has no `config.json`, the workflow cannot use the model of the hub, or the
+            download fails.
     """
     if arguments.path:
         if not (arguments.path / "config.json").is_file():
@@ -153,7 +154,7 @@ def run_fetch(arguments: argparse.Namespace) -> None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.symlink_to(arguments.path.resolve(), target_is_directory=True)
         return
-    fetch_snapshot(arguments.hub, arguments.revision, arguments.output)
+    fetch_snapshot(arguments.hub, arguments.revision, arguments.output, base_model=True)
     write_manifest(arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
     log.info("%s: %s", arguments.hub, " ".join(architecture))
@@ -182,7 +183,7 @@ def run_gguf(arguments: argparse.Namespace) -> None:
         check_gguf(whole, arguments.parts[0])
         log.info("reading %.0f MB of GGUF; about a minute for 250 MB", whole.stat().st_size / 1e6)
         try:
-            model = load_model(folder, "fp32", gguf_file=whole.name)
+            model = load_model(folder, "fp32", "eager", gguf_file=whole.name)
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=whole.name)
         except InputError as error:
             # The user knows the file, not the temporary folder.

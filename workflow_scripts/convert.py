@@ -8,8 +8,8 @@ import torch
 from ctranslate2.converters import TransformersConverter
 from transformers import PreTrainedTokenizerBase
 
-from .lat.decoding import context_window
-from .lat.files import InputError, replaced_folder
+from .lat.decoding import context_window, sliding_window
+from .lat.files import InputError, fold, replaced_folder
 from .lat.manifest import write_manifest
 from .lat.models import load_model, load_tokenizer
 from .lat.runtime import log, run_step
@@ -33,7 +33,7 @@ def main() -> None:
     with replaced_folder(arguments.output) as partial:
         try:
             TransformersConverter(str(arguments.model), low_cpu_mem_usage=True).convert(str(partial), force=True)
-        except (ValueError, NotImplementedError, AttributeError) as error:
+        except (ValueError, NotImplementedError, AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"{arguments.model}: CTranslate2 cannot convert this model ({error}); set `engine: transformers`"
             ) from None
@@ -55,8 +55,9 @@ def main() -> None:
 
 def log_probabilities(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[list[list[int]], list[torch.Tensor]]:
     """Random sequences of tokens, and the log-probability that transformers gives each token after its first."""
-    model = load_model(folder, "fp32").eval()
-    window = context_window(model.config) or max(PROBE_LENGTHS)
+    # Every architecture supports the attention implementation `eager`.
+    model = load_model(folder, "fp32", "eager").eval()
+    window = min(context_window(model.config) or max(PROBE_LENGTHS), sliding_window(model.config) or max(PROBE_LENGTHS))
     generator = torch.Generator().manual_seed(0)
     known = torch.tensor(sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)))
     probes, found = [], []
@@ -74,8 +75,13 @@ def largest_difference(folder: Path, probes: list[list[str]], expected: list[tor
 
     It is relative to the standard deviation of the expected ones.
     """
-    generator = ctranslate2.Generator(str(folder), compute_type="float32", intra_threads=torch.get_num_threads())
-    results = generator.score_batch(probes)
+    try:
+        generator = ctranslate2.Generator(str(folder), compute_type="float32", intra_threads=torch.get_num_threads())
+        results = generator.score_batch(probes)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{folder.name}: CTranslate2 cannot run the converted model ({fold(str(error))}); set `engine: transformers`"
+        ) from None
     return max(
         float((torch.tensor(result.log_probs) - wanted).abs().max() / wanted.std())
         for result, wanted in zip(results, expected, strict=True)

@@ -26,6 +26,7 @@ from .lat.decoding import (
     VllmEngine,
     context_window,
     decode_in_batches,
+    sliding_window,
 )
 from .lat.files import (
     InputError,
@@ -135,7 +136,10 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
 def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
     """Load the engine that the flags name, on a GPU if there is one."""
     if arguments.engine == "ctranslate2":
-        window = context_window(AutoConfig.from_pretrained(arguments.model))
+        # Beyond a sliding window, CTranslate2 computes other values than transformers.
+        config = AutoConfig.from_pretrained(arguments.model)
+        windows = [window for window in (context_window(config), sliding_window(config)) if window]
+        window = min(windows, default=None)
         return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.dtype, arguments.threads)
     if arguments.engine == "vllm":
         window = context_window(AutoConfig.from_pretrained(arguments.model))

@@ -5,7 +5,6 @@ corpora use `fetch`, `read` and `assemble`.
 """
 
 import argparse
-import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,8 +139,6 @@ def run_split(options: argparse.Namespace) -> None:
 
 def run_read(options: argparse.Namespace) -> None:
     """Read every direction of one corpus, with the parts one after the other."""
-    # Without a timeout, SacreBLEU would wait forever for a server that does not answer.
-    socket.setdefaulttimeout(60)
     with tempfile.TemporaryDirectory() as cache, replaced_folder(options.output) as partial:
         for direction in options.directions:
             pairs = []

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 import polib
 import pytest
 
+from workflow_scripts.lat.data import catalogues
 from workflow_scripts.lat.data.catalogues import (
     Translation,
     add_likely_subtags,
@@ -48,6 +50,18 @@ def po(*entries: polib.POEntry) -> polib.POFile:
 
 def entry(msgid: str, msgstr: str, **more) -> polib.POEntry:
     return polib.POEntry(msgid=msgid, msgstr=msgstr, **more)
+
+
+COMPILED = po(entry("Save the file", "Salva il file"), entry("Close", "Chiudi")).to_binary()
+
+
+def compiled_with(content: bytes, count: int) -> bytes:
+    """A compiled catalogue that says it has `count` entries."""
+    return content[:8] + struct.pack("<I", count) + content[12:]
+
+
+# 5000 entries, all with the same long text.
+SHARED = struct.pack("<7I", 0x950412DE, 0, 5000, 28, 28, 0, 0) + struct.pack("<2I", 10_000, 28) * 5000
 
 
 def write_zip(path: Path, members: Mapping[str, str | bytes]) -> Path:
@@ -146,6 +160,22 @@ class TestGettext:
         ]
         assert counts == {("ro", "kept"): 2, ("ro", "plural"): 1}
 
+    @pytest.mark.parametrize("name", ["app.po", "app.mo"])
+    def test_a_catalogue_is_never_taken_for_a_path(self, tmp_path, monkeypatch, name):
+        """The content of the member is the name of a file in the working folder, which holds a good catalogue."""
+        monkeypatch.chdir(tmp_path)
+        good = po(entry("Save the file", "Salva il file"))
+        (tmp_path / "good").write_bytes(good.to_binary() if name == "app.mo" else str(good).encode())
+        archive = write_zip(tmp_path / "program.whl", {f"program/app/locale/it/LC_MESSAGES/{name}": b"good"})
+        with pytest.raises(InputError, match=f"{name} is no gettext catalogue"):
+            read_archive(archive, GETTEXT, LANGUAGES)
+
+    def test_the_last_entry_is_read_whatever_follows_it(self, tmp_path):
+        for end in ("", "\n", "\n\n \n", "\n# comment\n"):
+            content = f'msgid "Save"\nmsgstr "Salva"{end}'
+            archive = write_zip(tmp_path / "program.whl", {"program/app/locale/it/LC_MESSAGES/app.po": content})
+            assert read_archive(archive, GETTEXT, LANGUAGES)[0] == [{"en": "Save", "it": "Salva"}]
+
     def test_source_distributions_are_read_too(self, tmp_path):
         content = str(po(entry("Save the file", "Salva il file"))).encode()
         with tarfile.open(tmp_path / "program.tar.gz", "w:gz") as archive:
@@ -237,10 +267,16 @@ class TestMistakes:
             (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.po", b'msgid "a"\nmsgstr "\0"'),
             (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", b"no catalogue"),
             (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", b"\xde\x12\x04\x95 cut off"),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", COMPILED[:-10]),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", compiled_with(COMPILED, 2**32 - 1)),
+            (GETTEXT, "program/app/locale/it/LC_MESSAGES/app.mo", SHARED),
             (JSON, "program/app/it-0000.json", b'{"open": '),
             (JSON, "program/app/it-0000.json", b'{"open": "\xe0"}'),
             (JSON, "program/app/it-0000.json", b'{"menu": {"open": "\\ud83d"}}'),
             (JSON, "program/app/it-0000.json", b"[" * 100_000),
+            (JSON, "program/app/it-0000.json", b'{"a":' * 100_000),
+            (JSON, "program/app/it-0000.json", b'{"a":' + b"9" * 5000 + b"}"),
+            (JSON, "program/app/it-0000.json", b'{"\\ud83d": "Apri"}'),
         ],
     )
     def test_a_broken_catalogue_is_named(self, tmp_path, source, name, content):
@@ -249,6 +285,24 @@ class TestMistakes:
             read_archive(archive, source, LANGUAGES)
         assert "program.whl" in str(error.value) and name in str(error.value)
         assert "\n" not in str(error.value)
+
+    def test_nesting_that_the_parser_can_read_is_read(self, tmp_path):
+        for depth in range(900, 1000, 3):
+            content = '{"a":' * depth + '"text"' + "}" * depth
+            archive = write_zip(
+                tmp_path / "program.whl", {f"program/app/{code}-0000.json": content for code in ("en", "it")}
+            )
+            try:
+                assert read_archive(archive, JSON, LANGUAGES)[0] == [{"en": "text", "it": "text"}]
+            except InputError as error:
+                assert "is no JSON catalogue" in str(error)
+
+    def test_catalogues_have_a_limit_in_all(self, tmp_path, monkeypatch):
+        members = {f"program/app/{code}-0000.json": '{"open": "Apri"}' for code in ("en", "it")}
+        archive = write_zip(tmp_path / "program.whl", members)
+        monkeypatch.setattr(catalogues, "MAX_CATALOGUES_BYTES", 31)
+        with pytest.raises(InputError, match=r"program\.whl: .*member program/app/it-0000\.json: larger than any file"):
+            read_archive(archive, JSON, LANGUAGES)
 
     def test_half_a_character_is_named_by_its_key(self, tmp_path):
         archive = write_zip(tmp_path / "program.whl", {"program/app/it-0000.json": r'{"menu": {"open": "\ud83d"}}'})
@@ -259,6 +313,6 @@ class TestMistakes:
         path = write_zip(tmp_path / "program.whl", {"program/app/it-0000.json": '{"open": "Apri"}'})
         path.write_bytes(path.read_bytes().replace(b"Apri", b"Apro"))
         with pytest.raises(
-            InputError, match=r"program\.whl: cannot be read .*CRC.*; delete it and fetch the source again"
+            InputError, match=r"program\.whl: cannot be read .*CRC.*; delete it, then rerun to download"
         ):
             read_archive(path, JSON, LANGUAGES)

@@ -1,5 +1,6 @@
 """A model is converted for CTranslate2 only if the converted model computes the same, and checked before training."""
 
+import json
 import sys
 
 import pytest
@@ -11,6 +12,8 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
 )
 
@@ -63,6 +66,22 @@ def check(monkeypatch, folder, engine="transformers", attention="sdpa"):
 
 def test_a_model_that_is_computed_alike_is_converted(monkeypatch, save, tokenizer, tmp_path):
     run(convert, monkeypatch, "--model", save(llama(len(tokenizer))), "--output", tmp_path / "converted")
+    assert (tmp_path / "converted" / "model.bin").is_file()
+
+
+def test_a_model_with_a_sliding_window_is_compared_within_it(monkeypatch, save, tokenizer, tmp_path):
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, sliding_window=64,
+    )  # fmt: skip
+    folder = save(MistralForCausalLM(config))
+    # This converter needs a token for unknown characters.
+    with pytest.raises(InputError, match=r"CTranslate2 cannot run the converted model .* set `engine: transformers`"):
+        run(convert, monkeypatch, "--model", folder, "--output", tmp_path / "converted")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<pad>"}))
+    run(convert, monkeypatch, "--model", folder, "--output", tmp_path / "converted")
     assert (tmp_path / "converted" / "model.bin").is_file()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import socket
 import tarfile
 import threading
 import zipfile
@@ -191,6 +192,7 @@ class TestIwslt:
             (b"&#xD800;", "not XML .* invalid xmlChar value 55296, line 6"),
             (b"\0", "line 6: a NUL character"),
             (b"\xe0", "line 6: not UTF-8"),
+            (b"<a>" * 100_000, "not XML .Excessive depth in document"),
         ],
     )
     def test_a_broken_text_is_named_by_file_and_line(self, tmp_path, text, message):
@@ -218,10 +220,10 @@ class TestIwslt:
                 read_iwslt(archive, "train", "it-nl")
 
     def test_a_member_larger_than_the_corpus_is_never_read(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(corpora, "MAX_MEMBER_BYTES", 10)
+        monkeypatch.setattr(corpora, "MAX_CORPUS_BYTES", 10)
         archive = tmp_path / "a.zip"
         archive.write_bytes(zip_of(training_files()))
-        with pytest.raises(InputError, match="larger than any file"):
+        with pytest.raises(InputError, match=r"a\.zip: cannot be read \(member .*: larger than any file"):
             read_iwslt(archive, "train", "it-nl")
 
     def test_nothing_is_written_whatever_the_path_of_a_member(self, tmp_path):
@@ -327,7 +329,7 @@ class TestSacrebleu:
         (folder / "set.tgz").write_bytes(content)
         monkeypatch.chdir(folder)
         with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-            thread = threading.Thread(target=server.serve_forever)
+            thread = threading.Thread(target=server.serve_forever, args=(0.05,))
             thread.start()
 
             def add(address: str = "set.tgz", md5: str = hashlib.md5(content).hexdigest()) -> None:
@@ -363,6 +365,43 @@ class TestSacrebleu:
             read_sacrebleu("wmt99", "en-de", tmp_path)
         with pytest.raises(InputError, match="wmt0: no test set of SacreBLEU"):
             read_sacrebleu("wmt0", "en-de", tmp_path)
+
+    def test_a_server_that_does_not_answer_is_not_waited_for_forever(self, served, tmp_path, monkeypatch):
+        monkeypatch.setattr(corpora, "SACREBLEU_TIMEOUT", 0.2)
+        before = socket.getdefaulttimeout()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            served()
+            monkeypatch.setattr(DATASETS["wmt99"], "data", [f"http://127.0.0.1:{silent.getsockname()[1]}/set.tgz"])
+            with pytest.raises(InputError, match=r"wmt99: SacreBLEU could not download it \(.*timed out"):
+                read_sacrebleu("wmt99", "cs-en", tmp_path / "cache")
+        assert socket.getdefaulttimeout() == before
+
+    def test_a_download_without_text_or_with_lines_missing_is_refused(self, served, tmp_path, monkeypatch):
+        served()
+        for lines, message in (
+            (["", ""], "cs-en: SacreBLEU read no text"),
+            (["Ano."], "1 lines of source, 2 of target"),
+        ):
+            monkeypatch.setattr(WMTXMLDataset, "source", lambda self, direction, lines=lines: iter(lines))
+            with pytest.raises(InputError, match=f"wmt99 of .*{message}"):
+                read_sacrebleu("wmt99", "cs-en", tmp_path / "cache")
+
+    @pytest.mark.parametrize("content", [b"<dataset><doc>", b"", b"<dataset/>", WMT.encode()[:-30], b"\xff"])
+    def test_a_broken_test_set_is_one_line(self, served, tmp_path, content):
+        archive = tar_of({"set/wmttest.cs-en.all.xml": content})
+        (tmp_path / "web" / "set.tgz").write_bytes(archive)
+        served(md5=hashlib.md5(archive).hexdigest())
+        with pytest.raises(InputError, match="wmt99") as error:
+            read_sacrebleu("wmt99", "cs-en", tmp_path / "cache")
+        assert "\n" not in str(error.value)
+
+    def test_nothing_is_unpacked_outside_the_cache(self, served, tmp_path):
+        archive = tar_of({"set/wmttest.cs-en.all.xml": WMT.encode(), "../../../outside": b"text"})
+        (tmp_path / "web" / "set.tgz").write_bytes(archive)
+        served(md5=hashlib.md5(archive).hexdigest())
+        with pytest.raises(InputError, match="outside"):
+            read_sacrebleu("wmt99", "cs-en", tmp_path / "cache")
+        assert not (tmp_path / "outside").exists()
 
     @pytest.mark.parametrize(
         ("direction", "references"), [("cs-en", ["ref:B"]), ("en-cs", ["ref:B"]), ("de-en", ["ref:A"])]

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tests.conftest import VOCABULARY
 from workflow_scripts.lat import decoding
@@ -19,6 +20,8 @@ from workflow_scripts.lat.decoding import (
     contrastive_search,
     decode,
     decode_in_batches,
+    probe_contrastive,
+    probe_search,
     shared_prefix,
 )
 from workflow_scripts.lat.files import InputError
@@ -262,3 +265,31 @@ def test_without_vllm_there_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(InputError, match="engine: vllm is not installed here"):
         VllmEngine(tmp_path, 64, "bf16", 1)
+
+
+def recurrent(kind: str, **values) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind, vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=1, pad_token_id=2, num_hidden_layers=2, **values
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def test_models_whose_caches_are_keys_and_values_share_prefixes(model):
+    assert probe_search(model, 2) == (True, True)
+    assert probe_contrastive(model, 2)
+
+
+def test_a_hybrid_model_is_decoded_without_a_shared_prefix():
+    layers = {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16}
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2}
+    model = recurrent("lfm2", **shape, **layers)
+    assert probe_search(model, 2) == (True, False)
+
+
+def test_a_model_that_ignores_padding_is_one_clear_error(tokenizer):
+    engine = TransformersEngine(recurrent("rwkv", hidden_size=64, attention_hidden_size=64), tokenizer)
+    with pytest.raises(InputError, match="rwkv: beam search in batches gives other results than line by line"):
+        engine.search([[([5, 6, 7], 1.0)]], 1, 4, 0)
+    with pytest.raises(InputError, match="rwkv: contrastive decoding in batches gives other results"):
+        engine.search([[([5, 6, 7], 1.0), ([5, 6], -0.5)]], 1, 4, 0)

@@ -67,7 +67,13 @@ def archives(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
-    row = dict.fromkeys(sources.COLUMNS, "-") | {"kind": "pypi", "sha256": "0" * 64, "licence": "MIT"}
+    row = dict.fromkeys(sources.COLUMNS, "-") | {
+        "kind": "pypi",
+        "package": "program",
+        "version": "1",
+        "sha256": "0" * 64,
+        "licence": "MIT",
+    }
     members = {"office": "office/locale/{language}/LC_MESSAGES/.+", "home": r"home/{language}\.json"}
     rows = [
         row | {"name": name, "file": f"{name}.whl", "format": kind, "members": members[name]}

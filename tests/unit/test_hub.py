@@ -5,18 +5,22 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import huggingface_hub
 import pytest
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.data.hub import fetch_snapshot
+from workflow_scripts.lat.data.hub import check_config, check_files, fetch_snapshot
 from workflow_scripts.lat.files import InputError
 
+BASE_MODEL = ("base_model", "fetch", "--hub", "some/model")
 COMMIT = "0123456789012345678901234567890123456789"
+CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 FILES = {
-    "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+    "config.json": json.dumps(CONFIG).encode(),
     "model.safetensors": b"weights" * 1000,
     "pytorch_model.bin": b"the same in another format" * 1000,
     "flax_model.msgpack": b"not wanted",
@@ -27,6 +31,9 @@ class Hub(BaseHTTPRequestHandler):
     """The part of the hub's interface that the download of a model needs."""
 
     error = None  # status and error code of every response, if given
+    files = FILES
+    asked: ClassVar[list[str]] = []  # names of the files that were downloaded
+    weights = threading.Event()  # when weights are sent
 
     def do_HEAD(self):
         self.do_GET()
@@ -39,13 +46,20 @@ class Hub(BaseHTTPRequestHandler):
         self.model = "/".join(path.removeprefix("/api/models").split("/")[1:3])
         if path.startswith(f"/api/models/{self.model}/tree/"):
             listing = [
-                {"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in FILES.items()
+                {"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in self.files.items()
             ]
             return self.answer(200, json.dumps(listing).encode())
         if path.startswith("/api/models/"):
-            info = {"id": self.model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
+            info = {"id": self.model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in self.files]}
             return self.answer(200, json.dumps(info).encode())
-        content = FILES[path.rsplit("/", 1)[-1]]
+        name = path.rsplit("/", 1)[-1]
+        if name not in self.files:
+            return self.answer(404, b"")
+        content = self.files[name]
+        if self.command == "GET":
+            self.asked.append(name)
+            if name.endswith(".safetensors"):
+                self.weights.wait(60)
         return self.answer(200, content, {"ETag": f'"{len(content)}"', "X-Repo-Commit": COMMIT})
 
     def answer(self, status, body, headers=None):
@@ -65,21 +79,25 @@ class Hub(BaseHTTPRequestHandler):
 def fetch(tmp_path):
     """A function that downloads the model from the hub, which answers with an error if one is given."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
 
-        def run(error=None, port=server.server_port, words=("base_model", "fetch", "--hub", "some/model")):
-            Hub.error = error
+        Hub.asked = []
+        Hub.weights.set()
+
+        def start(error=None, port=server.server_port, words=BASE_MODEL, files=FILES, run=subprocess.run):
+            Hub.error, Hub.files = error, files
             words = [*words, *(["--revision", "main"] if "--hub" in words else []), "--output", tmp_path / "model"]
             environment = os.environ | {
                 "HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)
             }  # fmt: skip
-            return subprocess.run(
+            return run(
                 [sys.executable, "-m", f"workflow_scripts.{words[0]}", *map(str, words[1:])],
-                capture_output=True, text=True, env=environment,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
             )  # fmt: skip
 
-        yield run
+        yield start
+        Hub.weights.set()
         server.shutdown()
         thread.join()
 
@@ -88,8 +106,111 @@ def test_the_files_of_a_model_arrive_and_no_others(fetch, tmp_path):
     done = fetch()
     assert done.returncode == 0, done.stderr[-3000:]
     found = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir() if path.is_file()}
+    manifest = json.loads(found.pop("manifest.json"))
     assert found == {name: FILES[name] for name in ("config.json", "model.safetensors")}
+    assert set(manifest) == set(found)
     assert {path.name for path in tmp_path.iterdir()} <= {"model", "home"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config.json": None}, "some/model: has no config.json; choose a model in the format of transformers"),
+        ({"config.json": b'{"model_type": "llama"}'}, "some/model: config.json names no `architectures`"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_before_its_weights_arrive(fetch, tmp_path, changes, message):
+    done = fetch(files={name: content for name, content in (FILES | changes).items() if content is not None})
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not [name for name in Hub.asked if not name.endswith(".json")]
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], r"some/model: has no config\.json"),
+        (["config.json", "pytorch_model.bin"], "some/model: has no weights in safetensors files; choose a revision"),
+        (["config.json", "original/model.safetensors"], "some/model: has no weights in safetensors files"),
+    ],
+)
+def test_files_that_are_no_base_model_are_refused(names, message):
+    with pytest.raises(InputError, match=message):
+        check_files("some/model", names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architectures": None}, "config.json names no `architectures`"),
+        ({"architectures": []}, "config.json names no `architectures`"),
+        ({"architectures": "LlamaForCausalLM"}, "config.json names no `architectures`"),
+        ({"model_type": "own"}, "transformers has no model type 'own'; choose another base model"),
+        ({"model_type": []}, "transformers has no model type []"),
+        (
+            {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
+            "no model type 'own', and code of the model's own (`auto_map`) is never run; choose another base model",
+        ),
+        (b"{", "config.json: line 1 is not JSON"),
+        (b"[" * 100_000, "config.json: line 1 is not JSON that Python can read"),
+        (b"[]", "config.json is no JSON object"),
+        (b"\xff", "config.json: line 1: not UTF-8"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(tmp_path, changes, message):
+    content = changes if isinstance(changes, bytes) else json.dumps(CONFIG | changes).encode()
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        check_config("some/model", tmp_path, ["config.json"])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_type_of_transformers_needs_no_code_of_its_own(tmp_path):
+    config = CONFIG | {"auto_map": {"AutoModelForCausalLM": "own.Own"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    check_config("some/model", tmp_path, ["config.json"])
+
+
+def test_a_missing_file_of_weights_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    index = tmp_path / "model.safetensors.index.json"
+    files = ["config.json", index.name, "model-1.safetensors"]
+    index.write_text('{"weight_map": {"a": "model-1.safetensors"}}')
+    check_config("some/model", tmp_path, files)
+    index.write_text('{"weight_map": {"a": "model-1.safetensors", "b": ["x"]}}')
+    with pytest.raises(InputError, match=r"index\.json names \['x'\], which is not there; choose another revision"):
+        check_config("some/model", tmp_path, files)
+    index.write_text("{}")
+    with pytest.raises(InputError, match=r"model\.safetensors\.index\.json has no `weight_map`"):
+        check_config("some/model", tmp_path, files)
+
+
+def test_unfinished_downloads_of_other_commits_are_removed(fetch, tmp_path):
+    for name in (".model.unfinished", ".model.fedcba987654.unfinished", ".model.x.unfinished"):
+        (tmp_path / name).mkdir()
+    assert fetch().returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} <= {"model", "home", ".model.x.unfinished"}
+    again = fetch()
+    assert again.returncode == 1
+    assert "model: is there already; delete it to download some/model again" in again.stderr.splitlines()[-1]
+
+
+def test_two_processes_download_a_model_once(fetch, tmp_path):
+    Hub.weights.clear()
+    first = fetch(run=subprocess.Popen)
+    end = time.monotonic() + 60
+    while "model.safetensors" not in Hub.asked and time.monotonic() < end:
+        time.sleep(0.02)
+    second = fetch(run=subprocess.Popen)
+    assert "another process is downloading it; waiting for it" in second.stderr.readline()
+    Hub.weights.set()
+    messages = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], messages
+    assert Hub.asked.count("model.safetensors") == 1
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_a_checkpoint_of_the_source_table_arrives_with_older_weights(fetch, tmp_path):
@@ -133,6 +254,6 @@ def test_an_error_without_a_message_is_called_by_its_class(tmp_path, monkeypatch
     def fail(*arguments, **options):
         raise TimeoutError
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
     with pytest.raises(InputError, match=r"a/b: could not be downloaded \(TimeoutError\)"):
         fetch_snapshot("a/b", None, tmp_path / "model")

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
-from tests.conftest import VOCABULARY
+from tests.conftest import SHAPE, VOCABULARY
 from tests.unit.test_modelling import packed, plain_loss, samples
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.training import layout as layouts
@@ -81,6 +81,12 @@ def test_the_probe_sees_a_leak_in_bf16():
     assert choose_layout(model) == "padded"
 
 
+def test_a_model_that_is_not_causal_is_one_clear_error():
+    config = Gemma3TextConfig(**SHAPE, use_bidirectional_attention=True)
+    with pytest.raises(InputError, match="a token sees the tokens after it"):
+        choose_layout(Gemma3ForCausalLM(config).eval())
+
+
 def test_the_probe_leaves_the_model_as_it_was(llama):
     llama.train()
     choose_layout(llama)
@@ -90,11 +96,11 @@ def test_the_probe_leaves_the_model_as_it_was(llama):
 
 def test_a_model_whose_sequences_always_mix_is_one_clear_error(llama, monkeypatch):
     def mixing(hidden):
-        # Statistics over the batch, as some normalisation layers compute them.
-        return (hidden - hidden.mean(dim=(0, 1), keepdim=True),)
+        # Sums over the row so far and over the batch: causal, and mixed in every layout.
+        return hidden - hidden.cumsum(dim=1).sum(dim=0, keepdim=True)
 
     plain = llama.model.norm.forward
-    monkeypatch.setattr(llama.model.norm, "forward", lambda hidden: mixing(plain(hidden))[0])
+    monkeypatch.setattr(llama.model.norm, "forward", lambda hidden: mixing(plain(hidden)))
     with pytest.raises(
         InputError, match="llama: the sequences of a micro-batch influence one another, packed or padded"
     ):

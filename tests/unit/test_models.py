@@ -3,6 +3,8 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
 
 from tests.conftest import random_model
 from workflow_scripts.lat.files import InputError
@@ -90,3 +92,19 @@ def test_a_tokenizer_that_cannot_do_without_its_special_tokens_is_refused(tokeni
     monkeypatch.setattr(type(tokenizer), "__call__", lambda *_, **__: {"input_ids": [5, tokenizer.eos_token_id]})
     with pytest.raises(InputError, match=r"encodes the text </s> as its special token; remove it"):
         encode_text(tokenizer, "a </s>")
+
+
+def test_a_start_token_that_is_also_the_end_token_is_kept(tokenizer):
+    # As the tokenizers of XGLM and OPT: the text begins with the end token.
+    end = f"{tokenizer.eos_token}"
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{end} $A", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    other = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end)
+    assert encode_prompt(other, "the fox") == [other.eos_token_id, *encode_text(other, "the fox")]
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"<s> $A {end}", special_tokens=[("<s>", tokenizer.bos_token_id), (end, tokenizer.eos_token_id)]
+    )
+    other = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token=end)
+    assert encode_prompt(other, "the fox") == [other.bos_token_id, *encode_text(other, "the fox")]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from workflow_scripts.lat.data import downloads
 from workflow_scripts.lat.data import sources as sources_module
 from workflow_scripts.lat.data.sources import COLUMNS, Source, fetch, find_source, read_sources
 from workflow_scripts.lat.files import InputError, write_table
@@ -25,7 +26,7 @@ SOURCE = Source(
     name="model",
     version="",
     kind="url",
-    package="",
+    package="https://example.org/model.bin",
     file="model.bin",
     sha256=sha256(CONTENT),
     bytes="",
@@ -46,7 +47,8 @@ class TestTable:
     def test_the_table_of_the_workflow_is_valid_and_complete(self):
         for source in read_sources():
             assert source.licence, source.name
-            assert source.bytes.isdigit() or not source.sha256, source.name
+            assert not source.bytes or source.sha256, source.name
+            assert source.sha256 or source.kind == "hub" or source.format != "model", source.name
             assert source.kind != "pypi" or source.version, source.name
 
     def test_a_dash_is_an_empty_value(self, tmp_path):
@@ -69,8 +71,27 @@ class TestTable:
             ({"file": "../model.bin"}, "line 3: file '../model.bin' must be a plain file name"),
             ({"format": "json"}, "line 3: members must hold {language} once"),
             ({"format": "json", "members": "({language}"}, "line 3: members is no regular expression"),
-            ({"kind": "pypi"}, "line 3: a model in a package needs members"),
+            ({"kind": "pypi", "package": "models"}, "line 3: a package needs its exact version"),
+            ({"kind": "pypi", "package": "models", "version": "1"}, "line 3: a model in a package needs members"),
             ({"name": "model"}, "line 3: source model is there twice"),
+            ({"name": "a/b"}, "line 3: name 'a/b' must be a plain name"),
+            ({"name": "$(true)"}, "line 3: name '$(true)' must be a plain name"),
+            ({"file": ".."}, "line 3: file '..' must be a plain file name"),
+            ({"file": "a{b}"}, "line 3: file 'a{b}' must be a plain file name"),
+            ({"bytes": "²"}, "line 3: bytes '²' must be a number of bytes"),
+            ({"bytes": "-1"}, "line 3: bytes '-1' must be a number of bytes"),
+            ({"bytes": "9" * 5000}, "must be a number of bytes"),
+            ({"python": "3 --pre"}, "line 3: python '3 --pre' must be a version of Python"),
+            ({"version": "1 -r x"}, "line 3: version '1 -r x' must be a version"),
+            ({"package": "model.bin"}, "line 3: package 'model.bin' is no address"),
+            ({"package": "file:///etc/passwd"}, "line 3: package 'file:///etc/passwd' is no address (it must start"),
+            ({"package": "ftp://host/a"}, "is no address (it must start with https:// or http://)"),
+            ({"package": "https://"}, "line 3: package 'https://' is no address"),
+            ({"package": "https://host:x/"}, "line 3: package 'https://host:x/' is no address"),
+            ({"package": "https://host/a b"}, "line 3: package 'https://host/a b' is no address"),
+            ({"kind": "pypi", "package": "file:///x.whl"}, "'file:///x.whl' is no name of a package on PyPI"),
+            ({"kind": "pypi", "package": "-r"}, "'-r' is no name of a package on PyPI"),
+            ({"kind": "hub", "package": "https://hub/a/b"}, "'https://hub/a/b' is no name of a package on the hub"),
         ],
     )
     def test_an_error_names_the_line(self, tmp_path, change, message):
@@ -90,7 +111,7 @@ class Server(ThreadingHTTPServer):
     """A server on the loopback interface that gives the responses in `answers`, one after the other.
 
     An answer is (status, body, Content-Length) with optional further headers; with the body `None`, the server never
-    responds.
+    responds; without a length, the end of the connection is the end of the body.
     """
 
     def __init__(self) -> None:
@@ -116,7 +137,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.silence.wait(30)
             return
         self.send_response(status)
-        self.send_header("Content-Length", str(length))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
         for name, value in (headers[0] if headers else {}).items():
             self.send_header(name, value)
         self.end_headers()
@@ -129,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield server
         server.silence.set()
@@ -138,6 +160,7 @@ def server():
 
 
 GOOD = (200, CONTENT, len(CONTENT))
+ONE = {"ETag": '"one"'}
 
 
 class TestAddress:
@@ -181,14 +204,15 @@ class TestAddress:
 
     def test_a_later_run_continues_an_incomplete_download(self, server, tmp_path):
         source, target = replace(SOURCE, package=server.address), tmp_path / "model.bin"
-        server.answers = [(200, CONTENT[:1000], len(CONTENT))]
+        server.answers = [(200, CONTENT[:1000], len(CONTENT), ONE)]
         with pytest.raises(InputError, match=r"ended after 1000 of 2100000 bytes"):
             fetch(source, target, attempts=1)
         assert not target.exists()
-        rest = {"Content-Range": f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}"}
+        rest = {"Content-Range": f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}"} | ONE
         server.answers = [(206, CONTENT[1000:], len(CONTENT) - 1000, rest)]
         fetch(source, target)
         assert server.asked[1]["Range"] == "bytes=1000-"
+        assert server.asked[1]["If-Range"] == '"one"'
         assert target.read_bytes() == CONTENT
         assert list(tmp_path.iterdir()) == [target]
 
@@ -198,7 +222,7 @@ class TestAddress:
         assert (tmp_path / "model.bin").read_bytes() == CONTENT
 
     def test_the_beginning_of_another_file_is_deleted(self, server, tmp_path):
-        server.answers = [(200, b"x" * 1000, len(CONTENT), {"ETag": '"one"'}), (416, b"", 0), GOOD]
+        server.answers = [(200, b"x" * 1000, len(CONTENT), ONE), (416, b"", 0), GOOD]
         fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", wait=0)
         assert server.asked[1]["If-Range"] == '"one"'
         assert "Range" not in server.asked[2]
@@ -226,15 +250,15 @@ class TestAddress:
         def no_space(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(sources_module.Download, "_write", no_space)
+        monkeypatch.setattr(downloads.Download, "_write", no_space)
         server.answers = [GOOD]
-        with pytest.raises(InputError, match=r"no space left for .*model\.bin"):
+        with pytest.raises(InputError, match=r"source model: .*model\.bin: no space left on this disk"):
             fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin")
         assert server.requests == 1
 
     def test_a_file_without_a_published_checksum_is_never_continued_by_a_later_run(self, server, tmp_path, caplog):
         source, target = replace(SOURCE, package=server.address, sha256=""), tmp_path / "model.bin"
-        server.answers = [(200, CONTENT[:1000], len(CONTENT))]
+        server.answers = [(200, CONTENT[:1000], len(CONTENT), ONE)]
         with pytest.raises(InputError, match="ended after 1000"):
             fetch(source, target, attempts=1)
         # Nothing shows that the incomplete file is the beginning of the same file.

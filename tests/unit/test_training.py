@@ -10,7 +10,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from tests.conftest import ROOT, SHAPE, random_model
 from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
-from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits
+from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits, run_key
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.engine import engine_config
 from workflow_scripts.lat.training.hyperparameters import Hyperparameters
@@ -191,3 +191,31 @@ def test_a_saved_model_that_computes_something_else_is_one_clear_error(tmp_path)
     _check_saved(tmp_path / "model", _probe_logits(saved), saved)
     with pytest.raises(InputError, match=r"model: the saved llama does not compute what the trained one does"):
         _check_saved(tmp_path / "model", _probe_logits(other), saved)
+
+
+def test_a_saved_model_without_finite_logits_is_one_clear_error(tmp_path):
+    model = random_model("llama")
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(InputError, match="does not compute what the trained one does"):
+        _check_saved(tmp_path / "model", torch.full_like(_probe_logits(model), float("nan")), model)
+
+
+def test_adapters_whose_update_is_lost_in_rounding_are_one_clear_error():
+    model = random_model("llama").bfloat16()
+    add_adapters(model, Hyperparameters(**vars(HYPERPARAMETERS) | {"lora_rank": 2}))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=1e-3)
+    with pytest.raises(InputError, match=r"only \d+ % of what the adapters learned survives rounding"):
+        plain_weights(model)
+
+
+def test_the_state_of_a_run_is_named_by_what_decides_how_it_continues(tmp_path):
+    (tmp_path / "samples").write_text("{}")
+    words = (tmp_path, tmp_path / "samples", {}, HYPERPARAMETERS)
+    keys = {
+        run_key(*words, world, attention, snapshots)
+        for world, attention, snapshots in [(1, "sdpa", []), (2, "sdpa", []), (1, "eager", []), (1, "sdpa", [2])]
+    }
+    assert len(keys) == 4

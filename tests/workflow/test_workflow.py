@@ -223,8 +223,8 @@ def test_a_moved_checkout_reruns_nothing(finished, checkout):
             "ro ron_Latn",
             "ro ron_Latn rum",
             {"split_benchmark": 1, "detect_references": 1, "train_prompts": 2, "test_prompts": 8, "conflicts": 1,
-             "build_base_model": 1, "finetune": 2, "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8, "score": 8}
-            | REPORTING,
+             "build_base_model": 1, "finetune": 2, "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8,
+             "score": 8} | REPORTING,
         ),
         ("resources/prompts.yaml", "# ", "#  ", {}),
     ],

@@ -7,7 +7,7 @@ line.
 
 import copy
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +26,7 @@ from .files import InputError, fold
 from .manifest import check_manifest
 from .models import encode_prompt
 from .prompts.prompting import response_end_marks
-from .runtime import Progress
+from .runtime import Progress, log
 
 # Finished lines are removed from a contrastive batch when at most this share of its lines is unfinished.
 COMPACTION_SHARE = 0.9
@@ -109,15 +109,29 @@ class TransformersEngine:
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
         self._prefix: tuple[tuple[int, ...], DynamicCache] | None = None
+        self._pads, self._shares = probe_search(model, tokenizer.pad_token_id)
+        self._contrasts = probe_contrastive(model, tokenizer.pad_token_id)
+        if not self._shares:
+            log.info("%s: what prompts begin with is read again for each line", model.config.model_type)
 
     def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
-        """Run contrastive search if the requests have contrasts, otherwise beam search."""
+        """Run contrastive search if the requests have contrasts, otherwise beam search.
+
+        Raises:
+            InputError: the output of a prompt would depend on the other prompts of its batch.
+        """
+        if not (self._contrasts if len(batch[0]) > 1 else self._pads):
+            kind = "contrastive decoding" if len(batch[0]) > 1 else "beam search"
+            raise InputError(
+                f"{self.model.config.model_type}: {kind} in batches gives other results than line by line; choose"
+                " another base model, or `engine: vllm`"
+            )
         if len(batch[0]) > 1:
             end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
             return contrastive_search(self.model, batch, max_new_tokens, end, pad)
         prompts = [request[0][0] for request in batch]
         # A sliding window would count the padding between the prefix and the rest of a prompt as distance.
-        usable = shared and getattr(self.model.config.get_text_config(), "sliding_window", None) is None
+        usable = shared and self._shares and sliding_window(self.model.config) is None
         cache = self._keys_and_values(tuple(prompts[0][:shared])) if usable else None
         return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, cache, self.early_stopping)
 
@@ -243,6 +257,11 @@ class VllmEngine:
 def context_window(config: PreTrainedConfig) -> int | None:
     """Maximum number of tokens of a model from its configuration; None if the configuration gives none."""
     return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def sliding_window(config: PreTrainedConfig) -> int | None:
+    """Number of tokens that attention looks back in the layers with a sliding window; None without such layers."""
+    return getattr(config.get_text_config(), "sliding_window", None)
 
 
 def decode(
@@ -425,6 +444,105 @@ def beam_search(
     return output[:, ids.shape[1] :].tolist()
 
 
+# Two prompts with a common beginning, and the tokens that follow them, as places in the vocabulary from 0 to 1.
+PROBE_PREFIX = 3
+PROBE_PROMPTS = ((0.2, 0.4, 0.9, 0.3, 0.8, 0.5, 0.7, 0.6, 0.25), (0.2, 0.4, 0.9, 0.35, 0.45, 0.65))
+# Largest accepted difference of logits, relative to the largest. Padding and caches change the order of additions only.
+PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+
+
+def probe_search(model: PreTrainedModel, pad: int) -> tuple[bool, bool]:
+    """Whether the library's search gives the same logits for a batch of padded prompts as for each prompt alone.
+
+    Returns:
+        The answer without and with a prefix whose keys and values are shared. Recurrent layers have no keys and values,
+        and some models ignore padding masks or positions.
+    """
+    prompts = _probe_prompts(model)
+
+    def first_logits(batch: Sequence[Sequence[int]], prefix: DynamicCache | None = None) -> Tensor:
+        shared = PROBE_PREFIX if prefix else 0
+        ids, mask = _left_padded([prompt[shared:] for prompt in batch], pad, model.device)
+        if prefix:
+            start = torch.tensor([batch[0][:shared]], device=model.device).expand(len(batch), -1)
+            ids, mask = torch.cat([start, ids], dim=1), torch.cat([torch.ones_like(start), mask], dim=1)
+            prefix.batch_repeat_interleave(len(batch))
+        generation = GenerationConfig(
+            do_sample=False, max_new_tokens=2, min_new_tokens=2, pad_token_id=pad, eos_token_id=None,
+            output_logits=True, return_dict_in_generate=True,
+        )  # fmt: skip
+        with torch.inference_mode():
+            output = model.generate(ids, attention_mask=mask, past_key_values=prefix, generation_config=generation)
+        return torch.stack(output.logits, dim=1).float()
+
+    alone = torch.cat([first_logits([prompt]) for prompt in prompts])
+    padded = _agree(model, alone, lambda: first_logits(prompts))
+    if not padded:
+        return False, False
+
+    def with_prefix() -> Tensor:
+        cache = DynamicCache(config=model.config)
+        with torch.inference_mode():
+            model(torch.tensor([prompts[0][:PROBE_PREFIX]], device=model.device), past_key_values=cache)
+        return first_logits(prompts, cache)
+
+    return True, _agree(model, alone, with_prefix)
+
+
+def probe_contrastive(model: PreTrainedModel, pad: int) -> bool:
+    """Whether contrastive decoding gives the same logits for a batch of padded prompts as for each prompt alone."""
+    prompts = _probe_prompts(model)
+    following = prompts[0][-1]
+
+    def logits_of(batch: Sequence[Sequence[int]]) -> Tensor:
+        ids, mask = _left_padded(batch, pad, model.device)
+        cache = DynamicCache(config=model.config)
+        found = []
+        for _ in range(2):
+            positions = mask.cumsum(-1).sub(1).clamp(min=0)[:, -ids.shape[1] :]
+            with torch.inference_mode():
+                found.append(_next_logits(model, ids, mask, positions, cache))
+            ids = torch.full((len(batch), 1), following, device=model.device)
+            mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+        return torch.stack(found, dim=1).float()
+
+    with torch.inference_mode():
+        alone = torch.stack(
+            [
+                model(torch.tensor([[*prompt, following]], device=model.device), use_cache=False).logits[0, -2:].float()
+                for prompt in prompts
+            ]
+        )
+    return _agree(model, alone, lambda: logits_of(prompts))
+
+
+def _probe_prompts(model: PreTrainedModel) -> list[list[int]]:
+    vocabulary = model.config.get_text_config().vocab_size
+    return [[int(place * vocabulary) for place in prompt] for prompt in PROBE_PROMPTS]
+
+
+def _agree(model: PreTrainedModel, expected: Tensor, compute: Callable[[], Tensor]) -> bool:
+    """Whether some logits are the expected ones; not where the model's caches lack what the computation needs."""
+    try:
+        found = compute()
+    except (AttributeError, NotImplementedError, TypeError, ValueError, IndexError, RuntimeError):
+        return False
+    difference = (found - expected).abs().max() / expected.abs().max()
+    return bool(difference <= PROBE_TOLERANCE[model.dtype])
+
+
+def _next_logits(model: PreTrainedModel, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+    """Logits of the tokens that follow, [rows, vocabulary]; keys and values of `ids` are added to the cache."""
+    return model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+
+
 @torch.inference_mode()
 def contrastive_search(
     model: PreTrainedModel,
@@ -460,14 +578,7 @@ def contrastive_search(
     lines = torch.arange(len(requests), device=model.device)  # indices of the lines that are still in the batch
     unfinished = torch.ones_like(lines, dtype=torch.bool)
     for _ in range(max_new_tokens):
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        logits = _next_logits(model, ids, mask, positions, cache)
         chosen = contrastive_choice(logits.float().softmax(-1).view(len(lines), prompts_per_line, -1), weights)
         for line, token, is_unfinished in zip(lines.tolist(), chosen.tolist(), unfinished.tolist(), strict=True):
             if is_unfinished:

@@ -94,10 +94,15 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     Raises:
         InputError: see `encode_text`.
     """
-    start: list[int] = tokenizer("")["input_ids"]
-    if start and start[-1] == tokenizer.eos_token_id:
-        start = start[:-1]
-    return [*start, *encode_text(tokenizer, prompt)] if start else encode_text(tokenizer, prompt)
+    own = encode_text(tokenizer, prompt)
+    whole: list[int] = tokenizer(prompt, split_special_tokens=True)["input_ids"]
+    for place in range(len(whole) - len(own) + 1):
+        if whole[place : place + len(own)] == own:
+            return whole[: place + len(own)]
+    raise InputError(
+        f"the tokenizer encodes the text {fold(prompt)[:60]!r} otherwise without its start token than with it; choose"
+        " another base model"
+    )
 
 
 def encode_response(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:

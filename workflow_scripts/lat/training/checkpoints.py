@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,9 +50,8 @@ class Checkpoints:
 
     def complete(self) -> list[int]:
         """Return the steps of all complete checkpoints, newest first; an incomplete one has no manifest."""
-        return sorted(
-            (int(path.parent.name.removeprefix("step")) for path in self.folder.glob(f"step*/{MANIFEST}")), reverse=True
-        )
+        complete = (path.parent.name.removeprefix("step") for path in self.folder.glob(f"step*/{MANIFEST}"))
+        return sorted((int(step) for step in complete if step.isdecimal()), reverse=True)
 
     def load(self, engine: Any) -> dict[str, Any]:
         """Load the newest complete checkpoint that is not damaged, and return the state that was saved with it.
@@ -97,7 +96,7 @@ class Checkpoints:
                 write_manifest(self.folder / tag)
                 kept = self.complete()[:CHECKPOINTS_KEPT]
                 for old in self.folder.glob("step*"):
-                    if int(old.name.removeprefix("step")) not in kept:
+                    if old.name not in [f"step{number}" for number in kept]:
                         shutil.rmtree(old)
         except (OSError, RuntimeError) as error:
             raise InputError(
@@ -131,7 +130,13 @@ def _has_frozen(engine: Any) -> bool:
 
 
 def run_key(
-    model: Path, samples: Path, deepspeed_config: Mapping[str, Any], hyperparameters: Hyperparameters, world: int
+    model: Path,
+    samples: Path,
+    deepspeed_config: Mapping[str, Any],
+    hyperparameters: Hyperparameters,
+    world: int,
+    attention: str,
+    snapshots: Sequence[int],
 ) -> str:
     """Name the state of a run by everything that determines it, so that no other run continues from it.
 
@@ -141,12 +146,14 @@ def run_key(
         deepspeed_config: DeepSpeed configuration.
         hyperparameters: all hyperparameters of the run.
         world: number of processes, by which the engine divides its state.
+        attention: attention implementation.
+        snapshots: steps of the snapshots, since a run cannot take those that its first part did not.
     """
     files = sorted(path for path in model.iterdir() if path.is_file())
     parts = [
         json.dumps(asdict(hyperparameters), sort_keys=True),
         sha256(samples),
-        str(world),
+        f"{world} {attention} {sorted(snapshots)}",
         json.dumps(deepspeed_config, sort_keys=True),
         *(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files),
     ]
@@ -212,7 +219,7 @@ def _check_saved(folder: Path, expected: Tensor, model: PreTrainedModel) -> None
     attention = model.config._attn_implementation
     saved = load_model(folder, dtype, "sdpa" if "flash" in attention else attention)
     difference = float((_probe_logits(saved) - expected).abs().max() / expected.abs().max())
-    if difference > SAVED_TOLERANCE[dtype]:
+    if not difference <= SAVED_TOLERANCE[dtype]:
         raise InputError(
             f"{folder.name}: the saved {model.config.model_type} does not compute what the trained one does (logits"
             f" differ by {difference:.1e} of the largest); train without adapters (`lora_rank: 0`), or choose another"

@@ -68,6 +68,9 @@ def _problem_of(config: dict[str, Any]) -> str:
             return f"{key} is not a JSON object; see configs/deepspeed/ for examples"
     if "scheduler" in config:
         return "`scheduler`: the learning rate follows the cosine schedule of the workflow; remove it"
+    for key in ("amp", "torch_autocast"):
+        if key in config:
+            return f"`{key}`: set `dtype: bf16` or `dtype: fp32` of the base model instead; remove it"
     if config.get("fp16", {}).get("enabled"):
         return "`fp16`: set `dtype: bf16` or `dtype: fp32` of the base model instead; remove it"
     stage = config.get("zero_optimization", {}).get("stage", 0)

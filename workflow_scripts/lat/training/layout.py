@@ -38,11 +38,13 @@ class Probe(NamedTuple):
         values: difference of the hidden states from those of the sequences processed separately.
         gradient: difference of the gradient with respect to the token embeddings.
         cross_gradient: gradient of the second sequence with respect to the embeddings of the first.
+        future_gradient: gradient of a token of the second sequence with respect to the embeddings of later tokens.
     """
 
     values: float
     gradient: float
     cross_gradient: float
+    future_gradient: float
 
 
 def choose_layout(model: PreTrainedModel) -> Layout:
@@ -52,7 +54,7 @@ def choose_layout(model: PreTrainedModel) -> Layout:
         model: a causal language model on the device it is trained on, without adapters.
 
     Raises:
-        InputError: no layout does so, and the loss would depend on micro_batch_size.
+        InputError: no layout does so, and the loss would depend on micro_batch_size; or the model is not causal.
     """
     packed: Layout = "single row" if "flash" in model.config._attn_implementation else "rows"
     tolerance = TOLERANCE[model.dtype]
@@ -60,6 +62,11 @@ def choose_layout(model: PreTrainedModel) -> Layout:
     candidates: list[Layout] = [packed, "padded"] if accepts_positions else ["padded"]
     for layout in candidates:
         probe = probe_layout(model, layout)
+        if probe.future_gradient > CROSS_GRADIENT:
+            raise InputError(
+                f"{model.config.model_type}: a token sees the tokens after it, so that the model cannot learn to"
+                " predict them; choose a causal base model"
+            )
         if probe.values <= tolerance and probe.gradient <= tolerance and probe.cross_gradient <= CROSS_GRADIENT:
             if layout == "padded":
                 log.info(
@@ -88,7 +95,8 @@ def probe_layout(model: PreTrainedModel, layout: Layout) -> Probe:
         with torch.no_grad():
             first_alone, _ = _forward(model, first[None], None)
         second_alone, embedded = _forward(model, second[None], None)
-        (alone,) = torch.autograd.grad((second_alone[0].float() * weights).sum(), embedded)
+        (alone,) = torch.autograd.grad((second_alone[0].float() * weights).sum(), embedded, retain_graph=True)
+        (early,) = torch.autograd.grad((second_alone[0, :2].float() * weights[:2]).sum(), embedded)
     finally:
         model.train(training)
     differences = [together[0] - first_alone[0], together[1] - second_alone[0]]
@@ -96,6 +104,7 @@ def probe_layout(model: PreTrainedModel, layout: Layout) -> Probe:
         values=max(map(_largest, differences)) / max(_largest(first_alone), _largest(second_alone)),
         gradient=_largest(on_second - alone[0]) / _largest(alone),
         cross_gradient=_largest(on_first) / _largest(alone),
+        future_gradient=_largest(early[0, 2:]) / _largest(alone),
     )
 
 

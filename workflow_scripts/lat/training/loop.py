@@ -90,6 +90,8 @@ def train(
         if step <= len(rows):
             continue
         started = time.monotonic()
+        # Dropout, where a model has it, is that of the step, so that a continued run equals an undisturbed one.
+        torch.manual_seed(hash((hyperparameters.seed, step, deepspeed.comm.get_rank())) % 2**63)
         result = train_step(
             engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, layout, stop
         )

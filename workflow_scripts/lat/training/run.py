@@ -64,6 +64,8 @@ def run_training(
         arguments.deepspeed_config,
         hyperparameters,
         deepspeed.comm.get_world_size(),
+        arguments.attention,
+        snapshot_steps,
     )
     checkpoints = Checkpoints(arguments.checkpoints / key, arguments.checkpoint_every, tuple(snapshot_steps))
     started = time.time()
