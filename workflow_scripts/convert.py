@@ -80,7 +80,8 @@ def largest_difference(folder: Path, probes: list[list[str]], expected: list[tor
         results = generator.score_batch(probes)
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"{folder.name}: CTranslate2 cannot run the converted model ({fold(str(error))}); set `engine: transformers`"
+            f"{folder.name}: CTranslate2 cannot run the converted model ({fold(str(error))}); set"
+            " `engine: transformers`"
         ) from None
     return max(
         float((torch.tensor(result.log_probs) - wanted).abs().max() / wanted.std())
