@@ -108,3 +108,10 @@ def test_a_model_of_another_task_is_refused(tmp_path):
     path = write_tiny_lid(tmp_path / "topics.bin", {"sport": "goal match", "science": "atom cell"})
     with pytest.raises(InputError, match="not one that identifies languages"):
         LanguageIdentifier(path)
+
+
+def test_a_published_model_that_was_changed_is_one_clear_error(model, tmp_path):
+    path = tmp_path / "lid.176.ftz"
+    path.write_bytes(model.read_bytes())
+    with pytest.raises(InputError, match=r"lid\.176\.ftz: not the file that resources/sources\.tsv describes"):
+        LanguageIdentifier(path)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..files import InputError, fold, sha256
 from ..languages import code_of_label
+from .sources import read_sources
 
 LABEL_PREFIX = "__label__"
 
@@ -70,7 +71,7 @@ class LanguageIdentifier:
         """Load the model at `path`.
 
         Raises:
-            InputError: the file is missing or not a fastText model, or its labels are not language codes.
+            InputError: the file is missing, damaged or not a fastText model, or its labels are not language codes.
         """
         path = Path(path)
         try:
@@ -81,6 +82,14 @@ class LanguageIdentifier:
         # Checked here, since fastText raises a vague ValueError for a wrong file and may crash on a truncated one.
         if magic != FASTTEXT_MAGIC:
             raise InputError(f"{path}: no fastText model; use lid.176.ftz or lid.176.bin")
+        digest = sha256(path)
+        known = {source.file: source.sha256 for source in read_sources() if source.format == "model" and source.sha256}
+        # A damaged model may load and answer otherwise, or crash the library.
+        if digest != known.get(path.name, digest):
+            raise InputError(
+                f"{path}: not the file that resources/sources.tsv describes (sha256 {digest}); delete it and run again,"
+                " or give a model of your own another name"
+            )
         # Imported here, since most programs that import this module never identify a language.
         import fasttext
 
@@ -94,7 +103,7 @@ class LanguageIdentifier:
         if not set(self._codes.values()) >= EXPECTED_LABELS:
             raise InputError(f"{path}: a fastText model, but not one that identifies languages; use lid.176.ftz")
         self.name = path.name
-        self.signature = f"lid:{path.name}|sha256:{sha256(path)[:12]}|top:1"
+        self.signature = f"lid:{path.name}|sha256:{digest[:12]}|top:1"
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
         """Return (language, probability) of the readable text of each line; `("", 0.0)` for a line without any."""
