@@ -330,3 +330,10 @@ def test_credentials_in_the_config_are_refused_without_repeating_them(config, ke
     with pytest.raises(InputError) as caught:
         check_config(config, ROOT)
     assert f"judge.{key}" in str(caught.value) and "0123456789" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["BLEU", "chrF++", "OTR", "OTR-confusion", "WPR", "copies"])
+def test_a_learned_metric_has_a_name_of_its_own(config, name):
+    config["score"]["learned"] = {name: {"kind": "comet", "model": "Unbabel/wmt22-comet-da"}}
+    with pytest.raises(InputError, match=r"score\.learned"):
+        check_config(config, ROOT)

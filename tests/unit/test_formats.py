@@ -128,3 +128,8 @@ def test_hostile_texts_compile(tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_no_text_changes_the_direction_of_its_row():
+    hidden = "a\u202eb\u2066c\u2069"
+    assert [escape(hidden) for escape in (escape_markdown, escape_latex, escape_html)] == ["abc"] * 3

@@ -182,3 +182,14 @@ def test_a_folder_that_is_not_bleurt_20_is_refused(results):
     assert "not BLEURT-20: layers, hidden size, heads and vocabulary are (2, 32, 2, 300)" in results["another_shape"]
     assert "incomplete BLEURT checkpoint" in results["no_tokenizer"]
     assert "no BLEURT checkpoint" in results["nothing"]
+
+
+@pytest.mark.parametrize(
+    "content", ["{", '{"signature": "s", "scores": [1.0]}', '{"signature": "s", "scores": [NaN, 1.0]}']
+)
+def test_a_damaged_cache_is_scored_again(tmp_path, content):
+    segments = [Segment("a", "b", "c"), Segment("d", "ee", "f")]
+    expected = score_cached(segments, tmp_path, {}, LengthMetric, 100)
+    (file,) = tmp_path.glob("*.json")
+    file.write_text(content)
+    assert score_cached(segments, tmp_path, {}, LengthMetric, 100) == expected

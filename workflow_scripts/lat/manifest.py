@@ -40,6 +40,8 @@ def damage_of(folder: Path) -> str:
         return ""
     try:
         entries = json.loads(read_text(path))
+        if not entries:
+            return f"{MANIFEST} is damaged"
         for name, entry in entries.items():
             file = folder / name
             if not file.is_file():
@@ -48,7 +50,7 @@ def damage_of(folder: Path) -> str:
                 return f"{name} has {file.stat().st_size} bytes instead of {entry['bytes']}"
             if os.environ.get(VERIFY) != "sizes" and sha256(file) != entry["sha256"]:
                 return f"the content of {name} has changed"
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, InputError):
+    except (json.JSONDecodeError, RecursionError, AttributeError, KeyError, TypeError, InputError):
         return f"{MANIFEST} is damaged"
     return ""
 

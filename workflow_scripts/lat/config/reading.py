@@ -192,3 +192,7 @@ def _parse_json(text: str) -> Any:
         return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError:
         return None
+    except TextError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise TextError(f"a value that is too long or nested too deeply ({error}); shorten it") from None

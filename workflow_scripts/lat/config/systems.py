@@ -18,6 +18,8 @@ from .settings import key_of_setting, step_settings, training_processes, used_mo
 STAGES = ("finetune", "unlikelihood", "snapshot")
 # Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
+# Metrics that the tables have anyway; so are all names that begin with OTR.
+RESERVED_METRICS = ("BLEU", "chrF++", "WPR", "copies", "no_words", "agreement")
 # Separates the two names in the files of a comparison.
 AGAINST = "-against-"
 
@@ -310,6 +312,8 @@ def check_metrics(config: Mapping[str, Any], root: Path) -> None:
         if not begins_with("detect.lid", root / name, FASTTEXT_MAGIC):
             raise InputError(f"config: detect.lid: `{name}` is no fastText model; use lid.176.ftz or lid.176.bin")
     for name, metric in config["score"]["learned"].items():
+        if name in RESERVED_METRICS or name.startswith("OTR"):
+            raise InputError(f"config: score.learned.{name} is the name of another metric of the tables; rename it")
         _check_learned(f"score.learned.{name}", metric, root)
     check_known("significance.baseline", config["significance"]["baseline"], config["systems"], "systems")
 

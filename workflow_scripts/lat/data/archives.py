@@ -206,8 +206,9 @@ def _walk_tar(stream: IO[bytes]) -> Iterator[_Member]:
     if forward.last != bytes(tarfile.BLOCKSIZE):
         raise ArchiveError(f"cut or damaged after member {name}")
     # The checksum of a compressed archive is verified where it ends.
-    while forward.read(CHUNK_BYTES):
-        pass
+    while chunk := forward.read(CHUNK_BYTES):
+        if chunk.strip(b"\0"):
+            raise ArchiveError(f"damaged after member {name}: more data follow the end of the archive")
 
 
 def _pieces(opened: Callable[[], IO[bytes]]) -> Iterator[bytes]:

@@ -114,18 +114,18 @@ class Download:
                 raise self._failure(error) from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLError) and not isinstance(error.reason, ssl.SSLEOFError):
-                raise self._refusal(
+                raise self._error(
                     f"has no connection that can be trusted ({error.reason}); correct the clock or the certificates of"
                     " this machine"
                 ) from None
             if isinstance(error.reason, str):
-                raise self._refusal(f"cannot be requested ({error.reason})") from None
+                raise self._error(f"cannot be requested ({error.reason})") from None
             raise OSError(str(error.reason) or type(error.reason).__name__) from None
         except (ValueError, http.client.InvalidURL) as error:
-            raise self._refusal(f"is no address ({error})") from None
+            raise self._error(f"is no address ({error})") from None
         if response.status not in (200, 206) or (response.status == 206 and not start):
             response.close()
-            raise self._refusal(f"answers {response.status} {_plain(response.reason)} instead of the file")
+            raise self._error(f"answers {response.status} {_plain(response.reason)} instead of the file")
         return response
 
     def _failure(self, error: urllib.error.HTTPError) -> Exception:
@@ -134,7 +134,7 @@ class Download:
         # 408 and 429 ask for another attempt; after any other status below 500, another attempt is useless.
         elif error.code < 500 and error.code not in (408, 429):
             remedy = "; it requires an accepted licence or a token" if error.code in (401, 403) else ""
-            return self._refusal(f"answers {error.code} {_plain(error.reason)}{remedy}")
+            return self._error(f"answers {error.code} {_plain(error.reason)}{remedy}")
         elif re.fullmatch("[0-9]{1,9}", seconds := error.headers.get("Retry-After") or ""):
             self.retry_after = min(float(seconds), LONGEST_WAIT)
         return OSError(f"HTTP error {error.code}: {_plain(error.reason)}")
@@ -156,8 +156,10 @@ class Download:
             InputError: the size is another one than expected, or the response is not the file itself.
         """
         for header, expected in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
-            encoding = response.headers.get(header) or expected
-            if encoding.strip().lower() != expected:
+            encoding = (response.headers.get(header) or expected).strip().lower()
+            # Some servers describe a file that is compressed itself, and send it as it is.
+            described = self._name.endswith((".gz", ".tgz")) and encoding in ("gzip", "x-gzip")
+            if encoding != expected and not described:
                 raise self._refusal(f"answers with {header} {_plain(encoding)}, which was not asked for")
         if response.headers.get_content_type() == "text/html":
             raise self._web_page()
@@ -228,8 +230,12 @@ class Download:
         )
 
     def _refusal(self, reason: str) -> InputError:
-        """Delete the partial file, and return the error of a permanent failure."""
+        """Delete the partial file, whose content is wrong, and return the error."""
         self._discard()
+        return self._error(reason)
+
+    def _error(self, reason: str) -> InputError:
+        """Return the error of a permanent failure that says nothing about what has arrived."""
         return InputError(f"{self._where}: {self._address} {reason}")
 
     def _discard(self) -> None:
@@ -262,9 +268,11 @@ def mirrored(address: str) -> str:
         InputError: the variable is malformed.
     """
     for entry in os.environ.get("LAT_MIRRORS", "").split():
-        original, equals, mirror = entry.partition("=")
-        if not (original and equals and mirror):
+        # The address of a mirror, or the original one, may have parameters with an equals sign of their own.
+        parts = re.fullmatch(r"(.+?)=(\w+://.+)", entry) or re.fullmatch("(.+?)=(.+)", entry)
+        if not parts:
             raise InputError(f"LAT_MIRRORS: {entry!r} is not of the form https://address=https://mirror")
+        original, mirror = parts.groups()
         if address.startswith(original):
             return mirror + address[len(original) :]
     return address

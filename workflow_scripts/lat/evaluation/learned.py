@@ -5,13 +5,14 @@ This module does not need the main environment; the metric libraries are importe
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..files import InputError, atomic_write, first_line, read_text
-from ..runtime import Progress
+from ..files import InputError, atomic_write, first_line
+from ..runtime import Progress, log
 
 # Layers, hidden size, heads and vocabulary size, to tell the published checkpoints from other BERT-like models.
 BLEURT_SHAPES = {"BLEURT-20": (32, 1152, 18, 250_300), "BLEURT-20-D12": (12, 1024, 16, 120_300)}
@@ -228,17 +229,40 @@ def score_cached(
         key: everything else that determines the scores, such as the model.
         load: function that loads the metric; called only if the scores are not in the cache.
         batch_tokens: maximum of rows x tokens of one batch.
+
+    Raises:
+        InputError: the metric gives a score that is not finite.
     """
     content = json.dumps([dict(key), [tuple(segment) for segment in segments]], ensure_ascii=False, sort_keys=True)
     path = folder / f"{hashlib.sha256(content.encode('utf-8')).hexdigest()}.json"
-    if path.is_file():
-        cached = json.loads(read_text(path))
-        return cached["scores"], cached["signature"]
+    cached = _read_cache(path, len(segments))
+    if cached:
+        return cached
     metric = load()
     scores = metric.score(segments, batch_tokens)
+    if not all(map(math.isfinite, scores)):
+        raise InputError(
+            f"{metric.signature}: line {next(n for n, score in enumerate(scores, 1) if not math.isfinite(score))} has a"
+            " score that is not finite; use another checkpoint"
+        )
     with atomic_write(path) as handle:
         json.dump({"signature": metric.signature, "scores": scores}, handle)
     return scores, metric.signature
+
+
+def _read_cache(path: Path, lines: int) -> tuple[list[float], str] | None:
+    """Return the scores and the signature in a file of the cache; None if there is none, or it is damaged."""
+    try:
+        cached = json.loads(path.read_text(encoding="utf-8"))
+        scores, signature = list(map(float, cached["scores"])), cached["signature"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        scores, signature = [], None
+    if len(scores) == lines and all(map(math.isfinite, scores)) and isinstance(signature, str):
+        return scores, signature
+    log.warning("%s is damaged; its lines are scored again", path)
+    return None
 
 
 def _weights_hash(network: Any) -> str:

@@ -80,6 +80,10 @@ class Table:
     note: str = ""
 
 
+# Embeddings, overrides and isolates of the bidirectional algorithm.
+BIDIRECTIONAL = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
 def escape_markdown(text: str) -> str:
     """Escape a text for Markdown, on one line."""
     return MARKDOWN.sub(r"\\\g<0>", _one_line(text))
@@ -96,8 +100,15 @@ def escape_html(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Replace each run of white space by one space, and remove control characters."""
-    return "".join(character for character in " ".join(text.split()) if unicodedata.category(character) != "Cc")
+    """Replace each run of white space by one space, and remove control characters.
+
+    So are those that change the direction of writing, with which a name could reorder its row.
+    """
+    return "".join(
+        character
+        for character in " ".join(text.split())
+        if unicodedata.category(character) != "Cc" and character not in BIDIRECTIONAL
+    )
 
 
 def markdown_table(table: Table) -> str:
