@@ -46,6 +46,7 @@ rule build_base_model:
         mem_mb=memory,
         runtime=60,
     params:
+        code=step_code("base_model"),
         deepspeed_config=deepspeed_flags,
         # The tokenizer has tokens for the template, and documents name their languages.
         wordings=lambda wildcards: hash_of(
@@ -114,6 +115,7 @@ rule check_base_model:
         "../envs/main.yaml"
     threads: 1
     params:
+        code=step_code("base_model"),
         attention=lambda wildcards: base_model_config(wildcards.base_model).get("attention", "sdpa"),
         engines=used_engines,
     message:
@@ -141,6 +143,8 @@ rule dequantise_base_model:
     resources:
         mem_mb=memory,
         runtime=60,
+    params:
+        code=step_code("base_model"),
     message:
         "Base model: dequantising the GGUF file of {wildcards.base_model}"
     shell:

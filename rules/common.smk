@@ -18,6 +18,7 @@ from snakemake.utils import update_config
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
 sys.path.insert(0, str(ROOT))
 
+from workflow_scripts.lat.codehash import step_code
 from workflow_scripts.lat.config import (
     baseline_warnings,
     check_config,
@@ -209,6 +210,11 @@ def deepspeed_flags(wildcards):
 def hash_of(entries):
     """Return a short hash of entries of a resource file, as a parameter of the rules that read the file."""
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def resources_hash(folder):
+    """Return the hash of the files in a folder of resources/."""
+    return hash_of({path.name: read_text(path) for path in sorted((ROOT / "resources" / folder).iterdir())})
 
 
 def prompts_hash(wildcards):

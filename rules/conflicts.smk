@@ -18,6 +18,7 @@ rule conflicts:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("conflicts"),
         wordings=prompts_hash,
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],

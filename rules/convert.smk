@@ -19,6 +19,8 @@ rule convert:
     resources:
         mem_mb=memory,
         runtime=60,
+    params:
+        code=step_code("convert"),
     message:
         "Convert: {wildcards.model} of {wildcards.base_model} to the format of CTranslate2"
     shell:

@@ -53,6 +53,7 @@ rule decode:
         runtime=24 * 60,
         gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:
+        code=step_code("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions=sorted_directions,
         wordings=prompts_hash,
@@ -80,6 +81,7 @@ use rule decode as answer with:
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-answers-{system}.timing.tsv"
     params:
+        code=step_code("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions="answers",
         wordings=hash_of(prompt_entries([])),

@@ -33,6 +33,7 @@ rule detect:
         mem_mb=2000,
         runtime=20,
     params:
+        code=step_code("detect"),
         directions=sorted_directions,
         languages=languages_hash,
         suffix=".txt",
@@ -56,6 +57,7 @@ use rule detect as detect_references with:
     log:
         "results/detect/logs/references-{benchmark}.log",
     params:
+        code=step_code("detect"),
         directions=sorted_directions,
         languages=languages_hash,
         suffix=".ref.txt",

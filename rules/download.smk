@@ -101,6 +101,7 @@ rule extract_catalogue:
         mem_mb=1000,
         runtime=10,
     params:
+        code=step_code("download"),
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         # Not used in the command: the script reads it from the table. As a parameter, it reruns the rule if it changes.
         members=lambda wildcards: SOURCES[wildcards.source].members,
@@ -137,6 +138,7 @@ rule split_benchmark:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("download"),
         rows=languages_hash,
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
@@ -180,6 +182,7 @@ rule read_corpus:
         mem_mb=4000,
         runtime=60,
     params:
+        code=step_code("download"),
         flags=corpus_flags,
         archive=lambda wildcards, input: flags({"archive": input.archive or None}),
     message:
@@ -231,6 +234,7 @@ rule assemble_benchmark:
         mem_mb=4000,
         runtime=60,
     params:
+        code=step_code("download"),
         settings=lambda wildcards: flags(
             {
                 key: benchmark_config(wildcards.benchmark).get(key)

@@ -100,6 +100,7 @@ rule figures:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("figures"),
         titles=list(every_step_log().values()),
         # A function, since Snakemake would read the braces of JSON as wildcards.
         studies=lambda wildcards: study_flags(),

@@ -29,6 +29,7 @@ rule judge:
         "../envs/main.yaml"
     threads: 1
     params:
+        code=step_code("judge"),
         names=lambda wildcards: flags(dict(wildcards) | {"name": Path(config["judge"]["instructions"]).stem}),
         settings=judge_flags,
         # This is not an output, since Snakemake would delete it before a rerun: no request is ever paid for twice.

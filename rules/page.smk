@@ -60,6 +60,8 @@ rule page:
         mem_mb=2000,
         runtime=20,
     params:
+        code=step_code("page"),
+        template=resources_hash("page"),
         inputs=page_inputs(),
         columns=direction_flags(),
         learned=learned_flags(),

@@ -33,6 +33,7 @@ rule train_prompts:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("prompts"),
         wordings=prompts_hash,
         template=lambda wildcards: " ".join(
             filter(
@@ -65,6 +66,7 @@ rule test_prompts:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("prompts"),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
         wordings=prompts_hash,
         system=system_prompt_flags,
@@ -90,6 +92,7 @@ rule instruction_prompts:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("prompts"),
         wordings=hash_of(prompt_entries([])),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
     message:

@@ -50,6 +50,7 @@ rule score:
         mem_mb=2000,
         runtime=20,
     params:
+        code=step_code("score"),
         languages=languages_hash,
         directions=sorted_directions,
     message:
@@ -81,6 +82,7 @@ rule score_learned:
         runtime=4 * 60,
         gpu=lookup(dpath="score/learned/{learned}/gpus", within=config, default=0),
     params:
+        code=step_code("score_learned"),
         python=lambda wildcards: (
             from_repository(learned_metric(wildcards)["python"]) if "python" in learned_metric(wildcards) else "python"
         ),

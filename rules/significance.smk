@@ -43,6 +43,7 @@ rule significance:
         mem_mb=4000,
         runtime=30,
     params:
+        code=step_code("significance"),
         languages=languages_hash,
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),

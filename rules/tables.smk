@@ -112,6 +112,8 @@ rule tables:
         mem_mb=1000,
         runtime=20,
     params:
+        code=step_code("tables"),
+        published=resources_hash("paper"),
         inputs=table_inputs(),
         columns=direction_flags(),
         learned=learned_flags(),

@@ -238,6 +238,32 @@ def test_changed_resources_rerun_what_reads_them(finished, checkout, path, old, 
     assert type(finished)(finished.folder, checkout).planned({}) == expected
 
 
+TRAINED = {"finetune": 2, "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8, "score": 8} | REPORTING
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        ("evaluation/offtarget.py", "CONFUSION_SCORE = 0.3", "CONFUSION_SCORE = 0.4",
+         {"detect": 8, "detect_references": 1} | REPORTING),
+        ("training/losses.py", "return -log_one_minus_p", "return -2 * log_one_minus_p",
+         {"build_base_model": 1} | TRAINED),
+        ("prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
+         {"train_prompts": 2, "test_prompts": 8, "conflicts": 1, "build_base_model": 1} | TRAINED),
+        ("reporting/charts.py", '"font.size": 10', '"font.size": 11', {"figures": 1, "page": 1}),
+        ("training/losses.py", '"""Compute the unlikelihood loss', '"""Compute the loss', {}),
+        ("training/losses.py", "# The published floor", "# A floor", {}),
+    ],
+    ids=["off-target", "losses", "prompting", "charts", "a docstring", "a comment"],
+)  # fmt: skip
+def test_changed_code_reruns_the_steps_that_execute_it(finished, checkout, path, old, new, expected):
+    file = checkout / "workflow_scripts" / "lat" / path
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert type(finished)(finished.folder, checkout).planned({}) == expected
+
+
 def test_the_same_seed_gives_the_same_scores(finished, tmp_path_factory):
     again = type(finished)(tmp_path_factory.mktemp("again"))
     # the downloads are identical, since their checksums are verified
