@@ -168,7 +168,7 @@ def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, over
     "overlay",
     [
         {"finetune": {"threads": 2, "checkpoint_every": 5}, "unlikelihood": {"threads": 2, "checkpoint_every": 2}},
-        {"models": {"lat-9999": {"stage": "snapshot", "from": "lat", "step": 9999}}},
+        {"models": {"lat-2": {"stage": "snapshot", "from": "lat", "step": 2}}},
         {"models": {"other": {"stage": "finetune", "instruction": "after"}}, "systems": {"Other": {"model": "other"}}},
     ],
     ids=["threads and checkpoints", "a snapshot that no system uses", "a system of no experiment"],
