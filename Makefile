@@ -22,7 +22,7 @@ test: $(VENV)/.installed .venv-bleurt/.installed
 # Kills at random moments, full disks and damaged files; KILLS is the number of kills of one run. The seed is printed.
 KILLS := 20
 campaign: $(VENV)/.installed
-	LAT_CAMPAIGN_KILLS=$(KILLS) pytest -s tests/workflow/test_campaign.py
+	LAT_CAMPAIGN_KILLS=$(KILLS) LAT_CAMPAIGN_SEED=$${LAT_CAMPAIGN_SEED:-$$RANDOM} pytest -s tests/workflow/test_campaign.py
 
 # Formatting and types, and a dry-run of every configuration. Snakemake's lint is one of the unit tests.
 check: $(VENV)/.installed
