@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.unit.configs import load_config
 from workflow_scripts.lat.config import check_config, step_settings
+from workflow_scripts.lat.config.sweeps import expand_sweeps
 from workflow_scripts.lat.files import read_table
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
@@ -19,11 +20,19 @@ UNLIKELIHOOD = {
 }  # fmt: skip
 EPOCHS = {"iwslt4": 3, "wmt": 1}
 ALPHAS = [0, *(number / 100 for number in range(1, 11)), 0.3, 0.5, 0.7, 0.9, 1]
+STEPS = [0, 20, 40, 60, 80, 100]
+
+
+def expanded(*names):
+    """The default config, with overlays of configs/ on top, and every sweep expanded."""
+    config = load_config(*names)
+    expand_sweeps(config)
+    return config
 
 
 @pytest.mark.parametrize(("name", "table"), [("paper-iwslt4", "table2_iwslt"), ("paper-wmt", "table1_wmt")])
 def test_the_tables_have_the_systems_and_directions_of_the_paper(name, table):
-    config = load_config(name)
+    config = expanded(name)
     published = read_table(ROOT / "resources" / "paper" / f"{table}.tsv")
     found = {config["base_models"][entry["base_model"]]["paper"] for entry in config["experiments"]}
     assert found == {row["base_model"] for row in published}
@@ -38,7 +47,7 @@ def test_the_tables_have_the_systems_and_directions_of_the_paper(name, table):
 
 @pytest.mark.parametrize("name", ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"])
 def test_hyperparameters_are_the_published_ones(name):
-    config = load_config(name)
+    config = expanded(name)
     for entry in config["experiments"]:
         base_model, benchmark = entry["base_model"], entry["benchmark"]
         for model, row in config["models"].items():
@@ -56,21 +65,21 @@ def test_hyperparameters_are_the_published_ones(name):
 def test_the_grid_combines_all_four_configurations():
     parts = ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"]
     expected = {}
-    for entry in (entry for name in parts for entry in load_config(name)["experiments"]):
+    for entry in (entry for name in parts for entry in expanded(name)["experiments"]):
         expected.setdefault((entry["base_model"], entry["benchmark"]), set()).update(entry["systems"])
-    grid = load_config(*parts, "grids/paper")
+    grid = expanded(*parts, "grids/paper")
     found = {(entry["base_model"], entry["benchmark"]): set(entry["systems"]) for entry in grid["experiments"]}
     assert found == expected
     check_config(grid, ROOT)
 
 
 def test_iwslt4_has_12_000_training_samples():
-    benchmark = load_config("paper-iwslt4")["benchmarks"]["iwslt4"]
+    benchmark = expanded("paper-iwslt4")["benchmarks"]["iwslt4"]
     assert benchmark["train_rows"] * len(benchmark["supervised"]) == 12_000
 
 
 def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
-    config = load_config("paper-general")
+    config = expanded("paper-general")
     (comparison,) = config["judge"]["comparisons"]
     with_stage_two, without = (config["systems"][comparison[role]]["model"] for role in ("system", "baseline"))
     assert config["models"][with_stage_two] == {"stage": "unlikelihood", "from": without}
@@ -79,10 +88,11 @@ def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
 
 
 def test_the_studies_have_the_points_of_the_paper():
-    config = load_config("paper-sweeps")
+    config = expanded("paper-sweeps")
     studies = {name: study["series"] for name, study in config["studies"].items()}
+    assert list(studies) == ["alpha", "steps", "data", "model"]
     assert sorted(studies["alpha"]["LAT"]) == ALPHAS
-    assert sorted(studies["steps"]["LAT"]) == [0, 20, 40, 60, 80, 100]
+    assert sorted(studies["steps"]["LAT"]) == STEPS
     assert list(studies["data"]["MT"]) == list(studies["data"]["LAT"]) == [12, 24, 48, 96]
     assert list(studies["model"]["LAT"]) == [7, 13]
     for alpha, system in studies["alpha"]["LAT"].items():
@@ -96,3 +106,20 @@ def test_the_studies_have_the_points_of_the_paper():
     for thousands, system in studies["data"]["LAT"].items():
         benchmark = config["benchmarks"][system.split("/")[1] if "/" in system else "iwslt4"]
         assert benchmark["train_rows"] * 6 == thousands * 1000
+
+
+def test_the_sweeps_make_the_systems_of_the_studies():
+    config = expanded("paper-sweeps")
+    alphas = [f"LAT-{alpha:g}" for alpha in ALPHAS if alpha not in (0, 0.05)]
+    steps = [f"LAT-{step}-steps" for step in STEPS if step not in (0, 100)]
+    systems = [*load_config()["systems"], *alphas, *steps]
+    assert list(config["systems"]) == systems
+    assert [entry["systems"] for entry in config["experiments"]] == [
+        ["MT", "LAT", *alphas, *steps], *4 * [["MT", "LAT"]]
+    ]  # fmt: skip
+    for system in (*alphas, *steps):
+        assert config["systems"][system] == {"model": system.lower()}
+    for step in steps:
+        model = config["models"][step.lower()]
+        assert model == {"stage": "snapshot", "from": "lat", "step": int(step.split("-")[1])}
+    assert len(config["models"]) == len(load_config()["models"]) + len(alphas) + len(steps)
