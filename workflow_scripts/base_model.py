@@ -8,21 +8,28 @@
 """
 
 import argparse
+import inspect
 import json
 import math
 import shutil
 import struct
 import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .lat.codehash import step_code
 from .lat.data.hub import fetch_snapshot
-from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, write_table
+from .lat.data.store import entry_name, link_folder, provide
+from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, sha256, write_table
 from .lat.manifest import write_manifest
 from .lat.runtime import log, run_step
 from .lat.training.hyperparameters import add_deepspeed_argument
 
 GGUF_MAGIC = b"GGUF"
+# Libraries whose version may change the result of a conversion.
+GGUF_LIBRARIES = ("gguf", "tokenizers", "transformers")
 
 
 def main() -> None:
@@ -58,11 +65,13 @@ def main() -> None:
     where.add_argument("--path", type=Path, help="a local model folder")
     fetch.add_argument("--revision", help="revision on the hub: a commit, tag or branch")
     fetch.add_argument("--output", type=Path, required=True)
+    fetch.add_argument("--store", type=Path, help="folder of downloads that several working folders share")
 
     gguf = commands.add_parser("gguf", help="convert a GGUF file")
     gguf.add_argument("--parts", type=Path, nargs="+", required=True, help="the file, or its parts in their order")
     gguf.add_argument("--output", type=Path, required=True)
     gguf.add_argument("--threads", type=int, default=0)
+    gguf.add_argument("--store", type=Path, help="folder of downloads that several working folders share")
 
     check = commands.add_parser("check", help="check that a base model can be trained and decoded")
     check.add_argument("--model", type=Path, required=True, help="folder of the base model")
@@ -154,8 +163,9 @@ def run_fetch(arguments: argparse.Namespace) -> None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.symlink_to(arguments.path.resolve(), target_is_directory=True)
         return
-    fetch_snapshot(arguments.hub, arguments.revision, arguments.output, base_model=True)
-    write_manifest(arguments.output)
+    fetch_snapshot(arguments.hub, arguments.revision, arguments.output, base_model=True, store=arguments.store)
+    if not arguments.store:  # the files of a store have theirs
+        write_manifest(arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
     log.info("%s: %s", arguments.hub, " ".join(architecture))
 
@@ -168,34 +178,57 @@ def run_gguf(arguments: argparse.Namespace) -> None:
             cannot read it.
     """
     import torch
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if not arguments.store:
+        with replaced_folder(arguments.output) as partial:
+            convert_gguf(arguments.parts, partial)
+            write_manifest(partial)
+        return
+    # Another version of the code or of a library may convert otherwise.
+    code = [inspect.getsource(convert_gguf), step_code("lat/models"), *map(version, GGUF_LIBRARIES)]
+    name = entry_name("gguf", arguments.parts[0].name, [sha256(part) for part in arguments.parts], code)
+    entry = provide(arguments.store, name, lambda folder: convert_gguf(arguments.parts, folder), resumes=False)
+    link_folder(entry, arguments.output)
+    log.info("%s: links to %s", arguments.output, entry)
+
+
+def convert_gguf(parts: Sequence[Path], output: Path) -> None:
+    """Convert a GGUF file that may be in several parts, and write the result to a folder.
+
+    Raises:
+        InputError: see `run_gguf`; or the disk is full.
+    """
+    from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
     from .lat.models import load_model
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    with replaced_folder(arguments.output) as partial, tempfile.TemporaryDirectory(dir=partial.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=output) as folder:
         whole = Path(folder) / "model.gguf"
         with open(whole, "wb") as handle:
-            for part in arguments.parts:
+            for part in parts:
                 with open(part, "rb") as piece:
                     shutil.copyfileobj(piece, handle)
-        check_gguf(whole, arguments.parts[0])
+        check_gguf(whole, parts[0])
         log.info("reading %.0f MB of GGUF; about a minute for 250 MB", whole.stat().st_size / 1e6)
         try:
             model = load_model(folder, "fp32", "eager", gguf_file=whole.name)
             tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=whole.name)
         except InputError as error:
             # The user knows the file, not the temporary folder.
-            raise InputError(str(error).replace(folder, str(arguments.parts[0]))) from None
+            raise InputError(str(error).replace(folder, str(parts[0]))) from None
         except (ValueError, KeyError, IndexError, NotImplementedError, struct.error) as error:
-            raise InputError(f"{arguments.parts[0]}: transformers cannot read this GGUF file ({error})") from None
-        # With these attributes of the quantised file set, the library refuses to save the model.
-        model.config.quantization_config = None
-        model.hf_quantizer = None
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        write_manifest(partial)
+            raise InputError(f"{parts[0]}: transformers cannot read this GGUF file ({error})") from None
+    # With these attributes of the quantised file set, the library refuses to save the model.
+    model.config.quantization_config = None
+    model.hf_quantizer = None
+    try:
+        model.save_pretrained(output)
+        tokenizer.save_pretrained(output)
+    except SafetensorError as error:
+        raise InputError(f"{output}: cannot write the model ({error}); free disk space and run again") from None
     log.info("%s: %.0fM parameters", model.config.architectures[0], model.num_parameters() / 1e6)
 
 

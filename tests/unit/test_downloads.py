@@ -1,5 +1,6 @@
 """Servers that answer with something else than a whole file, and processes that download the same file at once."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from tests.unit.test_sources import CONTENT, GOOD, ONE, SOURCE, Handler, Server,
 from workflow_scripts.lat.data import downloads, sources
 from workflow_scripts.lat.data.sources import fetch
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.manifest import write_manifest
 
 assert index and package and server  # fixtures
 ZIP = zip_of({"train.txt": b"text " * 1000}, zipfile.ZIP_DEFLATED)
@@ -355,15 +357,16 @@ class TestAddress:
         assert list(tmp_path.iterdir()) == []
 
 
-def start(source, target: Path) -> subprocess.Popen:
+def start(source, target: Path, store: Path | None = None) -> subprocess.Popen:
     """Start a process that downloads a source."""
     code = (
         "import sys, json, logging; from pathlib import Path\n"
         "from workflow_scripts.lat.data.sources import Source, fetch\n"
         "logging.basicConfig(level='INFO')\n"
-        "fetch(Source(**json.loads(sys.argv[1])), Path(sys.argv[2]), wait=0.1)"
+        "store = Path(sys.argv[3]) if sys.argv[3] else None\n"
+        "fetch(Source(**json.loads(sys.argv[1])), Path(sys.argv[2]), wait=0.1, store=store)"
     )
-    command = [sys.executable, "-c", code, json.dumps(asdict(source)), str(target)]
+    command = [sys.executable, "-c", code, json.dumps(asdict(source)), str(target), str(store or "")]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -396,7 +399,7 @@ def start_two(server: Server, source, target: Path) -> list[subprocess.Popen]:
     while not server.requests and time.monotonic() < end:
         time.sleep(0.02)
     second = start(source, target)
-    assert "another process is downloading it; waiting for it" in second.stderr.readline()
+    assert "another process is downloading or converting it; waiting for it" in second.stderr.readline()
     return [first, second]
 
 
@@ -434,6 +437,199 @@ class TestProcesses:
         fetch(replace(SOURCE, package=server.address), target)
         kept = {".model.bin.other.abc_1234", ".model.bin", "model.bin.abc_1234", ".model.bin.note", "model.bin"}
         assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def entries(store: Path) -> list[Path]:
+    """The entries of a store, which must have nothing else."""
+    found = sorted(store.iterdir())
+    assert all(path.is_dir() and not path.name.startswith(".") for path in found)
+    return found
+
+
+class TestStore:
+    @pytest.fixture
+    def store(self, tmp_path) -> Path:
+        return tmp_path / "store"
+
+    def test_working_folders_share_one_download(self, server, tmp_path, store, caplog):
+        source = replace(SOURCE, package=server.address)
+        server.answers = [GOOD]
+        targets = [tmp_path / name / "sources" / "model.bin" for name in ("one", "two")]
+        for target in targets:
+            fetch(source, target, store=store)
+        (entry,) = entries(store)
+        assert entry.name.startswith("source-model-")
+        assert {path.name for path in entry.iterdir()} == {"model.bin", "manifest.json"}
+        for target in targets:
+            assert target.readlink() == entry / "model.bin" and target.read_bytes() == CONTENT
+            assert list(target.parent.iterdir()) == [target]
+            target.unlink()
+        assert server.requests == 1 and (entry / "model.bin").read_bytes() == CONTENT
+        (tmp_path / "one" / "sources" / "model.bin").write_bytes(CONTENT)  # by hand
+        with caplog.at_level("INFO"):
+            fetch(source, targets[0], store=store)
+        assert "model.bin: already downloaded" in caplog.text and not targets[0].is_symlink()
+
+    def test_another_version_of_the_table_has_another_entry(self, server, tmp_path, store):
+        other = CONTENT + b"!"
+        server.answers = [GOOD, (200, other, len(other))]
+        target = tmp_path / "model.bin"
+        fetch(replace(SOURCE, package=server.address), target, store=store)
+        fetch(replace(SOURCE, package=server.address, sha256=sha256(other)), target, store=store)
+        assert len(entries(store)) == 2 and target.read_bytes() == other
+        fetch(replace(SOURCE, package=server.address), target, store=store)
+        assert server.requests == 2 and target.read_bytes() == CONTENT
+
+    def test_what_decides_the_content_decides_the_entry(self, server, tmp_path, store):
+        source = replace(UNKNOWN, package=server.address, version="1")
+        changes = [
+            {}, {"name": "other"}, {"file": "other.zip"}, {"version": "2"}, {"bytes": str(len(ZIP))},
+            {"package": f"{server.address}?2"},
+        ]  # fmt: skip
+        server.answers = [(200, ZIP, len(ZIP))] * len(changes)
+        for number, change in enumerate(changes):
+            fetch(replace(source, **change), tmp_path / f"{number}.zip", store=store)
+        assert server.requests == len(changes)
+        assert len({(tmp_path / f"{number}.zip").readlink() for number in range(len(changes))}) == 3
+        fetch(replace(source, licence="MIT", members="x"), tmp_path / "again.zip", store=store)
+        assert server.requests == len(changes)
+
+    @pytest.mark.parametrize("checksum", ["", sha256(ZIP)])
+    def test_two_processes_download_once(self, halves, tmp_path, store, checksum):
+        source = replace(UNKNOWN, sha256=checksum, package=halves.address)
+        targets = [tmp_path / name / "texts.zip" for name in ("one", "two")]
+        first = start(source, targets[0], store)
+        end = time.monotonic() + 30
+        while not halves.requests and time.monotonic() < end:
+            time.sleep(0.02)
+        second = start(source, targets[1], store)
+        assert "another process is downloading or converting it; waiting for it" in second.stderr.readline()
+        halves.go_on.set()
+        messages = [process.communicate(timeout=60)[1] for process in (first, second)]
+        assert [process.returncode for process in (first, second)] == [0, 0], messages
+        assert [target.read_bytes() for target in targets] == [ZIP, ZIP]
+        assert halves.requests == 1 and len(entries(store)) == (1 if checksum else 2)
+
+    def test_the_second_takes_over_if_the_first_is_killed(self, halves, tmp_path, store):
+        source = replace(UNKNOWN, sha256=sha256(ZIP), package=halves.address)
+        first = start(source, tmp_path / "one" / "texts.zip", store)
+        end = time.monotonic() + 30
+        while not halves.requests and time.monotonic() < end:
+            time.sleep(0.02)
+        second = start(source, tmp_path / "two" / "texts.zip", store)
+        assert "waiting for it" in second.stderr.readline()
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        halves.go_on.set()
+        _, messages = second.communicate(timeout=60)
+        assert second.returncode == 0, messages
+        assert (tmp_path / "two" / "texts.zip").read_bytes() == ZIP
+        assert len(entries(store)) == 1
+
+    def test_a_later_run_in_another_folder_continues_an_incomplete_download(self, server, tmp_path, store):
+        source = replace(SOURCE, package=server.address)
+        server.answers = [(200, CONTENT[:1000], len(CONTENT), ONE)]
+        with pytest.raises(InputError, match=rf"ended after 1000 .* put the file at {tmp_path}/one/model\.bin by hand"):
+            fetch(source, tmp_path / "one" / "model.bin", attempts=1, store=store)
+        assert not os.path.lexists(tmp_path / "one" / "model.bin")
+        server.answers = [rest(CONTENT, 1000, **ONE)]
+        fetch(source, tmp_path / "two" / "model.bin", store=store)
+        assert server.asked[1]["Range"] == "bytes=1000-"
+        assert (tmp_path / "two" / "model.bin").read_bytes() == CONTENT
+        assert len(entries(store)) == 1
+
+    def test_the_file_that_a_user_gets_by_hand_goes_to_the_working_folder(self, server, tmp_path, store):
+        server.answers = [(200, b"<html>", 6, {"Content-Type": "text/html"})]
+        with pytest.raises(InputError, match=rf"web page instead of a file.* at {tmp_path}/one/model\.bin by hand"):
+            fetch(replace(SOURCE, package=server.address), tmp_path / "one" / "model.bin", store=store)
+        assert list(store.iterdir()) == []
+
+    def test_a_damaged_entry_is_downloaded_again(self, server, tmp_path, store, caplog):
+        source, target = replace(SOURCE, package=server.address), tmp_path / "model.bin"
+        server.answers = [GOOD, GOOD]
+        fetch(source, target, store=store)
+        (entry,) = entries(store)
+        (entry / "model.bin").chmod(0o644)
+        (entry / "model.bin").write_bytes(CONTENT[:-1] + b"x")
+        with caplog.at_level("WARNING"):
+            fetch(source, target, store=store)
+        assert "the content of model.bin has changed; this entry of the shared folder is damaged" in caplog.text
+        assert entries(store) == [entry] and target.read_bytes() == CONTENT
+
+    def test_a_file_that_only_its_own_manifest_knows_is_not_used(self, server, tmp_path, store):
+        source, target = replace(SOURCE, package=server.address), tmp_path / "model.bin"
+        server.answers = [GOOD, GOOD]
+        fetch(source, target, store=store)
+        (entry,) = entries(store)
+        for path in entry.iterdir():
+            path.chmod(0o644)
+        (entry / "model.bin").write_bytes(b"forged")
+        write_manifest(entry)
+        fetch(source, target, store=store)
+        assert target.read_bytes() == CONTENT
+
+    def test_the_checksum_of_the_first_download_is_kept(self, server, tmp_path, store):
+        source = replace(UNKNOWN, package=server.address)
+        other = zip_of({"train.txt": b"another text"})
+        server.answers = [(200, content, len(content)) for content in (ZIP, other, other, other, other)]
+        one, two = tmp_path / "one" / "texts.zip", tmp_path / "two" / "texts.zip"
+        for target in (one, two):
+            fetch(source, target, store=store)
+            record = target.with_name("texts.zip.sha256")
+            assert record.read_text() == f"{sha256(ZIP)}  texts.zip\n"
+            assert {path.name for path in target.parent.iterdir()} == {target.name, record.name}
+        assert server.requests == 1
+        origin, entry = entries(store)
+        assert (entry / "texts.zip").read_bytes() == ZIP
+
+        # A damaged entry: all working folders used what it held, also those without a record of it.
+        (entry / "texts.zip").unlink()
+        three = tmp_path / "three" / "texts.zip"
+        message = rf"is {sha256(other)}, that of the first download was {sha256(ZIP)}; .* delete %s to accept it"
+        with pytest.raises(InputError, match=message % origin):
+            fetch(source, three, store=store)
+        assert list(three.parent.iterdir()) == []
+
+        # A deleted store: the working folder has its own record, and its link does not lead to the new file.
+        shutil.rmtree(store)
+        with pytest.raises(InputError, match=message % f"{one}.sha256"):
+            fetch(source, one, store=store)
+        fetch(source, three, store=store)
+        assert three.read_bytes() == other
+        requests = server.requests
+        assert not two.exists()
+        with pytest.raises(InputError, match=message % f"{two}.sha256"):
+            fetch(source, two, store=store)
+        assert not two.exists()
+        two.with_name("texts.zip.sha256").unlink()
+        fetch(source, two, store=store)
+        assert two.read_bytes() == other and server.requests == requests
+
+    def test_a_checksum_that_the_table_states_later_finds_the_same_entry(self, server, tmp_path, store):
+        server.answers = [(200, ZIP, len(ZIP))]
+        source = replace(UNKNOWN, package=server.address)
+        fetch(source, tmp_path / "one.zip", store=store)
+        fetch(replace(source, sha256=sha256(ZIP)), tmp_path / "two.zip", store=store)
+        assert server.requests == 1
+        assert (tmp_path / "one.zip").readlink() == (tmp_path / "two.zip").readlink()
+
+    def test_a_package_is_shared_too(self, package, index, tmp_path, store):
+        fetch(package, tmp_path / "one" / package.file, store=store)
+        (index / package.file).unlink()
+        fetch(package, tmp_path / "two" / package.file, store=store)
+        assert sha256((tmp_path / "two" / package.file).read_bytes()) == package.sha256
+        assert len(entries(store)) == 1
+
+    def test_a_full_disk_of_the_store_is_named(self, server, tmp_path, store, monkeypatch):
+        def no_space(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(downloads.Download, "_write", no_space)
+        server.answers = [GOOD]
+        with pytest.raises(
+            InputError, match=rf"source model: {store}/.*model\.bin: no space left on this disk; free some"
+        ):
+            fetch(replace(SOURCE, package=server.address), tmp_path / "model.bin", store=store)
 
 
 class TestPackages:

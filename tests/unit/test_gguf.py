@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from workflow_scripts import base_model
@@ -101,8 +102,9 @@ def file(tmp_path, model, tokenizer):
     return path
 
 
-def convert(monkeypatch, parts, output):
-    monkeypatch.setattr(sys, "argv", ["base_model", "gguf", "--parts", *map(str, parts), "--output", str(output)])
+def convert(monkeypatch, parts, output, *more):
+    words = ["base_model", "gguf", "--parts", *map(str, parts), "--output", str(output), *map(str, more)]
+    monkeypatch.setattr(sys, "argv", words)
     base_model.main()
 
 
@@ -158,3 +160,77 @@ def test_one_of_several_files_gives_one_clear_error(monkeypatch, tmp_path):
     for parts in ([first], [first, second]):
         with pytest.raises(InputError, match="one of the 2 GGUF files of a model; join them"):
             convert(monkeypatch, parts, tmp_path / "model")
+
+
+class TestStore:
+    @pytest.fixture
+    def conversions(self, monkeypatch) -> list[int]:
+        """The number of parts of every conversion."""
+        found, convert_gguf = [], base_model.convert_gguf
+
+        def counted(parts, output):
+            found.append(len(parts))
+            convert_gguf(parts, output)
+
+        monkeypatch.setattr(base_model, "convert_gguf", counted)
+        return found
+
+    def test_working_folders_share_one_conversion(self, monkeypatch, file, tmp_path, conversions):
+        store, other = tmp_path / "store", tmp_path / "copy.gguf"
+        convert(monkeypatch, [file], tmp_path / "without")
+        convert(monkeypatch, [file], tmp_path / "one", "--store", store)
+        (entry,) = store.iterdir()
+        assert entry.name.startswith("gguf-model.gguf-")
+        (tmp_path / "elsewhere").mkdir()
+        same = file.rename(tmp_path / "elsewhere" / "model.gguf")
+        convert(monkeypatch, [same], tmp_path / "two", "--store", store)
+        assert conversions == [1, 1]
+        for name in ("one", "two"):
+            folder = tmp_path / name
+            assert not folder.is_symlink()
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+                path.name: path.read_bytes() for path in (tmp_path / "without").iterdir()
+            }
+            assert all(path.readlink() == entry / path.name for path in folder.iterdir())
+            load_model(folder, "fp32")
+
+        # Another content, or the same content in other parts.
+        content = same.read_bytes()
+        other.write_bytes(content + b"\0")
+        convert(monkeypatch, [other], tmp_path / "three", "--store", store)
+        parts = [tmp_path / "part00", tmp_path / "part01"]
+        parts[0].write_bytes(content[:10_000])
+        parts[1].write_bytes(content[10_000:])
+        convert(monkeypatch, parts, tmp_path / "four", "--store", store)
+        assert conversions == [1, 1, 1, 2]
+
+    @pytest.mark.parametrize("change", ["code", "library"])
+    def test_another_version_of_the_conversion_converts_again(self, monkeypatch, file, tmp_path, conversions, change):
+        store = tmp_path / "store"
+        convert(monkeypatch, [file], tmp_path / "one", "--store", store)
+        name = "step_code" if change == "code" else "version"
+        monkeypatch.setattr(base_model, name, lambda _: "another one")
+        convert(monkeypatch, [file], tmp_path / "two", "--store", store)
+        assert conversions == [1, 1] and len(list(store.iterdir())) == 2
+
+    def test_a_failed_conversion_leaves_nothing(self, monkeypatch, file, tmp_path):
+        store = tmp_path / "store"
+        (tmp_path / "part01").write_bytes(b"a second part")
+        with pytest.raises(InputError, match="part01: no GGUF file"):
+            convert(monkeypatch, [tmp_path / "part01"], tmp_path / "model", "--store", store)
+        assert list(store.iterdir()) == [] and not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--store", "store")])
+def test_a_disk_that_is_full_at_the_end_is_one_line(monkeypatch, file, tmp_path, more):
+    def fail(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", fail)
+    with pytest.raises(
+        InputError, match=r"cannot write the model \(.*No space left .*\); free disk space and run again"
+    ):
+        convert(monkeypatch, [file], tmp_path / "model", *more)
+    assert not (tmp_path / "model").exists()
+    assert not more or list((tmp_path / "store").iterdir()) == []

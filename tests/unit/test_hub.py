@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from workflow_scripts.lat.data.hub import check_config, check_files, fetch_snapshot
 from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.manifest import check_manifest
 
 BASE_MODEL = ("base_model", "fetch", "--hub", "some/model")
 COMMIT = "0123456789012345678901234567890123456789"
@@ -32,6 +33,7 @@ class Hub(BaseHTTPRequestHandler):
 
     error = None  # status and error code of every response, if given
     files = FILES
+    commit = COMMIT  # what every revision is
     asked: ClassVar[list[str]] = []  # names of the files that were downloaded
     weights = threading.Event()  # when weights are sent
 
@@ -50,7 +52,7 @@ class Hub(BaseHTTPRequestHandler):
             ]
             return self.answer(200, json.dumps(listing).encode())
         if path.startswith("/api/models/"):
-            info = {"id": self.model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in self.files]}
+            info = {"id": self.model, "sha": self.commit, "siblings": [{"rfilename": name} for name in self.files]}
             return self.answer(200, json.dumps(info).encode())
         name = path.rsplit("/", 1)[-1]
         if name not in self.files:
@@ -60,7 +62,7 @@ class Hub(BaseHTTPRequestHandler):
             self.asked.append(name)
             if name.endswith(".safetensors"):
                 self.weights.wait(60)
-        return self.answer(200, content, {"ETag": f'"{len(content)}"', "X-Repo-Commit": COMMIT})
+        return self.answer(200, content, {"ETag": f'"{len(content)}"', "X-Repo-Commit": self.commit})
 
     def answer(self, status, body, headers=None):
         self.send_response(status)
@@ -82,12 +84,22 @@ def fetch(tmp_path):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
 
-        Hub.asked = []
+        Hub.asked, Hub.commit = [], COMMIT
         Hub.weights.set()
 
-        def start(error=None, port=server.server_port, words=BASE_MODEL, files=FILES, run=subprocess.run):
+        def start(
+            error=None,
+            port=server.server_port,
+            words=BASE_MODEL,
+            files=FILES,
+            run=subprocess.run,
+            output="model",
+            revision="main",
+            store=None,
+        ):
             Hub.error, Hub.files = error, files
-            words = [*words, *(["--revision", "main"] if "--hub" in words else []), "--output", tmp_path / "model"]
+            words = [*words, *(["--revision", revision] if "--hub" in words else []), "--output", tmp_path / output]
+            words += ["--store", store] if store else []
             environment = os.environ | {
                 "HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)
             }  # fmt: skip
@@ -205,7 +217,7 @@ def test_two_processes_download_a_model_once(fetch, tmp_path):
     while "model.safetensors" not in Hub.asked and time.monotonic() < end:
         time.sleep(0.02)
     second = fetch(run=subprocess.Popen)
-    assert "another process is downloading it; waiting for it" in second.stderr.readline()
+    assert "another process is downloading or converting it; waiting for it" in second.stderr.readline()
     Hub.weights.set()
     messages = [process.communicate(timeout=60)[1] for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0], messages
@@ -218,6 +230,77 @@ def test_a_checkpoint_of_the_source_table_arrives_with_older_weights(fetch, tmp_
     assert done.returncode == 0, done.stderr[-3000:]
     found = {path.name for path in (tmp_path / "model").iterdir() if path.is_file()}
     assert found == set(FILES) - {"flax_model.msgpack"}
+
+
+class TestStore:
+    @pytest.fixture
+    def store(self, tmp_path):
+        return tmp_path / "store"
+
+    def test_working_folders_share_one_download_of_a_commit(self, fetch, tmp_path, store):
+        for output in ("one", "two"):
+            done = fetch(output=output, store=store)
+            assert done.returncode == 0, done.stderr[-3000:]
+        (entry,) = store.iterdir()
+        assert entry.name.startswith(f"model-some--model-{COMMIT[:12]}-")
+        names = {"config.json", "model.safetensors", "manifest.json"}
+        assert {path.name for path in entry.iterdir()} == names
+        assert sorted(Hub.asked) == ["config.json", "model.safetensors"]
+        for folder in (tmp_path / "one", tmp_path / "two"):
+            assert not folder.is_symlink()
+            assert {path.name: path.readlink() for path in folder.iterdir()} == {name: entry / name for name in names}
+            assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+            check_manifest(folder)
+
+        # A commit that is there needs no network; a branch may have moved.
+        done = fetch(output="three", revision=COMMIT, store=store, port=1)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert (tmp_path / "three" / "model.safetensors").readlink() == entry / "model.safetensors"
+        done = fetch(output="four", store=store, port=1)
+        assert done.returncode == 1 and "some/model: could not be downloaded" in done.stderr.splitlines()[-1]
+
+        # Another commit is another entry.
+        Hub.commit = COMMIT[::-1]
+        assert fetch(output="five", store=store, files=FILES | {"model.safetensors": b"better"}).returncode == 0
+        assert len(list(store.iterdir())) == 2
+        assert (tmp_path / "one" / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+        assert (tmp_path / "five" / "model.safetensors").read_bytes() == b"better"
+
+    def test_two_processes_download_a_model_once(self, fetch, tmp_path, store):
+        Hub.weights.clear()
+        first = fetch(run=subprocess.Popen, output="one", store=store)
+        end = time.monotonic() + 60
+        while "model.safetensors" not in Hub.asked and time.monotonic() < end:
+            time.sleep(0.02)
+        second = fetch(run=subprocess.Popen, output="two", store=store)
+        # The first messages are those of the requests for the commit.
+        assert any("another process is downloading or converting it" in line for line in second.stderr)
+        Hub.weights.set()
+        messages = [process.communicate(timeout=60)[1] for process in (first, second)]
+        assert [process.returncode for process in (first, second)] == [0, 0], messages
+        assert Hub.asked.count("model.safetensors") == 1
+        for name in ("one", "two"):
+            assert (tmp_path / name / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+    def test_files_that_only_one_use_needs_are_in_its_entry_alone(self, fetch, tmp_path, store):
+        words = ("download", "fetch", "--source", "BLEURT-20")
+        done = fetch(words=words, output="one", store=store)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert {path.name for path in (tmp_path / "one").iterdir()} == set(FILES) - {"flax_model.msgpack"} | {
+            "manifest.json"
+        }
+        hub = ("base_model", "fetch", "--hub", "lucadiliello/BLEURT-20")
+        assert fetch(words=hub, output="two", store=store).returncode == 0
+        assert not (tmp_path / "two" / "pytorch_model.bin").exists()
+        assert len(list(store.iterdir())) == 2
+
+    def test_a_local_folder_is_linked_as_without_a_store(self, fetch, tmp_path, store):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "config.json").write_text("{}")
+        done = fetch(words=("base_model", "fetch", "--path", str(tmp_path / "mine")), output="one", store=store)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert (tmp_path / "one").readlink() == tmp_path / "mine"
+        assert not store.exists()
 
 
 @pytest.mark.parametrize(

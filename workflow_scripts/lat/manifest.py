@@ -37,7 +37,8 @@ def damage_of(folder: Path) -> str:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        return ""
+        # A link into a store whose entry was deleted.
+        return f"{MANIFEST} is missing" if path.is_symlink() else ""
     try:
         entries = json.loads(read_text(path))
         if not entries:

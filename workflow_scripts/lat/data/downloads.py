@@ -43,7 +43,7 @@ class Download:
         retry_after: seconds that the server asks to wait before the next attempt.
     """
 
-    def __init__(self, where: str, address: str, partial: Path, name: str, timeout: float) -> None:
+    def __init__(self, where: str, address: str, partial: Path, name: str, target: Path, timeout: float) -> None:
         """Prepare a download.
 
         Args:
@@ -51,13 +51,14 @@ class Download:
             address: the address of the source table, before mirrors.
             partial: the incomplete file, which another run may have begun.
             name: name of the file; its ending says what the content must be.
+            target: where a user can put the file by hand, for messages.
             timeout: seconds without any data after which a connection counts as failed.
 
         Raises:
             InputError: the address or its mirror is none.
         """
         self.retry_after = 0.0
-        self._where, self._partial, self._name, self._timeout = where, partial, name, timeout
+        self._where, self._partial, self._name, self._target, self._timeout = where, partial, name, target, timeout
         self._address = mirrored(address)
         plain = address.lower().startswith("http:")
         if not (mistake := address_mistake(self._address)) and not _is_safe(self._address, plain):
@@ -226,7 +227,7 @@ class Download:
     def _web_page(self) -> InputError:
         return self._refusal(
             "answers with a web page instead of a file; open it in a browser and put the file at"
-            f" {self._partial.parent / self._name} by hand"
+            f" {self._target} by hand"
         )
 
     def _refusal(self, reason: str) -> InputError:

@@ -11,7 +11,9 @@ from typing import Any
 
 from ..disk import disk_problem
 from ..files import InputError, TextError, first_line, parse_json, read_text
+from ..runtime import log
 from .locking import locked
+from .store import entry_name, link_folder, provide
 
 # Configuration and tokenizer.
 SMALL_FILES = ("*.json", "*.model", "*.txt")
@@ -22,15 +24,26 @@ OLDER_FILES = (*FILES, "*.bin")
 CONFIG = "config.json"
 TIMEOUT = 60.0  # seconds
 INDEX = "model.safetensors.index.json"
+COMMIT = re.compile("[0-9a-f]{40}")
+# Where the hub's library keeps what it needs to continue a download.
+HUB_FOLDER = ".cache"
 
 
 def fetch_snapshot(
-    hub: str, revision: str | None, folder: Path, patterns: Sequence[str] = FILES, base_model: bool = False
+    hub: str,
+    revision: str | None,
+    folder: Path,
+    patterns: Sequence[str] = FILES,
+    base_model: bool = False,
+    store: Path | None = None,
 ) -> None:
     """Download the files of a model into a folder, which appears only once it is complete.
 
     Until then, the files are in a hidden folder beside it, since Snakemake deletes the output folder before a rerun.
     All files are of one commit, also if the branch moves meanwhile or between two runs.
+
+    With a store, the files are downloaded there, unless the store has this commit, and those in the folder are symbolic
+    links to them. Then the folder has a manifest, too. If the revision is a commit, the hub is not asked for it.
 
     Args:
         hub: repository on the hub, such as `meta-llama/Llama-2-7b-hf`.
@@ -38,32 +51,59 @@ def fetch_snapshot(
         folder: folder for the files.
         patterns: patterns of the names of the files to download.
         base_model: check that the workflow can use the model as a base model, before its weights are downloaded.
+        store: folder of downloads that several working folders share, see `store.py`.
 
     Raises:
         InputError: the model is gated, private or does not exist, its name is no name of the hub, the hub cannot be
             reached, or the workflow cannot use the model.
     """
-    from huggingface_hub import HfApi, snapshot_download
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder) as waited, _explained(hub, revision, folder):
         if folder.is_dir() and any(folder.iterdir()):
             if waited:
                 return
             raise InputError(f"{folder}: is there already; delete it to download {hub} again")
-        info = HfApi().model_info(hub, revision=revision, timeout=TIMEOUT)
-        if not info.sha:
-            raise OSError("the hub names no commit")
-        unfinished = folder.with_name(f".{folder.name}.{info.sha[:12]}.unfinished")
-        _remove_other(unfinished, folder)
-        get = functools.partial(snapshot_download, hub, revision=info.sha, local_dir=unfinished)
-        if base_model:
-            names = [file.rfilename for file in info.siblings or ()]
-            check_files(hub, names)
-            get(allow_patterns=list(SMALL_FILES))
-            check_config(hub, unfinished, names)
-        get(allow_patterns=list(patterns))
-        unfinished.rename(folder)
+        if store is None:
+            commit, names = _files_at(hub, revision)
+            unfinished = folder.with_name(f".{folder.name}.{commit[:12]}.unfinished")
+            _remove_other(unfinished, folder)
+            _download(hub, commit, names, unfinished, patterns, base_model)
+            unfinished.rename(folder)
+            return
+        commit = revision if revision and COMMIT.fullmatch(revision) else _files_at(hub, revision)[0]
+
+        def make(place: Path) -> None:
+            _download(hub, commit, _files_at(hub, commit)[1], place, patterns, base_model)
+            shutil.rmtree(place / HUB_FOLDER, ignore_errors=True)
+
+        name = entry_name("model", f"{hub}-{commit[:12]}", hub, commit, sorted(patterns))
+        entry = provide(store, name, make)
+        link_folder(entry, folder)
+        log.info("%s: links to %s", folder, entry)
+
+
+def _files_at(hub: str, revision: str | None) -> tuple[str, list[str]]:
+    """Return the commit of a revision of a model, and the names of its files."""
+    from huggingface_hub import HfApi
+
+    info = HfApi().model_info(hub, revision=revision, timeout=TIMEOUT)
+    if not info.sha:
+        raise OSError("the hub names no commit")
+    return info.sha, [file.rfilename for file in info.siblings or ()]
+
+
+def _download(
+    hub: str, commit: str, names: Sequence[str], folder: Path, patterns: Sequence[str], base_model: bool
+) -> None:
+    """Download the files of a commit into a folder, and continue with those that are there."""
+    from huggingface_hub import snapshot_download
+
+    get = functools.partial(snapshot_download, hub, revision=commit, local_dir=folder)
+    if base_model:
+        check_files(hub, names)
+        get(allow_patterns=list(SMALL_FILES))
+        check_config(hub, folder, names)
+    get(allow_patterns=list(patterns))
 
 
 def _remove_other(unfinished: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..runtime import log
@@ -28,7 +28,7 @@ def locked(target: Path) -> Iterator[bool]:
     path = target.with_name(f".{target.name}.lock")
     waited = False
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock = _open(path)
         waited = _lock(lock, target) or waited
         if _is_at(lock, path):
             break
@@ -41,18 +41,27 @@ def locked(target: Path) -> Iterator[bool]:
         os.close(lock)
 
 
+def _open(path: Path) -> int:
+    """Open a lock file; whoever may write to its folder may use it, also after another user's process was killed."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    # The file may be another user's, and some file systems have no permissions.
+    with suppress(OSError):
+        os.fchmod(lock, path.parent.stat().st_mode & 0o666)
+    return lock
+
+
 def _lock(lock: int, target: Path) -> bool:
     """Lock an open file; the result says whether another process had it before."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.info("%s: another process is downloading it; waiting for it", target)
+        log.info("%s: another process is downloading or converting it; waiting for it", target)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return True
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        log.warning("%s: its file system has no locks; let no other process download it now", target)
+        log.warning("%s: its file system has no locks; let no other process download or convert it now", target)
     return False
 
 

@@ -43,8 +43,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..disk import disk_problem
 from ..files import InputError, atomic_write, first_line, read_table, read_text, sha256
@@ -61,6 +62,7 @@ from .downloads import (
     validator_of,
 )
 from .locking import locked
+from .store import entry_name, link_file, provide
 
 TABLE = RESOURCES / "sources.tsv"
 KINDS = ("pypi", "url", "hub")
@@ -168,12 +170,21 @@ def find_source(name: str, path: Path | str = TABLE) -> Source:
     return sources[name]
 
 
-def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, timeout: float = 60.0) -> None:
+def fetch(
+    source: Source,
+    target: Path,
+    attempts: int = 4,
+    wait: float = 2.0,
+    timeout: float = 60.0,
+    store: Path | None = None,
+) -> None:
     """Download `source` to `target`, which appears only once it is complete and has the expected sha256, if any.
 
     If the download of an address fails, the next attempt continues it from a hidden file beside the target. A later run
     continues it, too, if the source table has the file's sha256. Only one process at a time downloads to a target.
     Proxies are taken from the usual environment variables, mirrors from `LAT_MIRRORS` (see `mirrored`).
+
+    With a store, the file is downloaded there, unless the store has it, and the target is a symbolic link to it.
 
     Args:
         source: the source to download.
@@ -181,6 +192,7 @@ def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, ti
         attempts: largest number of attempts if failures may be temporary (network, server).
         wait: seconds before the second attempt; doubled before every further one, and longer if the server asks for it.
         timeout: seconds without any data after which a connection counts as failed.
+        store: folder of downloads that several working folders share, see `store.py`.
 
     Raises:
         InputError: the file or version does not exist, the file is not the expected one, it cannot be written, or
@@ -192,14 +204,94 @@ def fetch(source: Source, target: Path, attempts: int = 4, wait: float = 2.0, ti
     with locked(target) as waited:
         if waited and _is_there(source, target):
             return
-        unfinished = target.with_name(f".{target.name}.{source.sha256[:12] or 'unverified'}.partial")
-        # Without a checksum, a later run does not continue the file of an earlier one.
-        _remove_leftovers(target, kept=(unfinished, validator_of(unfinished)) if source.sha256 else ())
-        # The temporary folder is beside the target, so that the final rename stays on one file system.
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            partial = _attempt(source, target, unfinished, Path(folder), attempts, wait, timeout)
-            _verify(source, partial, target)
-            os.replace(partial, target)
+        if store:
+            _link(source, target, store, Attempts(attempts, wait, timeout))
+        else:
+            _download(source, target, target, _first(source, target), Attempts(attempts, wait, timeout))
+
+
+class Record(NamedTuple):
+    """The sha256 of the first download of a file, empty if there was none, and what to delete to accept another one."""
+
+    sha256: str
+    path: Path
+
+
+class Attempts(NamedTuple):
+    """How often a download is tried, see `fetch`."""
+
+    number: int
+    wait: float
+    timeout: float
+
+
+def _link(source: Source, target: Path, store: Path, attempts: Attempts) -> None:
+    """Make the target a link to the file of a source in a store, which has it already or gets it now."""
+    record = Record(source.sha256, TABLE)
+    if not source.sha256:
+        record = _first_in_store(source, target, store, attempts)
+        first = _first(source, target)
+        if first.sha256 and first.sha256 != record.sha256:
+            raise InputError(
+                f"source {source.name}: the sha256 of {source.file} in {store} is {record.sha256}, that of the first"
+                f" download was {first.sha256}; the publisher has changed the file: delete {first.path} to accept it"
+            )
+
+    def make(folder: Path) -> None:
+        if not _is_there(replace(source, sha256=record.sha256), folder / source.file):
+            _download(source, folder / source.file, target, record, attempts)
+
+    entry = provide(store, _entry_name(source, record.sha256), make, {source.file: record.sha256})
+    if not source.sha256:
+        _remember(target, record.sha256)
+    link_file(entry / source.file, target)
+    log.info("%s: a link to %s", target, entry)
+
+
+def _entry_name(source: Source, checksum: str) -> str:
+    """Return the name of the entry of a store that has the file of a source."""
+    return entry_name("source", source.name, source.file, checksum)
+
+
+def _first_in_store(source: Source, target: Path, store: Path, attempts: Attempts) -> Record:
+    """Return the sha256 of the first download to a store of a file whose publisher states none.
+
+    The file itself has an entry that is named by its sha256, like all others: if the publisher changes the file, no
+    link of another working folder leads to the new one. The entry of the origin has the sha256 alone.
+    """
+
+    def make(folder: Path) -> None:
+        file = folder / source.file
+        _download(source, file, target, _first(source, target), attempts)
+        checksum = sha256(file)
+        name = _entry_name(source, checksum)
+        provide(store, name, lambda place: os.replace(file, place / source.file), {source.file: checksum})
+        file.unlink(missing_ok=True)
+        _remember(file, checksum)
+
+    origin = (source.file, source.kind, source.package, source.version, source.bytes)
+    entry = provide(store, entry_name("origin", source.name, *origin), make)
+    return Record(_recorded(entry / source.file), entry)
+
+
+def _download(source: Source, place: Path, target: Path, record: Record, attempts: Attempts) -> None:
+    """Download a source to a file that this process has locked.
+
+    Args:
+        source: the source.
+        place: the file, which is the target or in a store.
+        target: file of the working folder, for messages.
+        record: sha256 that the file must have if the source table has none.
+        attempts: how often the download is tried.
+    """
+    unfinished = place.with_name(f".{place.name}.{source.sha256[:12] or 'unverified'}.partial")
+    # Without a checksum, a later run does not continue the file of an earlier one.
+    _remove_leftovers(place, kept=(unfinished, validator_of(unfinished)) if source.sha256 else ())
+    # The temporary folder is beside the file, so that the final rename stays on one file system.
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
+        partial = _attempt(source, unfinished, target, Path(folder), attempts)
+        _verify(source, partial, target, record)
+        os.replace(partial, place)
 
 
 def _is_there(source: Source, target: Path) -> bool:
@@ -225,24 +317,25 @@ def _remove_leftovers(target: Path, kept: Sequence[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _attempt(
-    source: Source, target: Path, unfinished: Path, folder: Path, attempts: int, wait: float, timeout: float
-) -> Path:
+def _attempt(source: Source, unfinished: Path, target: Path, folder: Path, attempts: Attempts) -> Path:
     """Download a source in several attempts, and return the path of the complete file."""
     where = f"source {source.name}"
     size = int(source.bytes) if source.bytes else None
-    download = Download(where, source.package, unfinished, source.file, timeout) if source.kind == "url" else None
-    for attempt in range(1, attempts + 1):
+    number, wait, timeout = attempts
+    download = None
+    if source.kind == "url":
+        download = Download(where, source.package, unfinished, source.file, target, timeout)
+    for attempt in range(1, number + 1):
         try:
             return download.run(size, bool(source.sha256)) if download else _download_package(source, folder)
         except OSError as error:
             reason = first_line(error)
-            error.filename = error.filename or str(target)
+            error.filename = error.filename or str(unfinished.parent / source.file)
             if problem := disk_problem(error):
                 raise InputError(f"{where}: {problem}") from None
-            if attempt == attempts:
+            if attempt == number:
                 raise InputError(
-                    f"{where}: {source.package} could not be downloaded in {attempts} attempt{'s' * (attempts > 1)}"
+                    f"{where}: {source.package} could not be downloaded in {number} attempt{'s' * (number > 1)}"
                     f" ({reason}); check the network, or put the file at {target} by hand"
                 ) from None
             pause = max(wait, download.retry_after if download else 0.0)
@@ -252,8 +345,10 @@ def _attempt(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _verify(source: Source, partial: Path, target: Path) -> None:
+def _verify(source: Source, partial: Path, target: Path, record: Record) -> None:
     """Compare a download with the sha256 of the source table or, without one, with that of the first download.
+
+    The sha256 of a first download is recorded beside the target.
 
     Raises:
         InputError: it has another one.
@@ -268,23 +363,32 @@ def _verify(source: Source, partial: Path, target: Path) -> None:
             )
         checksum = "as expected"
     else:
-        recorded = _recorded(target)
-        if recorded and found != recorded:
+        if record.sha256 and found != record.sha256:
             partial.unlink()
             raise InputError(
                 f"source {source.name}: the sha256 of {source.file} is {found}, that of the first download was"
-                f" {recorded}; the publisher has changed the file, or it was changed on its way: delete"
-                f" {_record(target)} to accept it"
+                f" {record.sha256}; the publisher has changed the file, or it was changed on its way: delete"
+                f" {record.path} to accept it"
             )
-        if not recorded:
-            with atomic_write(_record(target)) as handle:
-                print(f"{found}  {target.name}", file=handle)  # as `sha256sum --check` reads it
-        checksum = f"{found} ({'as recorded' if recorded else 'not verified: the publisher states none'})"
+        if not record.sha256:
+            _remember(target, found)
+        checksum = f"{found} ({'as recorded' if record.sha256 else 'not verified: the publisher states none'})"
     log.info("%s: %.1f MB, sha256 %s", target, partial.stat().st_size / MEGABYTE, checksum)
 
 
 def _record(target: Path) -> Path:
     return target.with_name(f"{target.name}.sha256")
+
+
+def _first(source: Source, target: Path) -> Record:
+    """Return what is recorded of the first download of a source; nothing is recorded if its checksum is published."""
+    return Record("" if source.sha256 else _recorded(target), _record(target))
+
+
+def _remember(target: Path, checksum: str) -> None:
+    """Record the sha256 of the first download of a target."""
+    with atomic_write(_record(target)) as handle:
+        print(f"{checksum}  {target.name}", file=handle)  # as `sha256sum --check` reads it
 
 
 def _recorded(target: Path) -> str:
