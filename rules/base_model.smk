@@ -6,6 +6,13 @@ def build_settings(wildcards):
     return base_model_config(wildcards.base_model)["build"]
 
 
+def tokenizer_samples(wildcards):
+    """Return the training prompts that the tokenizer of a base model is trained on, which all seeds share."""
+    benchmark = build_settings(wildcards)["benchmark"]
+    model = STAGE_MODELS["finetune"][0]
+    return f"results/prompts/{wildcards.base_model}/{benchmark}/seed{split_seed(benchmark)}/{model}.jsonl"
+
+
 def local_model_files(wildcards):
     """Return names, sizes and times of the files of a base model in a local folder."""
     path = base_model_config(wildcards.base_model).get("path")
@@ -28,8 +35,7 @@ def used_engines(wildcards):
 rule build_base_model:
     input:
         monolingual=lambda wildcards: f"results/download/{build_settings(wildcards)['benchmark']}/monolingual.jsonl",
-        samples=lambda wildcards: f"results/prompts/{{base_model}}/{build_settings(wildcards)['benchmark']}/train/"
-        f"{STAGE_MODELS['finetune'][0]}.jsonl",
+        samples=tokenizer_samples,
     output:
         model=directory("results/base_model/{base_model}/model"),
         steps_log="results/base_model/{base_model}/steps.tsv",
@@ -57,8 +63,8 @@ rule build_base_model:
         ),
         launcher=lambda wildcards: training_command(1, build_settings(wildcards).get("processes", 1)),
         settings=lambda wildcards: flags(
-            {key: value for key, value in build_settings(wildcards).items() if key not in ("benchmark", "processes")}
-            | {"seed": config["seed"]}
+            {"seed": 1}
+            | {key: value for key, value in build_settings(wildcards).items() if key not in ("benchmark", "processes")}
         ),
     message:
         "Base model: training {wildcards.base_model} from scratch"
@@ -97,7 +103,8 @@ rule fetch_base_model:
     message:
         "Base model: fetching {wildcards.base_model}"
     shell:
-        "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.base_model fetch {params.origin} --output {output.model:q}"
+        ' ${{store:+--store "$store"}} 2>&1 | tee {log:q}'
 
 
 localrules:
@@ -149,4 +156,4 @@ rule dequantise_base_model:
         "Base model: dequantising the GGUF file of {wildcards.base_model}"
     shell:
         "python -m workflow_scripts.base_model gguf --parts {input:q} --output {output.model:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        ' ${{store:+--store "$store"}} 2>&1 | tee {log:q}'

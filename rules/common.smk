@@ -27,9 +27,13 @@ from workflow_scripts.lat.config import (
     check_nodes,
     command_line_config,
     decode_settings,
+    keeps_weights,
+    runs_of,
+    seeds_of,
     step_settings,
     used_models,
 )
+from workflow_scripts.lat.config.previous import check_replaced, config_of_run, last_config, remember_config
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.disk import check_disks
@@ -39,9 +43,10 @@ from workflow_scripts.lat.prompts.prompting import prompt_entries
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.launch import training_command
 from workflow_scripts.lat.data.lid import PY3LANGID
-from workflow_scripts.lat.names import BASE
+from workflow_scripts.lat.names import BASE, SHARED
 from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, make_plan
 from workflow_scripts.lat.data.sources import CORPORA, read_sources
+from workflow_scripts.lat.data.store import check_links
 
 # With these settings, the allocator of glibc keeps freed memory and requests huge pages. Training allocates and frees
 # thousands of small tensors, and a training step of the demo takes up to a third less time if their memory is not
@@ -55,16 +60,6 @@ PYTHON_PATH = (
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     else f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
 )
-# With PYTHONPATH, jobs find the package from any working directory; a logged command can also be run by hand from the
-# repository root, without it. Snakemake sets OMP_NUM_THREADS to the threads of the rule, but the library tokenizers
-# reads only RAYON_NUM_THREADS.
-shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))} {ALLOCATOR} {PYTHON_PATH}"
-    " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
-    # `tee` ignores the signal, so that the log also has what the job writes while it stops.
-    "tee() ( trap '' INT TERM; command tee \"$@\" ); "
-)
-
 # As a module of another workflow, this one gets that workflow's values alone, without its own defaults.
 defaults = yaml.safe_load(read_text(ROOT / "config.yaml"))
 update_config(defaults, config)
@@ -79,12 +74,31 @@ try:
     # Jobs read this file again, and need not repeat the checks and warnings of the start.
     if not (workflow.remote_exec or workflow.subprocess_exec):
         check_disks(Path.cwd())
+        check_links(Path("results"))
         check_environment(config, ROOT, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
         for warning in baseline_warnings(config):
             print(warning, file=sys.stderr)
 except InputError as error:
     # Show the user a single line instead of a traceback.
     raise SystemExit(str(error)) from None
+
+
+# With PYTHONPATH, jobs find the package from any working directory; a logged command can also be run by hand from the
+# repository root, without it. Snakemake sets OMP_NUM_THREADS to the threads of the rule, but the library tokenizers
+# reads only RAYON_NUM_THREADS.
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))} {ALLOCATOR} {PYTHON_PATH}"
+    " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
+    # The folder that several working folders share. It is no part of the commands, since another one reruns nothing.
+    f"store={shlex.quote(str((ROOT / Path(config['shared']).expanduser()).absolute()) if config['shared'] else '')}; "
+    # `tee` ignores the signal, so that the log also has what the job writes while it stops.
+    "tee() ( trap '' INT TERM; command tee \"$@\" ); "
+)
+
+
+def weights(path, kept):
+    """Return an output folder with weights that is deleted after its last use unless they are kept."""
+    return directory(path) if kept else temp(directory(path))
 
 
 def any_of(names):
@@ -96,6 +110,8 @@ STAGE_MODELS = {
     stage: [name for name, model in config["models"].items() if model["stage"] == stage]
     for stage in ("finetune", "unlikelihood", "snapshot")
 }
+# The folder of a seed; systems on the untrained base model have the folder `shared` instead, since all seeds share them.
+SEED_RUN = r"seed\d+"
 # Prefix and suffix that `use rule ... as` adds to the names of the rules in another workflow.
 BEFORE_RULE, AFTER_RULE = workflow.modifier.modify_rulename("*").split("*")
 SOURCES = {source.name: source for source in read_sources()}
@@ -106,6 +122,7 @@ wildcard_constraints:
     benchmark=any_of(config["benchmarks"]),
     model=any_of(config["models"]),
     system=any_of(config["systems"]),
+    run=f"{SEED_RUN}|{SHARED}",
     source=any_of(SOURCES),
     role="train|test|demonstrations",
 
@@ -113,6 +130,21 @@ wildcard_constraints:
 def benchmark_config(name):
     """Return the config entry of a benchmark."""
     return config["benchmarks"][name]
+
+
+def split_seed(benchmark):
+    """Return the seed that draws the test set and the demonstrations of a benchmark."""
+    return benchmark_config(benchmark).get("split_seed", 1)
+
+
+def seed_of(wildcards):
+    """Return the seed of a job that depends on one."""
+    return int(wildcards.run.removeprefix("seed"))
+
+
+def folder_of(seed):
+    """Return the folder of a run of a system, given its value of the column `seed` in tables."""
+    return seed if seed == SHARED else f"seed{seed}"
 
 
 def base_model_config(name):
@@ -170,7 +202,7 @@ def training_flags(step, wildcards, without=()):
     settings = model_settings(step, wildcards) | {
         "dtype": entry.get("dtype", "bf16"),
         "attention": entry.get("attention", "sdpa"),
-        "seed": config["seed"],
+        "seed": seed_of(wildcards),
     }
     return flags({key: value for key, value in settings.items() if key not in (*WITHOUT_EFFECT, *without)})
 
@@ -269,13 +301,21 @@ def instructions_file(name):
 
 
 def comparisons():
-    """Return the tables of all comparisons on general tasks, over all experiments."""
-    return [
-        "results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv".format(**experiment, **pair)
-        for experiment in config["experiments"]
-        for pair in config["judge"]["comparisons"]
-        if {pair["system"], pair["baseline"]} <= set(experiment["systems"])
-    ]
+    """Return the comparisons on general tasks as base model, benchmark, seed, system and baseline, by their tables.
+
+    A comparison of two systems on the untrained base model is the same for all seeds.
+    """
+    pattern = "results/judge/{base_model}/{benchmark}/{run}/{system}-against-{baseline}.tsv"
+    found = {}
+    for entry in config["experiments"]:
+        names = {key: entry[key] for key in ("base_model", "benchmark")}
+        for pair in config["judge"]["comparisons"]:
+            if set(pair.values()) <= set(entry["systems"]):
+                seeds = {seed: None for system in pair.values() for seed in runs_of(config, entry, system)}
+                for seed in [seed for seed in seeds if seed != SHARED] or [SHARED]:
+                    path = pattern.format(**names, **pair, run=folder_of(seed))
+                    found[path] = (*names.values(), seed, pair["system"], pair["baseline"])
+    return found
 
 
 def instruction_position(model):
@@ -286,12 +326,12 @@ def instruction_position(model):
     return instruction_position(entry["from"]) if "from" in entry else entry.get("instruction", "before")
 
 
-def model_folder(base_model, benchmark, model):
+def model_folder(base_model, benchmark, run, model):
     """Return the folder of a trained model or of the base model."""
     if model == BASE:
         return f"results/base_model/{base_model}/model"
     step = "finetune" if model in STAGE_MODELS["finetune"] else "unlikelihood"
-    return f"results/{step}/{base_model}/{benchmark}/{model}/model"
+    return f"results/{step}/{base_model}/{benchmark}/{run}/{model}/model"
 
 
 def base_model_check(wildcards):
@@ -314,27 +354,35 @@ def template_flags(base_model, model):
     )
 
 
-def every_system(pattern):
-    """Fill in `pattern` for all systems of all experiments."""
+def experiment_runs(entry):
+    """Return system and seed (or `shared`) of every run of an experiment, ordered by system."""
+    return [(system, seed) for system in entry["systems"] for seed in runs_of(config, entry, system)]
+
+
+def every_run(pattern):
+    """Fill in `pattern` for all runs of the systems of all experiments."""
     return [
-        pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"], system=system)
+        pattern.format(base_model=entry["base_model"], benchmark=entry["benchmark"], run=folder_of(seed), system=system)
         for entry in config["experiments"]
-        for system in entry["systems"]
+        for system, seed in experiment_runs(entry)
     ]
 
 
-def systems(wildcards):
-    """Return the systems of an experiment."""
+def experiment(wildcards):
+    """Return the config entry of an experiment."""
     return next(
-        entry["systems"]
+        entry
         for entry in config["experiments"]
         if (entry["base_model"], entry["benchmark"]) == (wildcards.base_model, wildcards.benchmark)
     )
 
 
-def systems_of(pattern, wildcards):
-    """Fill in `pattern` for the systems of one experiment."""
-    return [pattern.format(**wildcards, system=system) for system in systems(wildcards)]
+def runs(pattern, wildcards):
+    """Fill in `pattern` for the runs of the systems of one experiment."""
+    return [
+        pattern.format(**wildcards, run=folder_of(seed), system=system)
+        for system, seed in experiment_runs(experiment(wildcards))
+    ]
 
 
 def every_benchmark(pattern):
@@ -347,13 +395,35 @@ def rule_name(job):
     return job.rule.name.removeprefix(BEFORE_RULE).removesuffix(AFTER_RULE)
 
 
+# The steps that collect results; another config makes them again in any case, in seconds.
+COLLECTING = ("significance", "tables", "figures", "page")
+
+
+def chosen_config():
+    """Return what the user wrote to choose the config of this run."""
+    return config_of_run(workflow.configfiles, workflow.config_settings.config_args or (), ROOT / "config.yaml")
+
+
+def replaced_results(jobs):
+    """Return the number of jobs by step that would replace results made with other settings, without those that collect."""
+    steps = {job: Path(job.rule.snakefile).stem for job in jobs}
+    existing = [job for job in jobs if steps[job] not in COLLECTING and any(file.exists for file in job.output)]
+    if not any(workflow.dag.reason(job).params_changed for job in existing):
+        return {}
+    found = [steps[job] for job in existing]
+    return {step: found.count(step) for step in dict.fromkeys(found)}
+
+
 def check_prerequisites():
     """Check what the jobs of this run need besides their input files: the judge's API key, environments of metrics.
 
     Raises:
-        WorkflowError: something is missing.
+        WorkflowError: something is missing, or the run would replace results that were made with another config.
     """
     try:
+        if not config["replace"]:
+            check_replaced(chosen_config(), last_config(), replaced_results(list(workflow.dag.needrun_jobs())))
+        remember_config(chosen_config())
         check_nodes(config, workflow.executor_plugin.name)
         for job in workflow.dag.needrun_jobs():
             if rule_name(job) == "judge":
@@ -364,9 +434,9 @@ def check_prerequisites():
         raise WorkflowError(str(error)) from None
 
 
-def score_tables(base_model, benchmark, system):
-    """Return the score tables of a system: BLEU and chrF++, then learned metrics, then off-target ratio."""
-    path = f"{base_model}/{benchmark}/{system}"
+def score_tables(base_model, benchmark, system, seed):
+    """Return the score tables of a run of a system: BLEU and chrF++, then learned metrics, then off-target ratio."""
+    path = f"{base_model}/{benchmark}/{folder_of(seed)}/{system}"
     return [
         f"results/score/{path}.tsv",
         *(f"results/score/{path}.{metric}.tsv" for metric in config["score"]["learned"]),
@@ -377,7 +447,7 @@ def score_tables(base_model, benchmark, system):
 def benchmark_files():
     """Return the paths of the data of each benchmark, which may not exist yet."""
     folders = {name: Path(workflow.workdir_init, "results", "download", name) for name in config["benchmarks"]}
-    return {name: BenchmarkFiles(folder / "train.jsonl", folder / "test") for name, folder in folders.items()}
+    return {name: BenchmarkFiles(folder, folder / "test") for name, folder in folders.items()}
 
 
 def print_plan():
@@ -392,7 +462,7 @@ def print_plan():
     jobs = [
         PlannedJob(
             steps[job.rule.name],
-            rule_name(job),
+            rule_name(job).removesuffix("_temporary"),
             job.wildcards_dict,
             bool(job.resources.get("gpu") or job.resources.get("gres")),
         )
@@ -402,6 +472,15 @@ def print_plan():
     ]
     if jobs:
         print(*make_plan(config, jobs, steps.values(), benchmark_files()), sep="\n")
+    try:
+        if not config["replace"]:
+            check_replaced(
+                chosen_config(),
+                last_config(),
+                replaced_results(list(workflow.dag.needrun_jobs(exclude_finished=False))),
+            )
+    except InputError as error:
+        print(f"This run would stop: {error}")
 
 
 # Snakemake has no handler for the end of a dry-run.

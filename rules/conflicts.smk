@@ -3,14 +3,15 @@
 
 rule conflicts:
     input:
-        samples=lambda wildcards: f"results/prompts/{{base_model}}/{{benchmark}}/train/"
+        samples=lambda wildcards: f"results/prompts/{{base_model}}/{{benchmark}}/{{run}}/"
         f"{config['models'][wildcards.model]['from']}.jsonl",
     output:
-        "results/conflicts/{base_model}/{benchmark}/{model}.jsonl",
+        "results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:
-        "results/conflicts/logs/{base_model}-{benchmark}-{model}.log",
+        "results/conflicts/logs/{base_model}-{benchmark}-{run}-{model}.log",
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
+        run=SEED_RUN,
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -23,9 +24,9 @@ rule conflicts:
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
-        "Conflicts: drawing instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model}"
+        "Conflicts: drawing instruction-conflicting samples of {wildcards.benchmark} for {wildcards.model} ({wildcards.run})"
     shell:
         "python -m workflow_scripts.conflicts --samples {input.samples:q} --output {output:q} --draw {params.draw:q}"
         " --languages {params.languages:q} --seed {params.seed:q} {params.template} 2>&1 | tee {log:q}"

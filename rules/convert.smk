@@ -4,13 +4,13 @@
 rule convert:
     input:
         check=base_model_check,
-        model=lambda wildcards: model_folder(wildcards.base_model, wildcards.benchmark, wildcards.model),
+        model=lambda wildcards: model_folder(wildcards.base_model, wildcards.benchmark, wildcards.run, wildcards.model),
     output:
-        directory("results/convert/{base_model}/{benchmark}/{model}"),
+        weights("results/convert/{base_model}/{benchmark}/{run}/{model}", config["keep"]["weights"] == "all"),
     log:
-        "results/convert/logs/{base_model}-{benchmark}-{model}.log",
+        "results/convert/logs/{base_model}-{benchmark}-{run}-{model}.log",
     benchmark:
-        "results/convert/logs/{base_model}-{benchmark}-{model}.timing.tsv"
+        "results/convert/logs/{base_model}-{benchmark}-{run}-{model}.timing.tsv"
     wildcard_constraints:
         model=any_of([BASE, *config["models"]]),
     conda:
@@ -22,6 +22,6 @@ rule convert:
     params:
         code=step_code("convert"),
     message:
-        "Convert: {wildcards.model} of {wildcards.base_model} to the format of CTranslate2"
+        "Convert: {wildcards.model} of {wildcards.base_model} ({wildcards.run}) to the format of CTranslate2"
     shell:
         "python -m workflow_scripts.convert --model {input.model:q} --output {output:q} 2>&1 | tee {log:q}"

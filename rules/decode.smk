@@ -3,7 +3,9 @@
 
 def system_model(wildcards):
     """Return the folder of the model of a system."""
-    return model_folder(wildcards.base_model, wildcards.benchmark, config["systems"][wildcards.system]["model"])
+    return model_folder(
+        wildcards.base_model, wildcards.benchmark, wildcards.run, config["systems"][wildcards.system]["model"]
+    )
 
 
 def system_settings(wildcards):
@@ -30,7 +32,7 @@ def system_conversion(wildcards):
     """Return the converted model of a system if its decoding engine needs one."""
     if system_settings(wildcards)["engine"] != "ctranslate2":
         return []
-    return f"results/convert/{{base_model}}/{{benchmark}}/{config['systems'][wildcards.system]['model']}"
+    return f"results/convert/{{base_model}}/{{benchmark}}/{{run}}/{config['systems'][wildcards.system]['model']}"
 
 
 rule decode:
@@ -40,11 +42,11 @@ rule decode:
         converted=system_conversion,
         prompts="results/prompts/{base_model}/{benchmark}/test/{system}",
     output:
-        directory("results/decode/{base_model}/{benchmark}/{system}"),
+        directory("results/decode/{base_model}/{benchmark}/{run}/{system}"),
     log:
-        "results/decode/logs/{base_model}-{benchmark}-{system}.log",
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
     benchmark:
-        "results/decode/logs/{base_model}-{benchmark}-{system}.timing.tsv"
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.timing.tsv"
     conda:
         decode_environment
     threads: lambda wildcards: system_settings(wildcards)["threads"]
@@ -59,9 +61,9 @@ rule decode:
         wordings=prompts_hash,
         settings=decode_flags,
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
-        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{system}",
+        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{run}/{system}",
     message:
-        "Decode: translating with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Decode: translating with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:
         "python -m workflow_scripts.decode --model {input.model:q} --prompts {input.prompts:q} --output {output:q}"
         " --unfinished {params.unfinished:q} {params.converted} --threads {threads} {params.settings}"
@@ -75,17 +77,17 @@ use rule decode as answer with:
         converted=system_conversion,
         prompts="results/prompts/{base_model}/{benchmark}/instructions/{system}",
     output:
-        directory("results/decode/{base_model}/{benchmark}/answers/{system}"),
+        directory("results/decode/{base_model}/{benchmark}/{run}/answers/{system}"),
     log:
-        "results/decode/logs/{base_model}-{benchmark}-answers-{system}.log",
+        "results/decode/logs/{base_model}-{benchmark}-{run}-answers-{system}.log",
     benchmark:
-        "results/decode/logs/{base_model}-{benchmark}-answers-{system}.timing.tsv"
+        "results/decode/logs/{base_model}-{benchmark}-{run}-answers-{system}.timing.tsv"
     params:
         code=step_code("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         directions="answers",
         wordings=hash_of(prompt_entries([])),
         settings=lambda wildcards: f"{decode_flags(wildcards)} --line-breaks",
-        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/answers/{system}",
+        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{run}/answers/{system}",
     message:
-        "Decode: answering general instructions with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Decode: answering general instructions with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"

@@ -18,14 +18,14 @@ def lid_names():
 
 rule detect:
     input:
-        outputs="results/decode/{base_model}/{benchmark}/{system}",
+        outputs="results/decode/{base_model}/{benchmark}/{run}/{system}",
         sources="results/download/{benchmark}/test",
         lid=lid_files(),
     output:
-        lines="results/detect/{base_model}/{benchmark}/{system}/lines.tsv",
-        scores="results/detect/{base_model}/{benchmark}/{system}/otr.tsv",
+        lines="results/detect/{base_model}/{benchmark}/{run}/{system}/lines.tsv",
+        scores="results/detect/{base_model}/{benchmark}/{run}/{system}/otr.tsv",
     log:
-        "results/detect/logs/{base_model}-{benchmark}-{system}.log",
+        "results/detect/logs/{base_model}-{benchmark}-{run}-{system}.log",
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -39,7 +39,7 @@ rule detect:
         suffix=".txt",
         lid=lid_names(),
     message:
-        "Detect: identifying output languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Detect: identifying output languages of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:
         "python -m workflow_scripts.detect --folder {input.outputs:q} --suffix {params.suffix:q}"
         " --sources {input.sources:q} --lid {params.lid:q} --lines {output.lines:q} --scores {output.scores:q}"

@@ -61,7 +61,7 @@ rule fetch_source:
         "Download: fetching {wildcards.source}"
     shell:
         "python -m workflow_scripts.download fetch --source {wildcards.source:q} --output {output.file:q}"
-        " 2>&1 | tee {log:q}"
+        ' ${{store:+--store "$store"}} 2>&1 | tee {log:q}'
 
 
 rule fetch_snapshot:
@@ -83,7 +83,7 @@ rule fetch_snapshot:
         "Download: fetching {wildcards.source}"
     shell:
         "python -m workflow_scripts.download fetch --source {wildcards.source:q} --output {output.folder:q}"
-        " 2>&1 | tee {log:q}"
+        ' ${{store:+--store "$store"}} 2>&1 | tee {log:q}'
 
 
 rule extract_catalogue:
@@ -120,7 +120,7 @@ rule split_benchmark:
         ],
         lid=lambda wildcards: source_file(benchmark_config(wildcards.benchmark)["lid"]),
     output:
-        train="results/download/{benchmark}/train.jsonl",
+        pool="results/download/{benchmark}/pool.jsonl",
         monolingual="results/download/{benchmark}/monolingual.jsonl",
         test=directory("results/download/{benchmark}/test"),
         demonstrations=directory("results/download/{benchmark}/demonstrations"),
@@ -141,28 +141,51 @@ rule split_benchmark:
         code=step_code("download"),
         rows=languages_hash,
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
-        supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         settings=lambda wildcards: flags(
             {
                 key: benchmark_config(wildcards.benchmark).get(key)
-                for key in (
-                    "min_words",
-                    "max_words",
-                    "train_rows",
-                    "test_rows",
-                    "test_min_words",
-                    "demonstrations",
-                )
+                for key in ("min_words", "max_words", "test_rows", "test_min_words", "demonstrations")
             }
-            | {"seed": config["seed"]}
+            | {"seed": split_seed(wildcards.benchmark)}
         ),
     message:
         "Download: filtering and splitting {wildcards.benchmark}"
     shell:
         "python -m workflow_scripts.download split --catalogues {input.catalogues:q} --lid {input.lid:q}"
-        " --languages {params.languages:q} --supervised {params.supervised:q} {params.settings}"
-        " --train {output.train:q} --monolingual {output.monolingual:q} --test-folder {output.test:q}"
+        " --languages {params.languages:q} {params.settings} --pool {output.pool:q}"
+        " --monolingual {output.monolingual:q} --test-folder {output.test:q}"
         " --demonstrations-folder {output.demonstrations:q} --filters {output.filters:q} 2>&1 | tee {log:q}"
+
+
+rule draw:
+    input:
+        pool="results/download/{benchmark}/pool.jsonl",
+    output:
+        train="results/download/{benchmark}/{run}/train.jsonl",
+        counts="results/download/{benchmark}/{run}/train.tsv",
+    log:
+        "results/download/logs/draw-{benchmark}-{run}.log",
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if "catalogues" in entry),
+        run=SEED_RUN,
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        code=step_code("download"),
+        languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
+        settings=lambda wildcards: flags(
+            {key: benchmark_config(wildcards.benchmark)[key] for key in ("supervised", "train_rows")}
+            | {"seed": seed_of(wildcards)}
+        ),
+    message:
+        "Download: drawing the training samples of {wildcards.benchmark} ({wildcards.run})"
+    shell:
+        "python -m workflow_scripts.download draw --pool {input.pool:q} --languages {params.languages:q} {params.settings}"
+        " --train {output.train:q} --counts {output.counts:q} 2>&1 | tee {log:q}"
 
 
 rule read_corpus:
@@ -216,7 +239,6 @@ rule assemble_benchmark:
         test=lambda wildcards: corpus_folders("test", wildcards),
         demonstrations=lambda wildcards: corpus_folders("demonstrations", wildcards),
     output:
-        train="results/download/{benchmark}/train.jsonl",
         monolingual="results/download/{benchmark}/monolingual.jsonl",
         test=directory("results/download/{benchmark}/test"),
         demonstrations=directory("results/download/{benchmark}/demonstrations"),
@@ -240,12 +262,48 @@ rule assemble_benchmark:
                 key: benchmark_config(wildcards.benchmark).get(key)
                 for key in ("supervised", "zero_shot", "train_rows", "both_ways", "demonstrations")
             }
-            | {"seed": config["seed"]}
+            | {"seed": split_seed(wildcards.benchmark)}
         ),
     message:
         "Download: assembling {wildcards.benchmark}"
     shell:
         "python -m workflow_scripts.download assemble --train-corpora {input.train:q} --test-corpora {input.test:q}"
         " --demonstrations-corpora {input.demonstrations:q} {params.settings}"
-        " --train {output.train:q} --monolingual {output.monolingual:q} --test-folder {output.test:q}"
+        " --monolingual {output.monolingual:q} --test-folder {output.test:q}"
         " --demonstrations-folder {output.demonstrations:q} --filters {output.filters:q} 2>&1 | tee {log:q}"
+
+
+rule draw_pairs:
+    input:
+        corpora=lambda wildcards: corpus_folders("train", wildcards),
+        test="results/download/{benchmark}/test",
+        demonstrations="results/download/{benchmark}/demonstrations",
+    output:
+        train="results/download/{benchmark}/{run}/train.jsonl",
+        counts="results/download/{benchmark}/{run}/train.tsv",
+    log:
+        "results/download/logs/draw-{benchmark}-{run}.log",
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if "corpora" in entry),
+        run=SEED_RUN,
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=step_code("download"),
+        settings=lambda wildcards: flags(
+            {
+                key: benchmark_config(wildcards.benchmark).get(key)
+                for key in ("supervised", "zero_shot", "train_rows", "both_ways")
+            }
+            | {"seed": seed_of(wildcards)}
+        ),
+    message:
+        "Download: drawing the training samples of {wildcards.benchmark} ({wildcards.run})"
+    shell:
+        "python -m workflow_scripts.download draw-pairs --corpora {input.corpora:q} --test-folder {input.test:q}"
+        " --demonstrations-folder {input.demonstrations:q} {params.settings}"
+        " --train {output.train:q} --counts {output.counts:q} 2>&1 | tee {log:q}"

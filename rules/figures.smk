@@ -2,21 +2,14 @@
 
 
 def every_step_log():
-    """Return the step logs of all models that are trained in this run, with the titles of their panels."""
+    """Return the step logs of all models that are trained in this run, with the titles of their panels and the seeds."""
     logs = {}
-    for entry in config["experiments"]:
-        base_model, benchmark = entry["base_model"], entry["benchmark"]
+    for base_model in dict.fromkeys(entry["base_model"] for entry in config["experiments"]):
         if base_model_config(base_model).get("build", {}).get("epochs"):
-            logs[f"results/base_model/{base_model}/steps.tsv"] = f"{base_model}: language model"
-        for system in entry["systems"]:
-            model = config["systems"][system]["model"]
-            while model != BASE:
-                stage = config["models"][model]["stage"]
-                if stage != "snapshot":
-                    logs[f"results/{stage}/{base_model}/{benchmark}/{model}/steps.tsv"] = (
-                        f"{base_model} {benchmark}: {model}"
-                    )
-                model = config["models"][model].get("from", BASE)
+            logs[f"results/base_model/{base_model}/steps.tsv"] = f"{base_model}: language model", SHARED
+    for stage, base_model, benchmark, seed, model in every_training():
+        path = f"results/{stage}/{base_model}/{benchmark}/{folder_of(seed)}/{model}/steps.tsv"
+        logs[path] = f"{base_model} {benchmark}: {model}", seed
     return logs
 
 
@@ -47,11 +40,20 @@ def study_flags():
     return " ".join(map(shlex.quote, words))
 
 
-def experiment_flags():
-    """Return the systems of all experiments as flags of the script."""
+def run_flags():
+    """Return the runs of the systems of all experiments as flags of the script."""
     words = []
     for entry in config["experiments"]:
-        words += ["--experiment", entry["base_model"], entry["benchmark"], *entry["systems"]]
+        for system, seed in experiment_runs(entry):
+            words += ["--run", entry["base_model"], entry["benchmark"], system, seed]
+    return " ".join(map(shlex.quote, words))
+
+
+def step_log_flags():
+    """Return the step logs of all trainings as flags of the script."""
+    words = []
+    for path, (title, seed) in every_step_log().items():
+        words += ["--step-log", title, seed, path]
     return " ".join(map(shlex.quote, words))
 
 
@@ -59,6 +61,7 @@ rule figures:
     input:
         scores="results/tables/scores.tsv",
         intervals="results/tables/intervals.tsv",
+        summary="results/tables/summary.tsv",
         step_logs=list(every_step_log()),
     output:
         off_target=report(
@@ -101,16 +104,16 @@ rule figures:
         runtime=20,
     params:
         code=step_code("figures"),
-        titles=list(every_step_log().values()),
+        step_logs=step_log_flags(),
         # A function, since Snakemake would read the braces of JSON as wildcards.
         studies=lambda wildcards: study_flags(),
-        experiments=experiment_flags(),
+        runs=run_flags(),
         columns=direction_flags(),
         learned=learned_flags(),
     message:
         "Figures: scores, languages of off-target lines, studies and training losses"
     shell:
         "python -m workflow_scripts.figures --scores {input.scores:q} --intervals {input.intervals:q}"
-        " {params.experiments} {params.columns} {params.learned}"
-        " --step-logs {input.step_logs:q} --titles {params.titles:q} {params.studies} --output results/figures"
+        " --summary {input.summary:q} {params.runs} {params.columns} {params.learned} {params.step_logs}"
+        " {params.studies} --output results/figures"
         " 2>&1 | tee {log:q}"

@@ -1,20 +1,24 @@
 # Stage 1: fine-tunes the base model on translation samples, with maximum likelihood.
 
+KEPT = [name for name in STAGE_MODELS["finetune"] if keeps_weights(config, name)]
+
 
 rule finetune:
     input:
         model="results/base_model/{base_model}/model",
         check=base_model_check,
-        samples="results/prompts/{base_model}/{benchmark}/train/{model}.jsonl",
+        samples="results/prompts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     output:
-        model=directory("results/finetune/{base_model}/{benchmark}/{model}/model"),
-        steps_log="results/finetune/{base_model}/{benchmark}/{model}/steps.tsv",
+        model=directory("results/finetune/{base_model}/{benchmark}/{run}/{model}/model"),
+        steps_log="results/finetune/{base_model}/{benchmark}/{run}/{model}/steps.tsv",
+        machine="results/finetune/{base_model}/{benchmark}/{run}/{model}/machine.json",
     log:
-        "results/finetune/logs/{base_model}-{benchmark}-{model}.log",
+        "results/finetune/logs/{base_model}-{benchmark}-{run}-{model}.log",
     benchmark:
-        "results/finetune/logs/{base_model}-{benchmark}-{model}.timing.tsv"
+        "results/finetune/logs/{base_model}-{benchmark}-{run}-{model}.timing.tsv"
     wildcard_constraints:
-        model=any_of(STAGE_MODELS["finetune"]),
+        model=any_of(KEPT),
+        run=SEED_RUN,
     # This rule lies on the longest path through the job graph, so its jobs start first.
     priority: 2
     conda:
@@ -36,11 +40,22 @@ rule finetune:
         deepspeed_config=deepspeed_flags,
         settings=lambda wildcards: training_flags("finetune", wildcards),
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
-        checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{model}",
+        checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{run}/{model}",
     message:
-        "Stage 1: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
+        "Stage 1: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark} ({wildcards.run})"
     shell:
         "{params.launcher} workflow_scripts.finetune --model {input.model:q} --samples {input.samples:q}"
-        " --output {output.model:q} --steps-log {output.steps_log:q} --checkpoints {params.checkpoints:q}"
+        " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
         " {params.settings} 2>&1 | tee {log:q}"
+
+
+# The models whose weights are deleted after their last use, see `keep.weights`.
+use rule finetune as finetune_temporary with:
+    output:
+        model=temp(directory("results/finetune/{base_model}/{benchmark}/{run}/{model}/model")),
+        steps_log="results/finetune/{base_model}/{benchmark}/{run}/{model}/steps.tsv",
+        machine="results/finetune/{base_model}/{benchmark}/{run}/{model}/machine.json",
+    wildcard_constraints:
+        model=any_of(name for name in STAGE_MODELS["finetune"] if name not in KEPT),
+        run=SEED_RUN,

@@ -9,6 +9,13 @@ def judge_flags(wildcards):
     return flags(settings | {"prices": prices, "request": json.dumps(judge["request"], sort_keys=True)})
 
 
+def answers(wildcards, system):
+    """Return the folder of the answers of a system, which may be the same for all seeds."""
+    shared = config["systems"][system]["model"] == BASE
+    run = SHARED if shared else wildcards.run
+    return f"results/decode/{wildcards.base_model}/{wildcards.benchmark}/{run}/answers/{system}"
+
+
 localrules:
     judge,
 
@@ -16,13 +23,13 @@ localrules:
 rule judge:
     input:
         instructions=instructions_file(config["judge"]["instructions"]),
-        answers="results/decode/{base_model}/{benchmark}/answers/{system}",
-        baseline_answers="results/decode/{base_model}/{benchmark}/answers/{baseline}",
+        answers=lambda wildcards: answers(wildcards, wildcards.system),
+        baseline_answers=lambda wildcards: answers(wildcards, wildcards.baseline),
     output:
-        table="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.tsv",
-        judgements="results/judge/{base_model}/{benchmark}/{system}-against-{baseline}.jsonl",
+        table="results/judge/{base_model}/{benchmark}/{run}/{system}-against-{baseline}.tsv",
+        judgements="results/judge/{base_model}/{benchmark}/{run}/{system}-against-{baseline}.jsonl",
     log:
-        "results/judge/logs/{base_model}-{benchmark}-{system}-against-{baseline}.log",
+        "results/judge/logs/{base_model}-{benchmark}-{run}-{system}-against-{baseline}.log",
     wildcard_constraints:
         baseline=any_of(config["systems"]),
     conda:
@@ -30,12 +37,15 @@ rule judge:
     threads: 1
     params:
         code=step_code("judge"),
-        names=lambda wildcards: flags(dict(wildcards) | {"name": Path(config["judge"]["instructions"]).stem}),
+        names=lambda wildcards: flags(
+            {name: value for name, value in wildcards.items() if name != "run"}
+            | {"seed": wildcards.run.removeprefix("seed"), "name": Path(config["judge"]["instructions"]).stem}
+        ),
         settings=judge_flags,
         # This is not an output, since Snakemake would delete it before a rerun: no request is ever paid for twice.
-        journal="results/judge/.journal/{base_model}/{benchmark}/{system}-against-{baseline}",
+        journal="results/judge/.journal/{base_model}/{benchmark}/{run}/{system}-against-{baseline}",
     message:
-        "Judge: comparing {wildcards.system} with {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Judge: comparing {wildcards.system} with {wildcards.baseline} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:
         "python -m workflow_scripts.judge --instructions {input.instructions:q} --answers {input.answers:q}/answers.jsonl"
         " --baseline-answers {input.baseline_answers:q}/answers.jsonl {params.names} {params.settings}"

@@ -18,9 +18,9 @@ def page_inputs():
     for benchmark in sorted({entry["benchmark"] for entry in config["experiments"]}):
         words += ["--texts", benchmark, f"results/download/{benchmark}/test"]
     for entry in config["experiments"]:
-        for system in entry["systems"]:
-            path = f"{entry['base_model']}/{entry['benchmark']}/{system}"
-            words += ["--outputs", entry["base_model"], entry["benchmark"], system]
+        for system, seed in experiment_runs(entry):
+            path = f"{entry['base_model']}/{entry['benchmark']}/{folder_of(seed)}/{system}"
+            words += ["--outputs", entry["base_model"], entry["benchmark"], system, seed]
             words += [f"results/decode/{path}", f"results/detect/{path}/lines.tsv"]
     return " ".join(map(shlex.quote, words))
 
@@ -39,9 +39,11 @@ rule page:
         figures=list(figure_captions()),
         scores="results/tables/scores.tsv",
         intervals="results/tables/intervals.tsv",
+        summary="results/tables/summary.tsv",
+        comparisons="results/tables/comparisons.tsv",
         versions="results/tables/versions.tsv",
-        hypotheses=every_system("results/decode/{base_model}/{benchmark}/{system}"),
-        verdicts=every_system("results/detect/{base_model}/{benchmark}/{system}/lines.tsv"),
+        hypotheses=every_run("results/decode/{base_model}/{benchmark}/{run}/{system}"),
+        verdicts=every_run("results/detect/{base_model}/{benchmark}/{run}/{system}/lines.tsv"),
         texts=every_benchmark("results/download/{benchmark}/test"),
         general=["results/tables/general.tsv"] if comparisons() else [],
     output:
@@ -66,7 +68,7 @@ rule page:
         columns=direction_flags(),
         learned=learned_flags(),
         captions=list(figure_captions().values()),
-        baseline=config["significance"]["baseline"],
+        baselines=config["significance"]["baselines"],
         # A function, since Snakemake would read braces in a plain text as wildcards.
         config=lambda wildcards: config_text(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
@@ -75,7 +77,8 @@ rule page:
         "Page: writing {output}"
     shell:
         "python -m workflow_scripts.page --scores {input.scores:q} --intervals {input.intervals:q}"
-        " --versions {input.versions:q} {params.inputs} {params.columns} {params.learned} --figures {input.figures:q} --captions {params.captions:q}"
-        " --baseline {params.baseline:q} --config {params.config:q} {params.general} {params.comparisons}"
+        " --summary {input.summary:q} --comparisons {input.comparisons:q} --versions {input.versions:q} {params.inputs}"
+        " {params.columns} {params.learned} --figures {input.figures:q} --captions {params.captions:q}"
+        " --baselines {params.baselines:q} --config {params.config:q} {params.general} {params.comparisons}"
         " --output {output:q}"
         " 2>&1 | tee {log:q}"

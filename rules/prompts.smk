@@ -20,12 +20,14 @@ def system_prompt_flags(wildcards):
 
 rule train_prompts:
     input:
-        samples="results/download/{benchmark}/train.jsonl",
+        samples="results/download/{benchmark}/{run}/train.jsonl",
         mix=mixed_instructions,
     output:
-        "results/prompts/{base_model}/{benchmark}/train/{model}.jsonl",
+        "results/prompts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:
-        "results/prompts/logs/{base_model}-{benchmark}-train-{model}.log",
+        "results/prompts/logs/{base_model}-{benchmark}-{run}-{model}.log",
+    wildcard_constraints:
+        run=SEED_RUN,
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -45,7 +47,7 @@ rule train_prompts:
             )
         ),
     message:
-        "Prompts: writing training samples of {wildcards.benchmark} for {wildcards.model}"
+        "Prompts: writing training samples of {wildcards.benchmark} for {wildcards.model} ({wildcards.run})"
     shell:
         "python -m workflow_scripts.prompts train --samples {input.samples:q} --output {output:q} {params.template}"
         " 2>&1 | tee {log:q}"

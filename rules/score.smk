@@ -37,12 +37,12 @@ def learned_environment(wildcards):
 
 rule score:
     input:
-        hypotheses="results/decode/{base_model}/{benchmark}/{system}",
+        hypotheses="results/decode/{base_model}/{benchmark}/{run}/{system}",
         references="results/download/{benchmark}/test",
     output:
-        "results/score/{base_model}/{benchmark}/{system}.tsv",
+        "results/score/{base_model}/{benchmark}/{run}/{system}.tsv",
     log:
-        "results/score/logs/{base_model}-{benchmark}-{system}.log",
+        "results/score/logs/{base_model}-{benchmark}-{run}-{system}.log",
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -54,7 +54,7 @@ rule score:
         languages=languages_hash,
         directions=sorted_directions,
     message:
-        "Score: BLEU and chrF++ of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Score: BLEU and chrF++ of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:
         "python -m workflow_scripts.score --hypotheses {input.hypotheses:q} --references {input.references:q}"
         " --output {output:q} --directions {params.directions:q} 2>&1 | tee {log:q}"
@@ -62,16 +62,16 @@ rule score:
 
 rule score_learned:
     input:
-        hypotheses="results/decode/{base_model}/{benchmark}/{system}",
+        hypotheses="results/decode/{base_model}/{benchmark}/{run}/{system}",
         test="results/download/{benchmark}/test",
         checkpoint=learned_checkpoint,
     output:
-        scores="results/score/{base_model}/{benchmark}/{system}.{learned}.tsv",
-        lines="results/score/{base_model}/{benchmark}/{system}.{learned}.lines.tsv",
+        scores="results/score/{base_model}/{benchmark}/{run}/{system}.{learned}.tsv",
+        lines="results/score/{base_model}/{benchmark}/{run}/{system}.{learned}.lines.tsv",
     log:
-        "results/score/logs/{base_model}-{benchmark}-{system}-{learned}.log",
+        "results/score/logs/{base_model}-{benchmark}-{run}-{system}-{learned}.log",
     benchmark:
-        "results/score/logs/{base_model}-{benchmark}-{system}-{learned}.timing.tsv"
+        "results/score/logs/{base_model}-{benchmark}-{run}-{system}-{learned}.timing.tsv"
     wildcard_constraints:
         learned=any_of(config["score"]["learned"]),
     conda:
@@ -94,7 +94,7 @@ rule score_learned:
         # This is not an output, since Snakemake would delete it before a rerun: no line is ever scored twice.
         cache="results/score/.cache/{learned}",
     message:
-        "Score: {wildcards.learned} of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark})"
+        "Score: {wildcards.learned} of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:
         "{params.python:q} -m workflow_scripts.score_learned --name {wildcards.learned:q} {params.settings}"
         " --hypotheses {input.hypotheses:q} --test {input.test:q} --directions {params.directions:q} --threads {threads}"

@@ -1,37 +1,39 @@
-# Computes 95 % intervals of all scores, and p-values of the differences from the baseline, with paired bootstrap.
+# Computes 95 % intervals and tests of all scores, by bootstrap over test sentences and seeds.
 
 
 def significance_inputs(wildcards):
-    """Return the files of all systems of an experiment as flags of the script."""
+    """Return the files of all runs of an experiment as flags of the script."""
     words = []
-    for system in systems(wildcards):
-        path = f"{wildcards.base_model}/{wildcards.benchmark}/{system}"
-        words += ["--system", system, f"results/decode/{path}", f"results/detect/{path}/lines.tsv"]
-        words += score_tables(wildcards.base_model, wildcards.benchmark, system)
+    for system, seed in experiment_runs(experiment(wildcards)):
+        path = f"{wildcards.base_model}/{wildcards.benchmark}/{folder_of(seed)}/{system}"
+        words += ["--system", system, seed, f"results/decode/{path}", f"results/detect/{path}/lines.tsv"]
+        words += score_tables(wildcards.base_model, wildcards.benchmark, system, seed)
         for metric in config["score"]["learned"]:
-            words += ["--learned", system, metric, f"results/score/{path}.{metric}.lines.tsv"]
+            words += ["--learned", system, seed, metric, f"results/score/{path}.{metric}.lines.tsv"]
     return " ".join(map(shlex.quote, words))
 
 
 rule significance:
     input:
-        hypotheses=lambda wildcards: systems_of("results/decode/{base_model}/{benchmark}/{system}", wildcards),
-        verdicts=lambda wildcards: systems_of("results/detect/{base_model}/{benchmark}/{system}/lines.tsv", wildcards),
+        hypotheses=lambda wildcards: runs("results/decode/{base_model}/{benchmark}/{run}/{system}", wildcards),
+        verdicts=lambda wildcards: runs("results/detect/{base_model}/{benchmark}/{run}/{system}/lines.tsv", wildcards),
         scores=lambda wildcards: [
             table
-            for system in systems(wildcards)
-            for table in score_tables(wildcards.base_model, wildcards.benchmark, system)
+            for system, seed in experiment_runs(experiment(wildcards))
+            for table in score_tables(wildcards.base_model, wildcards.benchmark, system, seed)
         ],
         learned=lambda wildcards: [
             table
             for metric in config["score"]["learned"]
-            for table in systems_of(
-                f"results/score/{{base_model}}/{{benchmark}}/{{system}}.{metric}.lines.tsv", wildcards
+            for table in runs(
+                f"results/score/{{base_model}}/{{benchmark}}/{{run}}/{{system}}.{metric}.lines.tsv", wildcards
             )
         ],
         references="results/download/{benchmark}/test",
     output:
-        "results/significance/{base_model}/{benchmark}.tsv",
+        intervals="results/significance/{base_model}/{benchmark}/intervals.tsv",
+        summary="results/significance/{base_model}/{benchmark}/summary.tsv",
+        comparisons="results/significance/{base_model}/{benchmark}/comparisons.tsv",
     log:
         "results/significance/logs/{base_model}-{benchmark}.log",
     benchmark:
@@ -48,10 +50,11 @@ rule significance:
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         zero_shot=lookup(dpath="benchmarks/{benchmark}/zero_shot", within=config),
-        settings=flags(config["significance"] | {"seed": config["seed"]}),
+        settings=flags({"seed": 1} | config["significance"]),
     message:
-        "Significance: paired bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"
+        "Significance: bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"
     shell:
         "python -m workflow_scripts.significance --references {input.references:q} {params.systems}"
-        " --supervised {params.supervised:q} --zero-shot {params.zero_shot:q} {params.settings} --output {output:q}"
+        " --supervised {params.supervised:q} --zero-shot {params.zero_shot:q} {params.settings}"
+        " --intervals {output.intervals:q} --summary {output.summary:q} --comparisons {output.comparisons:q}"
         " 2>&1 | tee {log:q}"

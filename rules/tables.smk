@@ -9,13 +9,13 @@ def every_experiment(pattern):
 
 
 def table_inputs():
-    """Return the score tables of all systems and the tables of intervals as flags of the script."""
+    """Return the score tables of all runs and the folders of intervals and tests as flags of the script."""
     words = []
     for entry in config["experiments"]:
         pair = [entry["base_model"], entry["benchmark"]]
-        for system in entry["systems"]:
-            words += ["--scores", *pair, system, *score_tables(*pair, system)]
-        words += ["--significance", *pair, f"results/significance/{'/'.join(pair)}.tsv"]
+        for system, seed in experiment_runs(entry):
+            words += ["--scores", *pair, system, seed, *score_tables(*pair, system, seed)]
+        words += ["--significance", *pair, f"results/significance/{'/'.join(pair)}"]
     for benchmark in sorted({entry["benchmark"] for entry in config["experiments"]}):
         words += ["--reference-scores", benchmark, f"results/detect/references/{benchmark}/otr.tsv"]
     return " ".join(map(shlex.quote, words))
@@ -47,9 +47,23 @@ def paper_flags():
 def comparison_flags():
     """Return what the comparisons on general tasks compare, in the order of their tables, as flags of the scripts."""
     words = []
-    for path in map(PurePosixPath, comparisons()):
-        words += ["--comparison", *path.parts[-3:-1], *path.stem.split("-against-")]
+    for names in comparisons().values():
+        words += ["--comparison", *names]
     return " ".join(map(shlex.quote, words))
+
+
+def every_training():
+    """Return the models that are trained in this run: stage, base model, benchmark, seed and name of each, in order."""
+    return list(
+        dict.fromkeys(
+            (config["models"][model]["stage"], entry["base_model"], entry["benchmark"], str(seed), model)
+            for entry in config["experiments"]
+            for seed in seeds_of(config, entry)
+            for model in config["models"]
+            if model in used_models(config, entry["base_model"], entry["benchmark"])
+            and config["models"][model]["stage"] != "snapshot"
+        )
+    )
 
 
 rule tables:
@@ -57,12 +71,18 @@ rule tables:
         scores=[
             table
             for entry in config["experiments"]
-            for system in entry["systems"]
-            for table in score_tables(entry["base_model"], entry["benchmark"], system)
+            for system, seed in experiment_runs(entry)
+            for table in score_tables(entry["base_model"], entry["benchmark"], system, seed)
+        ],
+        machines=[
+            f"results/{stage}/{base_model}/{benchmark}/{folder_of(seed)}/{model}/machine.json"
+            for stage, base_model, benchmark, seed, model in every_training()
         ],
         references=every_benchmark("results/detect/references/{benchmark}/otr.tsv"),
-        significance=every_experiment("results/significance/{base_model}/{benchmark}.tsv"),
-        general=comparisons(),
+        intervals=every_experiment("results/significance/{base_model}/{benchmark}/intervals.tsv"),
+        summaries=every_experiment("results/significance/{base_model}/{benchmark}/summary.tsv"),
+        tests=every_experiment("results/significance/{base_model}/{benchmark}/comparisons.tsv"),
+        general=list(comparisons()),
     output:
         scores=report(
             "results/tables/scores.tsv",
@@ -86,7 +106,19 @@ rule tables:
             "results/tables/intervals.tsv",
             caption="../resources/captions/intervals.rst",
             category="Tables",
-            labels={"table": "intervals and significance"},
+            labels={"table": "intervals of every seed"},
+        ),
+        summary=report(
+            "results/tables/summary.tsv",
+            caption="../resources/captions/summary.rst",
+            category="Tables",
+            labels={"table": "means over seeds"},
+        ),
+        comparisons=report(
+            "results/tables/comparisons.tsv",
+            caption="../resources/captions/comparisons.rst",
+            category="Tables",
+            labels={"table": "comparisons of systems"},
         ),
         versions=report(
             "results/tables/versions.tsv",
@@ -117,7 +149,7 @@ rule tables:
         inputs=table_inputs(),
         columns=direction_flags(),
         learned=learned_flags(),
-        settings=flags(config["tables"] | {"baseline": config["significance"]["baseline"]}),
+        settings=flags(config["tables"] | {"baselines": config["significance"]["baselines"]}),
         paper=paper_flags(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
         comparisons=comparison_flags(),
@@ -125,4 +157,5 @@ rule tables:
         "Tables: collecting the scores of all systems"
     shell:
         "python -m workflow_scripts.tables {params.inputs} {params.columns} {params.learned} {params.settings}"
-        " {params.paper} {params.general} {params.comparisons} --output results/tables 2>&1 | tee {log:q}"
+        " {params.paper} {params.general} {params.comparisons} --machines {input.machines:q} --output results/tables"
+        " 2>&1 | tee {log:q}"

@@ -13,19 +13,26 @@ def snapshot_steps(wildcards):
 rule unlikelihood:
     input:
         model=lambda wildcards: model_folder(
-            wildcards.base_model, wildcards.benchmark, config["models"][wildcards.model]["from"]
+            wildcards.base_model, wildcards.benchmark, wildcards.run, config["models"][wildcards.model]["from"]
         ),
-        samples="results/conflicts/{base_model}/{benchmark}/{model}.jsonl",
+        samples="results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     output:
-        model=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/model"),
-        snapshots=directory("results/unlikelihood/{base_model}/{benchmark}/{model}/snapshots"),
-        steps_log="results/unlikelihood/{base_model}/{benchmark}/{model}/steps.tsv",
+        model=weights(
+            "results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/model", config["keep"]["weights"] != "none"
+        ),
+        # The snapshots that systems use are hard links to these files.
+        snapshots=weights(
+            "results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/snapshots", config["keep"]["weights"] == "all"
+        ),
+        steps_log="results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/steps.tsv",
+        machine="results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/machine.json",
     log:
-        "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.log",
+        "results/unlikelihood/logs/{base_model}-{benchmark}-{run}-{model}.log",
     benchmark:
-        "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.timing.tsv"
+        "results/unlikelihood/logs/{base_model}-{benchmark}-{run}-{model}.timing.tsv"
     wildcard_constraints:
         model=any_of(STAGE_MODELS["unlikelihood"]),
+        run=SEED_RUN,
     # This rule lies on the longest path through the job graph, so its jobs start first.
     priority: 3
     conda:
@@ -48,12 +55,12 @@ rule unlikelihood:
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),
         snapshot_steps=snapshot_steps,
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
-        checkpoints="results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{model}",
+        checkpoints="results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{run}/{model}",
     message:
-        "Stage 2: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark}"
+        "Stage 2: training {wildcards.model} from {wildcards.base_model} on {wildcards.benchmark} ({wildcards.run})"
     shell:
         "{params.launcher} workflow_scripts.unlikelihood --model {input.model:q} --samples {input.samples:q}"
-        " --output {output.model:q} --steps-log {output.steps_log:q} --checkpoints {params.checkpoints:q}"
+        " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
         " --snapshots {output.snapshots:q} --snapshot-steps {params.snapshot_steps:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
         " {params.settings} 2>&1 | tee {log:q}"
@@ -61,23 +68,27 @@ rule unlikelihood:
 
 rule snapshot:
     input:
-        lambda wildcards: "results/unlikelihood/{base_model}/{benchmark}/{model}/snapshots".format(
+        lambda wildcards: "results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/snapshots".format(
             base_model=wildcards.base_model,
             benchmark=wildcards.benchmark,
+            run=wildcards.run,
             model=config["models"][wildcards.model]["from"],
         ),
     output:
-        directory("results/unlikelihood/{base_model}/{benchmark}/{model}/model"),
+        weights(
+            "results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/model", config["keep"]["weights"] != "none"
+        ),
     log:
-        "results/unlikelihood/logs/{base_model}-{benchmark}-{model}.log",
+        "results/unlikelihood/logs/{base_model}-{benchmark}-{run}-{model}.log",
     wildcard_constraints:
         model=any_of(STAGE_MODELS["snapshot"]),
+        run=SEED_RUN,
     localrule: True
     conda:
         "../envs/main.yaml"
     params:
         step=lookup(dpath="models/{model}/step", within=config),
     message:
-        "Stage 2: taking {wildcards.model} from the snapshot after {params.step} steps"
+        "Stage 2: taking {wildcards.model} from the snapshot after {params.step} steps ({wildcards.run})"
     shell:
         "cp --recursive --link {input:q}/step{params.step:q} {output:q} 2>&1 | tee {log:q}"

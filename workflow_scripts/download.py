@@ -1,7 +1,7 @@
 """Step `download`: download the sources, read their texts and write the files of a benchmark.
 
-Benchmarks of localisation catalogues use the subcommands `fetch`, `extract` and `split`; benchmarks of published
-corpora use `fetch`, `read` and `assemble`.
+Benchmarks of localisation catalogues use the subcommands `fetch`, `extract`, `split` and `draw`; benchmarks of
+published corpora use `fetch`, `read`, `assemble` and `draw-pairs`.
 """
 
 import argparse
@@ -9,18 +9,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lat.data.assembling import COLUMNS, assemble, draw_demonstrations
+from .lat.data.assembling import COLUMNS, distinct_texts, draw_demonstrations, draw_samples, filter_pairs
 from .lat.data.catalogues import read_archive
 from .lat.data.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
-from .lat.data.filters import CatalogueRow, Limits, run_filters
+from .lat.data.filters import CatalogueRow, Limits, count, run_filters
 from .lat.data.hub import OLDER_FILES, fetch_snapshot
 from .lat.data.lid import LanguageIdentifier
 from .lat.data.sources import fetch, find_source
-from .lat.data.splits import Sizes, split
+from .lat.data.splits import Sizes, draw_training, monolingual, split
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
 from .lat.languages import languages as known_languages
 from .lat.names import ENGLISH
 from .lat.runtime import log, run_step
+
+FILTER_COLUMNS = ("source", "filter", "dropped", "kept", "complete")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.set_defaults(run=run_fetch)
     command.add_argument("--source", required=True, help="name of the source in resources/sources.tsv")
     command.add_argument("--output", type=Path, required=True, help="path of the downloaded file or folder")
+    command.add_argument("--store", type=Path, help="folder of downloads that several working folders share")
 
     command = commands.add_parser("extract", help="read the localisation catalogues of one source")
     command.set_defaults(run=run_extract)
@@ -45,15 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.set_defaults(run=run_split)
     command.add_argument("--catalogues", type=Path, nargs="+", required=True, help="one output of `extract` per source")
     command.add_argument("--languages", nargs="+", required=True, help="language codes, including en")
-    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
     command.add_argument("--lid", type=Path, required=True, help="fastText language identification model")
     command.add_argument("--min-words", type=int, required=True, help="minimum words of an English text")
     command.add_argument("--max-words", type=int, required=True, help="maximum words of any text")
-    command.add_argument("--train-rows", type=int, required=True, help="rows of each direction; 0: all that each has")
     command.add_argument("--test-rows", type=int, required=True, help="rows of the test set")
     command.add_argument("--test-min-words", type=int, required=True, help="minimum words of an English test sentence")
     command.add_argument("--demonstrations", type=int, required=True, help="rows held out as demonstrations")
+    command.add_argument("--pool", type=Path, required=True, help="rows that training samples can be drawn from")
     add_benchmark_arguments(command)
+
+    command = commands.add_parser("draw", help="draw the training samples of a benchmark of catalogues")
+    command.set_defaults(run=run_draw)
+    command.add_argument("--pool", type=Path, required=True, help="rows written by `split`")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes, including en")
+    add_drawing_arguments(command)
 
     command = commands.add_parser("read", help="read one corpus into a pair of text files per direction")
     command.set_defaults(run=run_read)
@@ -74,6 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
     add_benchmark_arguments(command)
 
+    command = commands.add_parser("draw-pairs", help="draw the training samples of a benchmark of corpora")
+    command.set_defaults(run=run_draw_pairs)
+    command.add_argument("--corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
+    command.add_argument("--test-folder", type=Path, required=True, help="test set written by `assemble`")
+    command.add_argument(
+        "--demonstrations-folder", type=Path, required=True, help="demonstrations written by `assemble`"
+    )
+    command.add_argument("--zero-shot", nargs="*", default=[], help="directions without training samples")
+    command.add_argument("--both-ways", action="store_true", help="use each pair in both directions")
+    add_drawing_arguments(command)
+
     options = parser.parse_args(arguments)
     options.run(options)
 
@@ -81,21 +100,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def add_benchmark_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the subcommands that write the files of a benchmark."""
     command.add_argument("--seed", type=int, required=True, help="determines which rows are chosen")
-    command.add_argument("--train", type=Path, required=True, help="training samples (JSON lines)")
     command.add_argument("--monolingual", type=Path, required=True, help="distinct training texts (JSON lines)")
     command.add_argument("--test-folder", type=Path, required=True, help="source and reference texts")
     command.add_argument("--demonstrations-folder", type=Path, required=True, help="demonstrations (JSON lines)")
     command.add_argument("--filters", type=Path, required=True, help="what each filter dropped and kept (TSV)")
 
 
+def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the subcommands that draw training samples."""
+    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
+    command.add_argument(
+        "--train-rows", type=int, required=True, help="samples of each direction; 0: all that each has"
+    )
+    command.add_argument("--seed", type=int, required=True, help="determines which rows are drawn, and their order")
+    command.add_argument("--train", type=Path, required=True, help="training samples (JSON lines)")
+    command.add_argument("--counts", type=Path, required=True, help="rows drawn and left (TSV)")
+
+
 def run_fetch(options: argparse.Namespace) -> None:
     """Download one source."""
     source = find_source(options.source)
     if source.kind == "hub":
-        fetch_snapshot(source.package, source.version or None, options.output, OLDER_FILES)
+        fetch_snapshot(source.package, source.version or None, options.output, OLDER_FILES, store=options.store)
         log.info("%s: %s", options.output, source.package)
     else:
-        fetch(source, options.output)
+        fetch(source, options.output, store=options.store)
 
 
 def run_extract(options: argparse.Namespace) -> None:
@@ -118,23 +147,33 @@ def run_split(options: argparse.Namespace) -> None:
     rows = [CatalogueRow(path.stem, texts) for path in options.catalogues for texts in read_jsonl(path)]
     limits = Limits(options.min_words, options.max_words)
     kept, counts = run_filters(rows, options.languages, limits, LanguageIdentifier(options.lid))
-    sizes = Sizes(options.test_rows, options.test_min_words, options.demonstrations, options.train_rows)
-    splits = split(kept, options.languages, options.supervised, sizes, options.seed)
+    sizes = Sizes(options.test_rows, options.test_min_words, options.demonstrations)
+    splits = split(kept, options.languages, sizes, options.seed)
+    texts = monolingual(splits.training, options.languages, options.seed)
 
     write_test(options.test_folder, splits.test, options.languages)
     write_demonstrations(options.demonstrations_folder, splits.demonstrations, options.languages)
-    write_jsonl(options.train, splits.train)
-    write_jsonl(options.monolingual, splits.monolingual)
+    write_jsonl(options.pool, map(vars, splits.training))
+    write_jsonl(options.monolingual, texts)
     table = [vars(entry) for entry in [*counts, *splits.counts]]
-    write_table(options.filters, table, ("source", "filter", "dropped", "kept", "complete"))
+    write_table(options.filters, table, FILTER_COLUMNS)
     log.info(
-        "%d training samples in %d directions, %d monolingual texts, %d test rows, %d demonstrations",
-        len(splits.train),
-        len(options.supervised),
-        len(splits.monolingual),
+        "%d training rows, %d monolingual texts, %d test rows, %d demonstrations",
+        len(splits.training),
+        len(texts),
         len(splits.test),
         len(splits.demonstrations),
     )
+
+
+def run_draw(options: argparse.Namespace) -> None:
+    """Draw the training samples of a benchmark of catalogues."""
+    rows = [CatalogueRow(**row) for row in read_jsonl(options.pool)]
+    samples, used = draw_training(rows, options.supervised, options.train_rows, options.seed)
+    write_jsonl(options.train, samples)
+    counts = count(rows, used, "train", options.languages)
+    write_table(options.counts, [vars(entry) for entry in counts], FILTER_COLUMNS)
+    log.info("%d training samples in %d directions", len(samples), len(options.supervised))
 
 
 def run_read(options: argparse.Namespace) -> None:
@@ -166,7 +205,8 @@ def run_assemble(options: argparse.Namespace) -> None:
     demonstrations = draw_demonstrations(shown, test, options.demonstrations, options.seed)
     corpora = {direction: read_pairs(options.train_corpora, direction) for direction in options.supervised}
     held_out = {direction: [*test[direction], *demonstrations[direction]] for direction in directions}
-    assembled = assemble(corpora, held_out, options.train_rows, options.both_ways, options.seed)
+    kept, counts = filter_pairs(corpora, held_out, options.both_ways)
+    samples, _ = draw_samples(kept, options.train_rows, options.seed)
 
     with replaced_folder(options.test_folder) as partial:
         for direction, pairs in test.items():
@@ -174,16 +214,23 @@ def run_assemble(options: argparse.Namespace) -> None:
     with replaced_folder(options.demonstrations_folder) as partial:
         for direction, pairs in demonstrations.items():
             write_jsonl(partial / f"{direction}.jsonl", (pair._asdict() for pair in pairs))
-    write_jsonl(options.train, assembled.train)
-    write_jsonl(options.monolingual, assembled.monolingual)
-    write_table(options.filters, assembled.counts, COLUMNS)
-    log.info(
-        "%d training samples in %d directions, %d test pairs in %d directions",
-        len(assembled.train),
-        len(corpora),
-        sum(map(len, test.values())),
-        len(test),
-    )
+    write_jsonl(options.monolingual, distinct_texts(samples))
+    write_table(options.filters, counts, COLUMNS)
+    log.info("%d test pairs in %d directions", sum(map(len, test.values())), len(test))
+
+
+def run_draw_pairs(options: argparse.Namespace) -> None:
+    """Draw the training samples of a benchmark of corpora."""
+    held_out = {}
+    for direction in (*options.supervised, *options.zero_shot):
+        shown = read_jsonl(options.demonstrations_folder / f"{direction}.jsonl")
+        held_out[direction] = [*read_pairs([options.test_folder], direction), *(Pair(**pair) for pair in shown)]
+    corpora = {direction: read_pairs(options.corpora, direction) for direction in options.supervised}
+    pairs, _ = filter_pairs(corpora, held_out, options.both_ways)
+    samples, counts = draw_samples(pairs, options.train_rows, options.seed)
+    write_jsonl(options.train, samples)
+    write_table(options.counts, counts, COLUMNS)
+    log.info("%d training samples in %d directions", len(samples), len(options.supervised))
 
 
 def write_pairs(folder: Path, direction: str, pairs: Sequence[Pair]) -> None:

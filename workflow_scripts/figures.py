@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from .lat.files import InputError, replaced_file
@@ -20,13 +21,16 @@ from .lat.reporting.charts import (
 from .lat.reporting.reading import (
     Experiment,
     add_experiment_flags,
+    check_summary,
     check_values,
     intervals_frame,
     make_experiments,
     read_all_scores,
     read_intervals,
     read_steps,
+    read_summary,
     scores_frame,
+    summary_frame,
 )
 from .lat.runtime import run_step
 
@@ -37,18 +41,26 @@ def main() -> None:
     """Parse the flags, then draw and save each figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="table of all scores")
-    parser.add_argument("--intervals", type=Path, required=True, help="table of means and 95 %% intervals")
+    parser.add_argument("--intervals", type=Path, required=True, help="table of the scores and means of every run")
+    parser.add_argument("--summary", type=Path, required=True, help="table of means over seeds and their intervals")
     parser.add_argument(
-        "--experiment",
-        nargs="+",
+        "--run",
+        nargs=4,
         action="append",
         required=True,
-        metavar=("BASE_MODEL", "WORD"),
-        help="base model, benchmark, and the systems of an experiment in the order of the rows; may be repeated",
+        metavar=("BASE_MODEL", "BENCHMARK", "SYSTEM", "SEED"),
+        help="a run of a system: its seed, or `shared`; repeat in the order of the rows",
     )
     add_experiment_flags(parser)
-    parser.add_argument("--step-logs", type=Path, nargs="*", default=[], help="step logs of training runs")
-    parser.add_argument("--titles", nargs="*", default=[], help="title of each step log")
+    parser.add_argument(
+        "--step-log",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("TITLE", "SEED", "FILE"),
+        help="step log of a training run, whose panel has this title; runs with the same title share a panel;"
+        " may be repeated",
+    )
     parser.add_argument(
         "--study",
         type=json.loads,
@@ -62,20 +74,42 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
-    rows = [(base_model, benchmark, name) for base_model, benchmark, *names in arguments.experiment for name in names]
-    experiments = make_experiments(rows, arguments.directions)
+    experiments = make_experiments(arguments.run, arguments.directions)
     score_rows = read_all_scores(arguments.scores, experiments, arguments.learned)
     interval_rows = read_intervals(arguments.intervals, experiments, arguments.learned)
     check_values(arguments.intervals, interval_rows, score_rows)
-    scores, intervals = scores_frame(score_rows), intervals_frame(interval_rows)
-    logs = dict(zip(arguments.titles, map(read_steps, arguments.step_logs), strict=True))
-    save(off_target_figure(scores), arguments.output / "off_target")
+    summary_rows = read_summary(arguments.summary, experiments, arguments.learned)
+    check_summary(arguments.summary, summary_rows, score_rows)
+    scores, intervals, summary = scores_frame(score_rows), intervals_frame(interval_rows), summary_frame(summary_rows)
+    logs = read_logs(arguments.step_log)
+    save(off_target_figure(scores, intervals, summary), arguments.output / "off_target")
     save(heat_map_figure(scores), arguments.output / "heat_map")
     save(off_target_languages_figure(scores), arguments.output / "off_target_languages")
     save(losses_figure(logs), arguments.output / "losses")
     for study in arguments.study:
-        figure = study_figure(study["label"], read_points(study, experiments), intervals)
+        figure = study_figure(study["label"], read_points(study, experiments), scores, intervals, summary)
         save(figure, arguments.output / f"study-{study['name']}")
+
+
+def read_logs(flags: Sequence[tuple[str, str, str]]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Read the step logs of training runs.
+
+    Args:
+        flags: values of the flag `--step-log`.
+
+    Returns:
+        The logs by the title of their panel and their seed, in the order of the flags.
+
+    Raises:
+        InputError: two logs have the same title and seed, or a log is damaged.
+    """
+    logs: dict[str, dict[str, pd.DataFrame]] = {}
+    for title, seed, path in flags:
+        runs = logs.setdefault(title, {})
+        if seed in runs:
+            raise InputError(f"--step-log: {path} is the second log of {title} with the seed {seed}; remove one")
+        runs[seed] = read_steps(Path(path))
+    return logs
 
 
 def read_points(

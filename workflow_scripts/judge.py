@@ -10,7 +10,7 @@ from .lat.files import InputError, Journal, read_jsonl, write_jsonl, write_table
 from .lat.prompts.instructions import read_instructions
 from .lat.runtime import log, run_step
 
-COLUMNS = ("base_model", "benchmark", "system", "baseline", "instructions", "judge", "n", *OUTCOMES, "p")
+COLUMNS = ("base_model", "benchmark", "seed", "system", "baseline", "instructions", "judge", "n", *OUTCOMES, "p")
 
 
 def read_answers(path: Path) -> list[str]:
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="name of the set of instructions in the table")
     parser.add_argument("--base-model", required=True)
     parser.add_argument("--benchmark", required=True, help="benchmark that the systems were trained on")
+    parser.add_argument("--seed", required=True, help="seed of the systems, or `shared` if neither has been trained")
     parser.add_argument("--system", required=True, help="name of the system")
     parser.add_argument("--baseline", required=True, help="name of the system it is compared with")
     parser.add_argument("--answers", type=Path, required=True, help="answers of the system, JSON lines")
@@ -91,6 +92,7 @@ def main() -> None:
     row = {
         "base_model": arguments.base_model,
         "benchmark": arguments.benchmark,
+        "seed": arguments.seed,
         "system": arguments.system,
         "baseline": arguments.baseline,
         "instructions": arguments.name,

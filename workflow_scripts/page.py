@@ -2,35 +2,43 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from .lat.evaluation.scores import METRICS
 from .lat.files import atomic_write
 from .lat.reporting.page import (
     Outputs,
-    examples,
+    Results,
+    describe_experiment,
+    example_packs,
     inline_svg,
     read_texts,
     render,
     signatures,
     table_of,
-    table_of_block,
+    table_packs,
 )
 from .lat.reporting.reading import (
     add_comparison_flag,
     add_experiment_flags,
+    check_summary,
     check_values,
     check_verdicts,
     intervals_frame,
     make_experiments,
     read_all_scores,
-    read_comparisons,
+    read_general_comparisons,
     read_intervals,
     read_lines_table,
+    read_score_comparisons,
+    read_summary,
     read_versions,
     rows_of,
+    score_comparisons_frame,
     scores_frame,
+    summary_frame,
 )
-from .lat.reporting.tables import TABLES, general_table, make_blocks, table_metrics
+from .lat.reporting.tables import general_table, table_metrics
 from .lat.runtime import log, run_step
 
 
@@ -38,7 +46,9 @@ def main() -> None:
     """Parse the flags, collect the content of the page, and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scores", type=Path, required=True, help="table of all scores")
-    parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and p-values")
+    parser.add_argument("--intervals", type=Path, required=True, help="table of intervals and p-values of every run")
+    parser.add_argument("--summary", type=Path, required=True, help="table of means over seeds")
+    parser.add_argument("--comparisons", type=Path, required=True, help="table of differences between systems")
     add_experiment_flags(parser)
     parser.add_argument("--versions", type=Path, required=True, help="table of library versions")
     parser.add_argument(
@@ -51,64 +61,81 @@ def main() -> None:
     )
     parser.add_argument(
         "--outputs",
-        nargs=5,
+        nargs=6,
         action="append",
         required=True,
-        metavar=("BASE_MODEL", "BENCHMARK", "SYSTEM", "FOLDER", "LINES"),
-        help="folder of <direction>.txt of a system, and its lines.tsv with the verdicts; may be repeated",
+        metavar=("BASE_MODEL", "BENCHMARK", "SYSTEM", "SEED", "FOLDER", "LINES"),
+        help="a run of a system: its seed, or `shared`, its folder of <direction>.txt, and its lines.tsv with the"
+        " verdicts; repeat in the order of the rows",
     )
     parser.add_argument("--figures", type=Path, nargs="*", default=[], help="SVG files, in the order of the page")
     parser.add_argument("--captions", nargs="*", default=[], help="caption of each figure")
-    parser.add_argument("--baseline", required=True, help="system that the other systems are tested against")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        required=True,
+        help="systems that the other systems are tested against; the marks refer to the first one",
+    )
     parser.add_argument("--config", required=True, help="configuration of the run, as text")
     parser.add_argument("--general", type=Path, help="table of comparisons on general tasks")
     add_comparison_flag(parser)
     parser.add_argument("--output", type=Path, required=True, help="HTML file")
     arguments = parser.parse_args()
 
-    experiments = make_experiments((names[:3] for names in arguments.outputs), arguments.directions)
-    score_rows = read_all_scores(arguments.scores, experiments, arguments.learned)
-    interval_rows = read_intervals(arguments.intervals, experiments, arguments.learned, arguments.baseline)
+    experiments = make_experiments((names[:4] for names in arguments.outputs), arguments.directions)
+    learned, baselines = arguments.learned, arguments.baselines
+    score_rows = read_all_scores(arguments.scores, experiments, learned)
+    interval_rows = read_intervals(arguments.intervals, experiments, learned, baselines)
     check_values(arguments.intervals, interval_rows, score_rows)
-    scores, intervals = scores_frame(score_rows), intervals_frame(interval_rows)
-
-    metrics = list(dict.fromkeys((*table_metrics(arguments.learned), *METRICS)))
-    tables = [
-        table_of_block(block, heading)
-        for supervision, (_, heading) in TABLES.items()
-        for block in make_blocks(scores, supervision, metrics, intervals, arguments.baseline, with_intervals=True)
-    ]
+    summary_rows = read_summary(arguments.summary, experiments, learned, baselines)
+    check_summary(arguments.summary, summary_rows, score_rows)
+    comparison_rows = read_score_comparisons(arguments.comparisons, experiments, learned, baselines, summary_rows)
+    results = Results(
+        experiments,
+        scores_frame(score_rows),
+        intervals_frame(interval_rows),
+        summary_frame(summary_rows),
+        score_comparisons_frame(comparison_rows),
+        list(dict.fromkeys((*table_metrics(learned), *METRICS))),
+        baselines[0],
+    )
+    tables = table_packs(results)
+    general = []
     if arguments.general:
-        tables.append(table_of(general_table(read_comparisons([(arguments.general, arguments.comparison)]))))
+        general.append(table_of(general_table(read_general_comparisons([(arguments.general, arguments.comparison)]))))
 
     folders = {benchmark: Path(folder) for benchmark, folder in arguments.texts}
-    data = []
-    for experiment in experiments:
+    packs: dict[str, Any] = {"experiments": list(map(describe_experiment, experiments))}
+    count = 0
+    for number, experiment in enumerate(experiments):
         texts = read_texts(folders[experiment.benchmark], experiment.directions)
         counts = {direction: len(sources) for direction, (sources, _) in texts.items()}
+        count += sum(counts.values())
+        scores_of_experiment = rows_of(score_rows, experiment)
         outputs = {}
-        for *names, system, folder, table in arguments.outputs:
+        for *names, system, seed, folder, table in arguments.outputs:
             if names == [experiment.base_model, experiment.benchmark]:
                 lines = read_lines_table(Path(table), counts)
-                check_verdicts(lines, arguments.scores, rows_of(score_rows, experiment, system))
-                outputs[system] = Outputs(Path(folder), lines)
-        name = f"{experiment.base_model} on {experiment.benchmark}"
-        data.append(examples(name, texts, outputs, experiment.directions))
-    count = sum(len(direction["source"]) for experiment in data for direction in experiment["directions"])
-    names = " and ".join(experiment["name"] for experiment in data)
+                check_verdicts(lines, arguments.scores, rows_of(scores_of_experiment, experiment, system, seed))
+                outputs[system, seed] = Outputs(Path(folder), lines)
+        packs |= example_packs(number, experiment, texts, outputs)
+    seeds = results.seeds
+    names = " and ".join(experiment["name"] for experiment in packs["experiments"])
     page = render(
         title=f"Language-aware tuning: {names}",
-        summary=f"{count:,} test lines in {len(set(scores.direction))} directions, each translated by every system.",
-        baseline=arguments.baseline,
-        tables=tables,
+        summary=f"{count:,} test lines in {len(set(results.scores.direction))} directions, each translated by every"
+        f" system{f' with {len(seeds)} training seeds' if len(seeds) > 1 else ''}.",
+        seeds=seeds,
+        notes=tables["tables-mean"]["notes"],
+        tables=tables["tables-mean"]["tables"] + general,
         figures=[
             {"svg": inline_svg(path, number), "caption": caption}
             for number, (path, caption) in enumerate(zip(arguments.figures, arguments.captions, strict=True), 1)
         ],
-        signatures=signatures(scores),
+        signatures=signatures(results.scores),
         versions=[(row["what"], row["version"]) for row in read_versions(arguments.versions)],
         config=arguments.config,
-        data=data,
+        packs=packs | (tables if len(seeds) > 1 else {}),
     )
     with atomic_write(arguments.output) as handle:
         handle.write(page)

@@ -5,23 +5,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .lat.files import InputError, atomic_write, write_table
-from .lat.names import REFERENCE
+from .lat.names import REFERENCE, SHARED
 from .lat.reporting import paper
 from .lat.reporting.reading import (
     ALL_SCORES,
     INTERVALS,
+    SCORE_COMPARISONS,
+    SUMMARY,
     Experiment,
     Row,
+    Significance,
     add_comparison_flag,
     add_experiment_flags,
-    check_values,
-    intervals_frame,
     make_experiments,
-    read_comparisons,
+    read_general_comparisons,
+    read_machine,
     read_reference_scores,
     read_significance,
     read_system_scores,
     scores_frame,
+    summary_frame,
+    version_rows,
 )
 from .lat.reporting.tables import (
     TABLES,
@@ -33,7 +37,7 @@ from .lat.reporting.tables import (
     to_latex,
     to_markdown,
 )
-from .lat.runtime import log, run_step, versions
+from .lat.runtime import log, run_step
 
 
 def main() -> None:
@@ -45,8 +49,9 @@ def main() -> None:
         action="append",
         required=True,
         metavar=("BASE_MODEL", "WORD"),
-        help="base model, benchmark and system, then the system's score tables: BLEU and chrF++, each learned metric in"
-        " the order of --learned, off-target scores; repeat in the order of the rows",
+        help="base model, benchmark, system and seed (or `shared`), then the score tables of this run of the system:"
+        " BLEU and chrF++, each learned metric in the order of --learned, off-target scores; repeat in the order of the"
+        " rows",
     )
     parser.add_argument(
         "--reference-scores",
@@ -62,10 +67,15 @@ def main() -> None:
         nargs=3,
         action="append",
         required=True,
-        metavar=("BASE_MODEL", "BENCHMARK", "FILE"),
-        help="table of intervals and p-values of an experiment; may be repeated",
+        metavar=("BASE_MODEL", "BENCHMARK", "FOLDER"),
+        help="folder with the tables of intervals, means over seeds and comparisons of an experiment; may be repeated",
     )
-    parser.add_argument("--baseline", required=True, help="system that the p-values refer to")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        required=True,
+        help="systems that all others are tested against; the marks of the tables refer to the first one",
+    )
     parser.add_argument("--intervals", action="store_true", help="show 95 %% intervals in the tables")
     parser.add_argument(
         "--paper-benchmark",
@@ -93,22 +103,29 @@ def main() -> None:
     )
     parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of comparisons on general tasks")
     add_comparison_flag(parser)
+    parser.add_argument(
+        "--machines", type=Path, nargs="*", default=[], help="files of the processors that each model was trained on"
+    )
     parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
-    experiments = make_experiments((names[:3] for names in arguments.scores), arguments.directions)
+    experiments = make_experiments((names[:4] for names in arguments.scores), arguments.directions)
     rows = list(score_rows(arguments, experiments))
+    significance = list(significance_tables(arguments, experiments, rows))
+    summary = [row for tables in significance for row in tables.summary]
     write_table(arguments.output / "scores.tsv", rows, list(ALL_SCORES.columns))
+    for name, schema, found in (
+        ("intervals", INTERVALS, [row for tables in significance for row in tables.intervals]),
+        ("summary", SUMMARY, summary),
+        ("comparisons", SCORE_COMPARISONS, [row for tables in significance for row in tables.comparisons]),
+    ):
+        write_table(arguments.output / f"{name}.tsv", found, list(schema.columns))
     log.info("%d scores", len(rows))
 
-    intervals = list(interval_rows(arguments, experiments, rows))
-    write_table(arguments.output / "intervals.tsv", intervals, list(INTERVALS.columns))
-
-    scores, significance = scores_frame(rows), intervals_frame(intervals)
+    metrics = table_metrics(arguments.learned)
+    scores, means = scores_frame(rows), summary_frame(summary)
     for kind, (name, title) in TABLES.items():
-        blocks = make_blocks(
-            scores, kind, table_metrics(arguments.learned), significance, arguments.baseline, arguments.intervals
-        )
+        blocks = make_blocks(scores, kind, metrics, means, arguments.baselines[0], arguments.intervals)
         texts = {"md": to_markdown(blocks, title), "tex": to_latex(blocks), "html": to_html(blocks, title)}
         texts["tsv"] = to_frame(blocks).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():
@@ -118,7 +135,7 @@ def main() -> None:
 
     if arguments.general:
         tables = zip(arguments.general, ([names] for names in arguments.comparison), strict=True)
-        comparisons = read_comparisons(tables)
+        comparisons = read_general_comparisons(tables)
         write_table(arguments.output / "general.tsv", comparisons, list(comparisons[0]))
         texts = general_texts(comparisons)
         for suffix, text in texts.items():
@@ -127,16 +144,13 @@ def main() -> None:
         log.info("%s", texts["md"])
 
     names = paper.Names(dict(arguments.paper_benchmark), dict(arguments.paper_base_model), dict(arguments.paper_system))
-    differences = paper.comparison(intervals, names)
+    differences = paper.comparison(summary, names)
     write_table(arguments.output / "paper.tsv", differences, paper.COLUMNS)
     with atomic_write(arguments.output / "paper.md") as handle:
         handle.write(paper.comparison_markdown(differences))
 
-    write_table(
-        arguments.output / "versions.tsv",
-        [{"what": name, "version": number} for name, number in versions().items()],
-        ("what", "version"),
-    )
+    machines = list(map(read_machine, arguments.machines))
+    write_table(arguments.output / "versions.tsv", version_rows(machines), ("what", "version"))
 
 
 def score_rows(arguments: argparse.Namespace, experiments: Sequence[Experiment]) -> Iterator[dict[str, str]]:
@@ -151,14 +165,14 @@ def score_rows(arguments: argparse.Namespace, experiments: Sequence[Experiment])
             raise InputError(f"--reference-scores: none for the benchmark {experiment.benchmark}; add them")
         path = reference_paths[experiment.benchmark]
         references, lines, others = read_reference_scores(path, experiment.directions)
-        for base_model, benchmark, system, *paths in arguments.scores:
+        for base_model, benchmark, system, seed, *paths in arguments.scores:
             if (base_model, benchmark) == (experiment.base_model, experiment.benchmark):
                 for rows in read_system_scores(list(map(Path, paths)), arguments.learned, lines, others):
-                    yield from ordered_rows(experiment, system, rows)
-        yield from ordered_rows(experiment, REFERENCE, references)
+                    yield from ordered_rows(experiment, system, seed, rows)
+        yield from ordered_rows(experiment, REFERENCE, SHARED, references)
 
 
-def ordered_rows(experiment: Experiment, system: str, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
+def ordered_rows(experiment: Experiment, system: str, seed: str, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
     """Yield the rows of one score table with the names of their experiment, ordered by direction and metric."""
     scores = {(row["direction"], row["metric"]): row for row in rows}
     for direction, supervision in experiment.directions.items():
@@ -169,27 +183,26 @@ def ordered_rows(experiment: Experiment, system: str, rows: Sequence[Row]) -> It
                     "base_model": experiment.base_model,
                     "benchmark": experiment.benchmark,
                     "system": system,
+                    "seed": seed,
                     "supervision": supervision,
                     **scores[direction, metric],
                 }
 
 
-def interval_rows(
+def significance_tables(
     arguments: argparse.Namespace, experiments: Sequence[Experiment], scores: Sequence[Mapping[str, str]]
-) -> Iterator[Row]:
-    """Read intervals and p-values of all experiments, and yield the rows of their table.
+) -> Iterator[Significance]:
+    """Read intervals, means over seeds and comparisons of all experiments, and yield their tables.
 
     Raises:
         InputError: a table is damaged, incomplete, or about other scores, or a flag is missing.
     """
-    paths = {(base_model, benchmark): Path(path) for base_model, benchmark, path in arguments.significance}
+    folders = {(base_model, benchmark): Path(folder) for base_model, benchmark, folder in arguments.significance}
     for experiment in experiments:
         names = (experiment.base_model, experiment.benchmark)
-        if names not in paths:
-            raise InputError(f"--significance: no table for {' on '.join(names)}; add it")
-        rows = read_significance(paths[names], experiment, arguments.learned, arguments.baseline)
-        check_values(paths[names], rows, scores)
-        yield from rows
+        if names not in folders:
+            raise InputError(f"--significance: no folder for {' on '.join(names)}; add it")
+        yield read_significance(folders[names], experiment, arguments.learned, arguments.baselines, scores)
 
 
 if __name__ == "__main__":

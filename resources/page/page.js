@@ -1,7 +1,10 @@
-// Makes the tables sortable and fills the browser of examples. Tables and figures are visible without this script.
+// Makes the tables sortable, fills the browser of examples, and shows the tables and examples of the selected seed. Tables
+// of means over seeds and figures are visible without this script.
 "use strict";
 
 const PAGE_SIZE = 25;
+// The run of systems on the untrained base model, which belongs to every seed.
+const SHARED = "shared";
 // What is shown in place of the language for verdicts that name none.
 const NO_LANGUAGE = { x: "empty", n: "no words" };
 const cards = document.getElementById("cards");
@@ -10,7 +13,14 @@ const form = document.getElementById("filters");
 const previous = document.getElementById("previous");
 const next = document.getElementById("next");
 const fields = form.elements;
+// The selected seed, or an empty text for the means over seeds; null on pages with fewer than two seeds.
+const picker = document.getElementById("seeds")?.elements.seed ?? null;
+const packs = new Map();
+const sortable = new Map();
 let experiments = [];
+// The directions of the selected experiment, with the texts and the outputs that are shown.
+let directions = [];
+let requests = 0;
 let found = [];
 let start = 0;
 
@@ -21,6 +31,12 @@ async function unpack(id) {
   return new Response(stream).text();
 }
 
+// Each pack is unpacked when it is first needed, so that the page does not become slower with each seed.
+function load(name) {
+  if (!packs.has(name)) packs.set(name, unpack(name).then(JSON.parse));
+  return packs.get(name);
+}
+
 async function makeTablesSortable() {
   const source = new Blob([await unpack("library")], { type: "text/javascript" });
   const url = URL.createObjectURL(source);
@@ -28,9 +44,64 @@ async function makeTablesSortable() {
   URL.revokeObjectURL(url);
   matchColorScheme();
   for (const table of document.querySelectorAll("table.scores")) {
-    new ITable(table, { paging: false, searching: false, info: false, order: [], autoWidth: false, layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null } });
+    const { dt } = new ITable(table, { paging: false, searching: false, info: false, order: [], autoWidth: false, layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null } });
+    sortable.set(table, dt);
   }
   document.documentElement.dataset.sortable = "yes";
+}
+
+function setText(element, text) {
+  element.textContent = text;
+  element.hidden = !text;
+}
+
+// As in page.html.j2, which has the first content of every cell.
+function showCell(element, cell) {
+  const text = cell.best ? document.createElement("strong") : document.createTextNode(cell.text);
+  if (cell.best) text.textContent = cell.text;
+  element.replaceChildren(text, cell.mark);
+  if (cell.spread) {
+    const spread = document.createElement("span");
+    spread.className = "spread";
+    spread.textContent = ` ${cell.spread}`;
+    element.append(spread);
+  }
+  element.dataset.order = cell.value;
+  element.classList.toggle("text", cell.is_text);
+  element.title = cell.hint;
+}
+
+function showTables({ tables, notes }) {
+  document.getElementById("notes").replaceChildren(...notes.map((text) => {
+    const note = document.createElement("p");
+    note.className = "note";
+    note.textContent = text;
+    return note;
+  }));
+  const shown = [...sortable];
+  tables.forEach((content, number) => {
+    const [table, dt] = shown[number];
+    const region = table.closest(".scroll");
+    setText(region.previousElementSibling, content.remark);
+    setText(region.nextElementSibling, content.note);
+    content.rows.forEach((row, position) => {
+      // The library knows each row by its first position, whatever the table is sorted by.
+      const elements = dt.row(position).node().querySelectorAll("td");
+      row.cells.forEach((cell, column) => showCell(elements[column], cell));
+    });
+    dt.rows().invalidate("dom").draw();
+  });
+}
+
+async function selectSeed() {
+  const seed = picker.value;
+  const tables = await load(`tables-${seed || "mean"}`);
+  // Another seed may have been selected while this one was unpacked.
+  if (seed !== picker.value) return;
+  showTables(tables);
+  document.querySelector("#seeds .note").textContent = seed
+    ? `Tables and examples: seed ${seed}.` : "Tables: means over seeds. Examples: one seed.";
+  await loadExamples();
 }
 
 function setOptions(select, entries) {
@@ -40,7 +111,7 @@ function setOptions(select, entries) {
 }
 
 function fillFilters() {
-  const experiment = experiments[fields.experiment.value || 0];
+  const experiment = experiments[fields.experiment.value];
   const kinds = [...new Set(experiment.directions.map((direction) => direction.supervision))];
   setOptions(fields.direction, [
     ["", "all"],
@@ -48,6 +119,42 @@ function fillFilters() {
     ...experiment.directions.map((direction) => [direction.name, `${direction.name} (${direction.supervision})`]),
   ]);
   setOptions(fields.system, [["", "any"], ...experiment.systems.map((system, number) => [String(number), system])]);
+}
+
+async function loadExamples() {
+  const number = fields.experiment.value;
+  const experiment = experiments[number];
+  const selected = picker?.value ?? "";
+  const seed = experiment.seeds.includes(selected) ? selected : experiment.seeds[0];
+  const request = ++requests;
+  const runs = experiment.runs.filter((run) => run === seed || run === SHARED);
+  const [texts, ...outputs] = await Promise.all([`texts-${number}`, ...runs.map((run) => `outputs-${number}-${run}`)].map(load));
+  // Another experiment or seed may have been selected while this one was unpacked.
+  if (request !== requests) return;
+  const ofSystems = new Map(outputs.flat());
+  const ofSystem = (position, part) => experiment.systems.map((system) => ofSystems.get(system)[position][part]);
+  directions = experiment.directions.map((direction, position) => ({
+    ...direction,
+    source: texts[position][0],
+    reference: texts[position][1],
+    outputs: ofSystem(position, 0),
+    labels: ofSystem(position, 1),
+    verdicts: ofSystem(position, 2),
+  }));
+  describeRun(experiment, selected, seed);
+  filter();
+}
+
+function describeRun(experiment, selected, seed) {
+  const element = document.getElementById("run");
+  if (!picker || !seed) {
+    element.hidden = true;
+    return;
+  }
+  let remark = "";
+  if (selected && selected !== seed) remark = ` No run of this experiment has the seed ${selected}.`;
+  else if (!selected && experiment.seeds.length > 1) remark = " Select a training seed above to see those of another.";
+  setText(element, `Outputs of seed ${seed}.${remark}`);
 }
 
 function searchableTexts(direction) {
@@ -63,11 +170,12 @@ function hasVerdict(verdicts, line, system, selected) {
 }
 
 function filter() {
-  const experiment = experiments[fields.experiment.value];
+  // While the first examples are unpacked, there is nothing to filter.
+  if (!directions.length) return;
   const verdict = fields.verdict.value;
   const search = fields.search.value.trim().toLowerCase();
   found = [];
-  for (const direction of experiment.directions) {
+  for (const direction of directions) {
     const selected = fields.direction.value;
     if (selected && selected !== direction.name && selected !== direction.supervision) continue;
     const texts = search ? searchableTexts(direction) : null;
@@ -158,9 +266,15 @@ function turnPage(step) {
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", (event) => {
-  if (event.target === fields.experiment) fillFilters();
-  filter();
+  if (event.target === fields.experiment) {
+    fillFilters();
+    loadExamples();
+  } else {
+    filter();
+  }
 });
+picker?.form.addEventListener("submit", (event) => event.preventDefault());
+picker?.addEventListener("input", selectSeed);
 previous.addEventListener("click", () => turnPage(-1));
 next.addEventListener("click", () => turnPage(1));
 document.addEventListener("keydown", (event) => {
@@ -169,6 +283,10 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     fields.search.focus();
   }
+  if (event.key === "s" && picker) {
+    event.preventDefault();
+    picker.focus();
+  }
   if (event.key === "n") turnPage(1);
   if (event.key === "p") turnPage(-1);
 });
@@ -176,9 +294,10 @@ document.addEventListener("keydown", (event) => {
 // Start after the first paint, so that tables and figures are readable while the examples are unpacked.
 requestAnimationFrame(() => setTimeout(async () => {
   await makeTablesSortable();
-  experiments = JSON.parse(await unpack("data"));
+  experiments = await load("experiments");
   setOptions(fields.experiment, experiments.map((experiment, number) => [String(number), experiment.name]));
   fillFilters();
-  filter();
+  await loadExamples();
+  if (picker) picker.disabled = false;
   document.documentElement.dataset.ready = "yes";
 }));

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from workflow_scripts import download
-from workflow_scripts.lat.data.assembling import assemble, draw_demonstrations
+from workflow_scripts.lat.data.assembling import distinct_texts, draw_demonstrations, draw_samples, filter_pairs
 from workflow_scripts.lat.data.corpora import Pair
 from workflow_scripts.lat.files import InputError, read_jsonl, read_lines, read_table
 
@@ -14,22 +14,30 @@ IT_EN = [Pair(pair.target, pair.source) for pair in EN_IT]
 TEST = {"en-it": [Pair("What is held out stays out.", "Ciò che è escluso resta escluso.")]}
 
 
-def counts_of(assembled, direction):
-    return {row["filter"]: (row["dropped"], row["kept"]) for row in assembled.counts if row["direction"] == direction}
+def assemble(corpora, held_out, rows, both_ways, seed):
+    """Filter pairs and draw samples; return the samples and all counts."""
+    pairs, counts = filter_pairs(corpora, held_out, both_ways)
+    samples, drawn = draw_samples(pairs, rows, seed)
+    return samples, [*counts, *drawn]
+
+
+def counts_of(counts, direction):
+    return {row["filter"]: (row["dropped"], row["kept"]) for row in counts if row["direction"] == direction}
 
 
 def test_empty_repeated_and_held_out_pairs_are_dropped_and_counted():
     bad = [Pair("", "Vuoto."), EN_IT[0], Pair("what is held out, stays out!", "Altro."), Pair("Thank you.", "Grazie.")]
-    assembled = assemble({"en-it": [*EN_IT, *bad]}, TEST | {"it-en": [Pair("Grazie.", "Thank you.")]}, 0, False, seed=1)
-    assert counts_of(assembled, "en-it") == {
+    held_out = TEST | {"it-en": [Pair("Grazie.", "Thank you.")]}
+    train, counts = assemble({"en-it": [*EN_IT, *bad]}, held_out, 0, False, seed=1)
+    assert counts_of(counts, "en-it") == {
         "empty": (1, 9), "duplicate": (1, 8), "touches_test": (1, 7), "train_rows": (0, 7)
     }  # fmt: skip
-    assert {"direction": "en-it", "source": "Thank you.", "target": "Grazie."} in assembled.train
+    assert {"direction": "en-it", "source": "Thank you.", "target": "Grazie."} in train
 
 
 def test_rows_are_drawn_by_the_seed_from_every_direction():
     def drawn(seed):
-        return assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 3, False, seed).train
+        return assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 3, False, seed)[0]
 
     assert [sample["direction"] for sample in drawn(1)].count("en-it") == 3
     assert len(drawn(1)) == 6
@@ -40,13 +48,13 @@ def test_rows_are_drawn_by_the_seed_from_every_direction():
 
 
 def test_both_ways_takes_the_pairs_of_the_opposite_direction():
-    assembled = assemble({"en-it": EN_IT[:4], "it-en": IT_EN[2:]}, TEST, 0, True, seed=1)
-    both = {(sample["direction"], sample["source"]) for sample in assembled.train}
+    train, _ = assemble({"en-it": EN_IT[:4], "it-en": IT_EN[2:]}, TEST, 0, True, seed=1)
+    both = {(sample["direction"], sample["source"]) for sample in train}
     assert both == {("en-it", pair.source) for pair in EN_IT} | {("it-en", pair.source) for pair in IT_EN}
 
 
 def test_monolingual_texts_are_distinct():
-    texts = assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 0, False, seed=1).monolingual
+    texts = distinct_texts(assemble({"en-it": EN_IT, "it-en": IT_EN}, TEST, 0, False, seed=1)[0])
     assert len(texts) == len({(row["language"], row["text"]) for row in texts}) == 12
 
 
@@ -123,18 +131,31 @@ def corpora(tmp_path):
 
 
 def test_the_files_of_a_benchmark(corpora, tmp_path):
-    outputs = ["train", "monolingual", "test-folder", "demonstrations-folder", "filters"]
+    outputs = ["monolingual", "test-folder", "demonstrations-folder", "filters"]
     flags = [word for name in outputs for word in (f"--{name}", str(tmp_path / "out" / name))]
     wanted = ["--supervised", "en-it", "--zero-shot", "it-en", "--train-rows", "4", "--demonstrations", "2"]
     download.main(["assemble", *corpora, *flags, *wanted, "--seed", "1"])
     out = tmp_path / "out"
-    assert len(read_jsonl(out / "train")) == 4
+
+    def draw(seed):
+        folders = [word for name in ("test", "demonstrations") for word in (f"--{name}-folder", f"{out}/{name}-folder")]
+        drawn = ["--supervised", "en-it", "--zero-shot", "it-en", "--train-rows", "4", "--seed", str(seed)]
+        files = ["--train", f"{out}/train{seed}", "--counts", f"{out}/counts{seed}"]
+        download.main(["draw-pairs", "--corpora", corpora[1], *folders, *drawn, *files])
+        return read_jsonl(out / f"train{seed}")
+
+    assert len(draw(1)) == len(draw(2)) == 4
+    assert draw(1) != draw(2)
+    # The base model's text is that of the samples which the split seed draws.
+    texts = {row["text"] for row in read_jsonl(out / "monolingual")}
+    assert texts == {row[side] for row in draw(1) for side in ("source", "target")}
     assert read_lines(out / "test-folder" / "it-en.src.txt")[0] == "Prova 0."
     assert read_lines(out / "test-folder" / "it-en.ref.txt")[0] == "Test 0."
     shown = {name: read_jsonl(out / "demonstrations-folder" / f"{name}.jsonl") for name in ("en-it", "it-en")}
     assert [row["source"] for row in shown["en-it"]] == [row["target"] for row in shown["it-en"]]
     assert len(shown["en-it"]) == 2
-    assert {row["filter"] for row in read_table(out / "filters")} >= {"touches_test", "train_rows"}
-    assert json.loads((out / "train").read_text().splitlines()[0]).keys() == {"direction", "source", "target"}
+    assert {row["filter"] for row in read_table(out / "filters")} == {"empty", "duplicate", "touches_test"}
+    assert {row["filter"] for row in read_table(out / "counts1")} == {"train_rows"}
+    assert json.loads((out / "train1").read_text().splitlines()[0]).keys() == {"direction", "source", "target"}
     with pytest.raises(InputError, match="direction en-it: 9 demonstrations wanted, 6 pairs are there"):
         download.main(["assemble", *corpora, *flags, *wanted[:-1], "9", "--seed", "1"])

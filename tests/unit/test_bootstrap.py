@@ -1,4 +1,4 @@
-"""Bootstrap: the vectorised scores, the intervals and the p-values equal those of SacreBLEU."""
+"""Bootstrap: results of one run are those of SacreBLEU, and error rates over several seeds are right."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,19 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
-from workflow_scripts.lat.evaluation.bootstrap import bleu_scores, chrf_scores, draw, interval, line_statistics, p_value
+from timing.significance import CASES, simulate
+from workflow_scripts.lat.evaluation.bootstrap import (
+    bleu_scores,
+    cache_references,
+    chrf_scores,
+    draw,
+    interval,
+    line_statistics,
+    p_value,
+    resample_means,
+    student_t_draws,
+    two_sided_p_value,
+)
 
 WORDS = "the cat sat on a mat near the old door and it was warm there".split()  # noqa: SIM905
 METRICS = [(BLEU(), bleu_scores), (CHRF(word_order=2), chrf_scores)]
@@ -31,6 +43,14 @@ def test_scores_of_summed_statistics_equal_those_of_sacrebleu(metric, scores, pa
     hypotheses, references = zip(*pairs, strict=True)
     sums = line_statistics(metric, hypotheses, references).sum(axis=0)
     assert scores(sums) == pytest.approx(metric.corpus_score(list(hypotheses), [list(references)]).score, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", [BLEU(), CHRF(word_order=2)], ids=["BLEU", "chrF"])
+def test_statistics_with_cached_references_are_the_same(metric):
+    hypotheses, references = corpus(1, 20, 0.3)
+    expected = line_statistics(metric, hypotheses, references)
+    cache_references(metric, references)
+    assert np.array_equal(line_statistics(metric, hypotheses), expected)
 
 
 def test_outputs_without_a_match_score_zero():
@@ -70,3 +90,65 @@ def test_equal_systems_do_not_differ_and_clearly_different_ones_do():
     scores = np.random.default_rng(0).normal(20, 1, 1000)
     assert p_value(scores, scores, 0.0) == 1.0
     assert p_value(scores, scores + 9 + np.random.default_rng(1).normal(0, 0.1, 1000), 9.0) == pytest.approx(1 / 1001)
+
+
+# From a table of Student's t-distribution: the 97.5 % and 99.5 % quantiles.
+@pytest.mark.parametrize(
+    ("degrees", "quantiles"), [(2, (4.3027, 9.9248)), (4, (2.7764, 4.6041)), (9, (2.2622, 3.2498))]
+)
+def test_draws_from_the_t_distribution_have_its_quantiles(degrees, quantiles):
+    draws = student_t_draws(degrees, 20_000, seed=3)
+    assert np.quantile(draws, [0.975, 0.995]) == pytest.approx(quantiles, rel=0.01)
+    assert draws.sum() == pytest.approx(0, abs=1e-6)
+    assert not np.array_equal(draws, np.sort(draws))
+    assert not np.array_equal(draws, student_t_draws(degrees, 20_000, seed=4))
+
+
+def test_without_variance_of_sentences_the_interval_is_the_t_interval():
+    values = np.array([10.0, 11.0, 13.0])
+    resampled = resample_means(values, np.repeat(values[:, None], 20_000, axis=1), seed=1)
+    half = 4.3027 * values.std(ddof=1) / np.sqrt(3)
+    assert interval(resampled) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+
+
+def test_without_variance_of_seeds_the_interval_is_that_over_sentences():
+    one = np.random.default_rng(1).normal(20, 1, 1000)
+    resampled = resample_means(np.full(4, 20.1), np.stack([one] * 4), seed=1)
+    assert resampled == pytest.approx(one)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_are_resampled_over_sentences_alone(seeds):
+    resamples = np.random.default_rng(1).normal(size=(seeds, 50))
+    assert np.array_equal(resample_means(np.arange(seeds) * 5.0, resamples, seed=1), resamples.mean(axis=0))
+
+
+def test_scores_that_never_vary_have_an_interval_without_width():
+    assert interval(resample_means(np.full(3, 7.0), np.full((3, 100), 7.0), seed=1)) == (7.0, 7.0)
+
+
+def test_two_sided_p_values_count_both_sides():
+    differences = np.concatenate([np.full(10, 1.0), np.full(10, 5.0), np.full(80, 3.0)])
+    assert two_sided_p_value(differences, 2.0) == pytest.approx(21 / 101)
+    assert two_sided_p_value(differences, -2.0) == pytest.approx(21 / 101)
+    assert two_sided_p_value(differences, 2.1) == pytest.approx(1 / 101)
+    assert two_sided_p_value(np.zeros(100), 0.0) == 1.0
+    assert two_sided_p_value(np.full(100, 0.1) * 3, 1e-16) == 1.0  # only rounding
+
+
+# The standard error of these rates is 0.7 %. Where seeds and sentences have similar variances, the method is
+# conservative. Case 2 fails if the part of single seeds in the variance of sentences is counted twice.
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("number", "is_exact"), [(0, True), (1, True), (2, True), (3, False), (4, False), (7, False)])
+def test_error_rates_over_seeds_and_sentences_are_right(number, is_exact, seeds):
+    rates = simulate(CASES[number], seeds, ["both"], 1000)["both"]
+    assert (2.8 if is_exact else 1.0) <= rates.error <= 7.2
+    assert 92.8 <= rates.coverage <= (97.2 if is_exact else 99.0)
+
+
+def test_error_rates_show_where_other_methods_are_wrong():
+    seeds_dominate = simulate(CASES[0], 3, ["plain", "sentences"], 300)
+    assert seeds_dominate["plain"].error > 15 and seeds_dominate["plain"].coverage < 85
+    assert seeds_dominate["sentences"].error > 50 and seeds_dominate["sentences"].coverage < 50
+    # Seeds that differ only by their sentences are no additional variance.
+    assert simulate(CASES[2], 5, ["plain"], 300)["plain"].error < 1.5

@@ -2,12 +2,14 @@
 
 import io
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from made_up import DIRECTIONS, PARTS, SYSTEMS, make_experiment, make_results
 from matplotlib.figure import Figure
 
-from workflow_scripts.figures import read_points
-from workflow_scripts.lat.files import InputError
+from workflow_scripts.figures import read_logs, read_points
+from workflow_scripts.lat.files import InputError, write_table
 from workflow_scripts.lat.reporting.charts import (
     heat_map_figure,
     losses_figure,
@@ -15,93 +17,200 @@ from workflow_scripts.lat.reporting.charts import (
     off_target_languages_figure,
     study_figure,
 )
+from workflow_scripts.lat.reporting.page import Results
 from workflow_scripts.lat.reporting.reading import Experiment
+from workflow_scripts.lat.training.loop import STEP_COLUMNS
+
+TRAINED = [system for system, (_, is_trained) in SYSTEMS.items() if is_trained]
 
 
-@pytest.fixture
-def scores() -> pd.DataFrame:
-    rows = [
-        (base_model, "demo", system, supervision, direction, metric, value)
-        for base_model in ("tiny", "other")
-        for system, value in (("MT", 60.0), ("LAT", 10.0))
-        for supervision, direction in (("zero-shot", "it-nl"), ("zero-shot", "nl-it"), ("supervised", "en-it"))
-        for metric in ("BLEU", "OTR")
-    ]
-    rows += [
-        (base_model, "demo", "reference", supervision, direction, "OTR", 0.5)
-        for base_model in ("tiny", "other")
-        for supervision, direction in (("zero-shot", "it-nl"), ("supervised", "en-it"))
-    ]
-    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns)
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
 
 
-def test_each_experiment_has_a_row_of_panels_with_the_means_as_bars(scores):
-    figure = off_target_figure(scores)
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """Two experiments, of which the first has three seeds and the other has one."""
+    return make_results([make_experiment("tiny", 3), make_experiment("other", 1)])
+
+
+def draw_off_target(results: Results) -> Figure:
+    return off_target_figure(results.scores, results.intervals, results.summary)
+
+
+def averages(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """Return the means over directions in a frame that have these values."""
+    values |= {"direction": "AVG"}
+    return frame[(frame[list(values)] == list(values.values())).all(axis=1)]
+
+
+def points_of(axis) -> list[list[float]]:
+    """Return the values of the points of single seeds of each bar."""
+    return [list(line.get_xdata()) for line in axis.lines if line.get_linestyle() == "None"]
+
+
+def note_of(figure: Figure) -> str:
+    return " ".join(figure.get_supxlabel().split())
+
+
+def test_each_experiment_has_a_row_of_panels_with_the_means_over_seeds_as_bars(results):
+    figure = draw_off_target(results)
     assert len(figure.axes) == 4
-    for axis in figure.axes:
-        assert [label.get_text() for label in axis.get_yticklabels()] == ["MT", "LAT"]
-        assert sorted(bar.get_width() for bar in axis.patches) == [10.0, 10.0, 60.0, 60.0]
+    for axis, (base_model, metric) in zip(
+        figure.axes, [(name, metric) for name in ("tiny", "other") for metric in ("OTR", "BLEU")], strict=True
+    ):
+        assert [label.get_text() for label in axis.get_yticklabels()] == list(SYSTEMS)
+        means = [
+            value
+            for kind in ("zero-shot", "supervised")
+            for value in averages(results.summary, base_model=base_model, metric=metric, supervision=kind)["mean"]
+        ]
+        assert [bar.get_width() for bar in axis.patches] == pytest.approx(means)
+        assert [text.get_text() for text in axis.texts] == [f"{value:.1f}" for value in means]
         assert axis.get_xlabel()
     assert "other on demo" in figure.axes[2].get_title(loc="left")
 
 
-def test_only_the_off_target_panel_shows_the_ratio_of_the_references_as_a_line(scores):
-    off_target, bleu = off_target_figure(scores).axes[:2]
-    assert {line.get_xdata()[0] for line in off_target.lines} == {0.5}
-    assert not bleu.lines
+def test_error_bars_are_the_intervals_of_the_summary(results):
+    axis = draw_off_target(results).axes[1]
+    expected = averages(results.summary, base_model="tiny", metric="BLEU", supervision="zero-shot")
+    drawn = [path[:, 0] for path in axis.collections[0].get_segments()]
+    assert drawn == [pytest.approx(bounds) for bounds in zip(expected.low, expected.high, strict=True)]
+
+
+def test_each_seed_is_a_point_if_there_are_several(results):
+    several, _, single, _ = draw_off_target(results).axes
+    expected = averages(results.intervals, base_model="tiny", metric="OTR", supervision="zero-shot")
+    points = points_of(several)
+    assert len(points) == 2 * len(TRAINED)
+    assert points[: len(TRAINED)] == [list(expected[expected.system == system].value) for system in TRAINED]
+    assert points_of(single) == []
+
+
+def test_the_note_says_what_points_and_error_bars_are(results):
+    assert note_of(draw_off_target(results)) == (
+        "n = 240 test lines per direction. Means over 1 to 3 training seeds. Points: single seeds. Error bars: 95 %"
+        " intervals of the mean over seeds; of systems with fewer than 3 runs: 95 % intervals over resamples of the"
+        " test lines, which do not cover the variation between training seeds."
+    )
+    single = make_results([make_experiment("tiny", 1)])
+    assert note_of(draw_off_target(single)) == (
+        "n = 240 test lines per direction. Scores of one training seed. Error bars: 95 % intervals over resamples of"
+        " the test lines, which do not cover the variation between training seeds."
+    )
+    trained = make_results([Experiment("tiny", "demo", {"MT": ("1", "2", "3"), "LAT": ("1", "2", "3")}, DIRECTIONS)])
+    assert note_of(draw_off_target(trained)).endswith("Error bars: 95 % intervals of the mean over seeds.")
+    untrained = make_results([Experiment("tiny", "demo", {"Base": ("shared",)}, DIRECTIONS)])
+    assert note_of(heat_map_figure(untrained.scores)) == "n = 240 test lines per direction."
+    shorter = single.scores.assign(n=["200" if name == "it-nl" else "1200" for name in single.scores.direction])
+    assert note_of(heat_map_figure(shorter)).startswith("n = 200 to 1,200 test lines per direction.")
+
+
+def test_only_the_off_target_panel_shows_the_ratio_of_the_references_as_lines(results):
+    off_target, bleu = draw_off_target(results).axes[:2]
+    lines = [line for line in off_target.lines if line.get_linestyle() != "None"]
+    assert [line.get_xdata()[0] for line in lines] == [1.0, 1.0]
+    assert len({line.get_linestyle() for line in lines}) == 2
+    assert all(line.get_linestyle() == "None" for line in bleu.lines)
+
+
+STEPS = pd.DataFrame({"step": [1.0, 2.0], "likelihood_loss": [3.0, 2.0], "unlikelihood_loss": [0.0, 0.0]})
+STAGE2 = STEPS.assign(unlikelihood_loss=[9.0, 1.0])
 
 
 def test_unlikelihood_loss_is_drawn_only_for_stage_two():
-    steps = pd.DataFrame({"step": [1.0, 2.0], "likelihood_loss": [3.0, 2.0], "unlikelihood_loss": [0.0, 0.0]})
-    stage2 = steps.assign(unlikelihood_loss=[9.0, 1.0])
-    first, second = losses_figure({"mt": steps, "lat": stage2}).axes
-    assert [text.get_text() for text in first.get_legend().get_texts()] == ["likelihood"]
-    assert [text.get_text() for text in second.get_legend().get_texts()] == ["likelihood", "unlikelihood"]
+    figure = losses_figure({"mt": {"1": STEPS}, "lat": {"1": STAGE2}})
+    first, second = figure.axes
+    # One running mean and one line of logged values per loss.
+    assert len(first.lines) == 2 and len(second.lines) == 4
     assert second.get_ylim()[1] > 9.0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["likelihood", "unlikelihood"]
 
 
-def test_heat_maps_show_every_direction_and_leave_the_diagonal_empty(scores):
-    figure = heat_map_figure(scores)
+def test_the_runs_of_a_model_share_a_panel_with_one_line_per_seed_and_loss():
+    logs = {"lat": {"1": STAGE2, "2": STAGE2.assign(likelihood_loss=[8.0, 7.0])}, "mt": {"shared": STEPS}}
+    figure = losses_figure(logs)
+    several, single = figure.axes[:2]
+    assert [list(line.get_ydata()) for line in several.lines] == [[3, 2], [9, 1], [8, 7], [9, 1]]
+    assert [line.get_marker() for line in several.lines] == ["o", "o", "s", "s"]
+    assert [line.get_linestyle() for line in several.lines] == ["-", "--", "-", "--"]
+    assert all(line.get_marker() == "None" for line in single.lines)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["likelihood", "unlikelihood", "seed 1", "seed 2"]
+
+
+@pytest.mark.parametrize(("models", "columns"), [(1, 1), (2, 2), (4, 2), (9, 3), (20, 4)])
+def test_many_models_have_panels_of_the_same_size_side_by_side(models, columns):
+    figure = losses_figure({str(number): {str(seed): STAGE2 for seed in range(5)} for number in range(models)})
+    visible = [axis for axis in figure.axes if axis.get_visible()]
+    assert len(visible) == models and visible[0].get_gridspec().ncols == columns
+    figure.canvas.draw()
+    sizes = {tuple(axis.get_window_extent().size.round()) for axis in visible}
+    assert len(sizes) == 1 and min(sizes.pop()) > 150
+
+
+def test_no_training_run_gives_an_empty_figure():
+    assert not any(axis.get_visible() for axis in losses_figure({}).axes)
+
+
+def test_long_logs_are_thinned_to_the_last_step():
+    steps = range(1, 10_001)
+    log = pd.DataFrame({"step": steps, "likelihood_loss": [1.0] * 10_000, "unlikelihood_loss": [0.0] * 10_000})
+    line = losses_figure({"mt": {"1": log.astype(float)}}).axes[0].lines[0]
+    assert len(line.get_xdata()) < 500 and line.get_xdata()[-1] == 10_000
+
+
+def test_heat_maps_show_the_mean_of_every_direction_and_leave_the_diagonal_empty(results):
+    figure = heat_map_figure(results.scores)
     panels = [axis for axis in figure.axes if axis.get_visible() and axis.texts]
-    assert [axis.get_title(loc="left") for axis in panels[:2]] == ["MT (tiny, demo)", "LAT (tiny, demo)"]
-    assert sorted(text.get_text() for text in panels[0].texts) == ["60", "60", "60"]
-    assert sorted(text.get_text() for text in panels[1].texts) == ["10", "10", "10"]
+    titles = [axis.get_title(loc="left") for axis in panels]
+    assert titles[:2] == ["Base (tiny, demo)", "MT (tiny, demo)"] and titles[-1] == "reference (other, demo)"
+    scores = results.scores[(results.scores.base_model == "tiny") & (results.scores.metric == "OTR")]
+    means = scores[scores.system == "MT"].groupby("direction").value.mean()
+    assert sorted(text.get_text() for text in panels[1].texts) == sorted(f"{mean:.0f}" for mean in means)
+    assert len(panels[1].texts) == 12
 
 
-def test_shares_of_the_languages_of_off_target_lines_add_up_to_the_ratio(scores):
-    shares = [
-        otr.assign(metric=f"OTR-{kind}", value=otr.value * share)
-        for otr in [scores[scores.metric == "OTR"]]
-        for kind, share in (("source", 0.5), ("english", 0.25), ("other", 0.125), ("empty", 0.0), ("no_words", 0.125))
-    ]
-    figure = off_target_languages_figure(pd.concat([scores, *shares]))
-    assert figure.axes[0].get_title(loc="left") == "tiny on demo: zero-shot"
-    ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].containers[-1]]
-    assert ends == [60.0, 10.0, 0.5][: len(ends)]
-    assert len(figure.legends[0].get_texts()) == 5
+def test_shares_of_the_languages_of_off_target_lines_add_up_to_the_mean_ratio(results):
+    figure = off_target_languages_figure(results.scores)
+    panel = figure.axes[0]
+    assert panel.get_title(loc="left") == "tiny on demo: zero-shot"
+    ends = [bar.get_x() + bar.get_width() for bar in panel.containers[-1]]
+    means = averages(results.summary, base_model="tiny", metric="OTR", supervision="zero-shot")["mean"]
+    assert ends == pytest.approx([*means, 1.0])
+    assert len(figure.legends[0].get_texts()) == len(PARTS) == 5
 
 
-def test_a_study_is_drawn_in_the_order_of_the_values_with_intervals():
-    rows = [
-        ("tiny", "demo", system, supervision, "AVG", metric, value, value - 1, value + 1)
-        for system, value in (("MT", 50.0), ("LAT-50", 20.0), ("LAT", 5.0))
-        for supervision in ("zero-shot", "supervised")
-        for metric in ("BLEU", "OTR")
-    ]
-    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "low", "high"]
-    points = [(100.0, ("tiny", "demo", "LAT")), (0.0, ("tiny", "demo", "MT")), (50.0, ("tiny", "demo", "LAT-50"))]
-    figure = study_figure("steps", {"LAT": points}, pd.DataFrame(rows, columns=columns))
-    line = figure.axes[0].lines[0]
-    assert list(line.get_xdata()) == [0, 50, 100]
-    assert list(line.get_ydata()) == [50, 20, 5]
+def draw_study(series, results: Results, label: str = "steps") -> Figure:
+    return study_figure(label, series, results.scores, results.intervals, results.summary)
+
+
+def test_a_study_is_drawn_in_the_order_of_the_values_with_intervals_and_seeds(results):
+    points = [(100.0, ("tiny", "demo", "LAT")), (0.0, ("tiny", "demo", "MT")), (50.0, ("tiny", "demo", "PTL"))]
+    others = [(0.0, ("tiny", "demo", "Base")), (50.0, ("other", "demo", "PTL"))]
+    figure = draw_study({"LAT": points, "other": others}, results)
+    panel = figure.axes[0]
+    rows = averages(results.summary, base_model="tiny", metric="OTR", supervision="zero-shot").set_index("system")
+    rows = rows.loc[["MT", "PTL", "LAT"]]
+    first, *seeds, other = [line for line in panel.lines if len(line.get_xdata()) > 1]
+    assert list(first.get_xdata()) == [0, 50, 100]
+    assert list(first.get_ydata()) == list(rows["mean"])
+    assert len(seeds) == 3
+    for line, x, system in zip(seeds, (0, 50, 100), rows.index, strict=True):
+        runs = averages(results.intervals, base_model="tiny", metric="OTR", supervision="zero-shot", system=system)
+        assert list(line.get_xdata()) == [x] * 3 and list(line.get_ydata()) == list(runs.value)
+    assert (first.get_linestyle(), first.get_marker()) != (other.get_linestyle(), other.get_marker())
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "zero-shot: OTR",
         "zero-shot: BLEU",
         "supervised: BLEU",
     ]
-    band = figure.axes[0].collections[0].get_paths()[0].vertices
-    assert band[:, 1].min() == 4 and band[:, 1].max() == 51
+    band = panel.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == rows.low.min() and band[:, 1].max() == rows.high.max()
+    assert "Bands: 95 % intervals of the mean over seeds; of systems with fewer than 3 runs" in note_of(figure)
+    assert note_of(draw_study({"LAT": points}, results)).endswith("Bands: 95 % intervals of the mean over seeds.")
 
 
 MATH = "$x_1$ in $ and $\\frac{"
@@ -117,22 +226,23 @@ def texts_of(figure: Figure) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_texts_of_the_config_are_drawn_as_they_are(scores):
-    rows = [("tiny", "demo", "MT", "zero-shot", "AVG", "OTR", 50.0, 49.0, 51.0)]
-    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "low", "high"]
+def test_texts_of_the_config_are_drawn_as_they_are():
+    results = make_results([Experiment("tiny", "demo", {"MT": ("1", "2")}, {"it-nl": "zero-shot"})])
     point = [(1.0, ("tiny", "demo", "MT"))]
-    study = texts_of(study_figure(MATH, dict.fromkeys(TEXTS, point), pd.DataFrame(rows, columns=columns)))
-    steps = pd.DataFrame({"step": [1.0, 2.0], "likelihood_loss": [3.0, 2.0], "unlikelihood_loss": [0.0, 0.0]})
-    losses = texts_of(losses_figure(dict.fromkeys(TEXTS, steps)))
+    study = texts_of(draw_study(dict.fromkeys(TEXTS, point), results, MATH))
+    losses = texts_of(losses_figure({text: {"1": STEPS, "2": STEPS} for text in TEXTS}))
     for svg in (study, losses):
         for text in (MATH, '&lt;b&gt; &amp; "c"', "_hidden", "half \ufffd", "bell \ufffd"):
             assert f">{text}<" in svg
-    names = scores.replace({"base_model": {"tiny": MATH}, "system": {"MT": MATH}})
-    for figure in (off_target_figure(names), heat_map_figure(names)):
+    scores, intervals, summary = (
+        frame.replace({"base_model": {"tiny": MATH}, "system": {"MT": MATH}})
+        for frame in (results.scores, results.intervals, results.summary)
+    )
+    for figure in (off_target_figure(scores, intervals, summary), heat_map_figure(scores)):
         assert MATH in texts_of(figure)
 
 
-EXPERIMENT = Experiment("tiny", "demo", ("MT", "LAT"), {"it-nl": "zero-shot"})
+EXPERIMENT = Experiment("tiny", "demo", {"MT": ("1", "2"), "LAT": ("1", "2")}, {"it-nl": "zero-shot"})
 
 
 def test_points_of_a_study_are_systems_of_the_run_at_numbers():
@@ -152,3 +262,16 @@ def test_points_of_a_study_are_systems_of_the_run_at_numbers():
 def test_other_points_of_a_study_are_refused(value, system, message):
     with pytest.raises(InputError, match=message):
         read_points({"name": "steps", "label": "steps", "series": {"LAT": {value: system}}}, [EXPERIMENT])
+
+
+def test_logs_are_grouped_by_title_and_seed(tmp_path):
+    row = dict.fromkeys(STEP_COLUMNS, "1") | {"step": "1"}
+    write_table(tmp_path / "steps.tsv", [row], STEP_COLUMNS)
+    path = str(tmp_path / "steps.tsv")
+    found = read_logs([("m b: mt", "1", path), ("m: language model", "shared", path), ("m b: mt", "2", path)])
+    assert {title: list(runs) for title, runs in found.items()} == {
+        "m b: mt": ["1", "2"],
+        "m: language model": ["shared"],
+    }
+    with pytest.raises(InputError, match=r"steps.tsv is the second log of m b: mt with the seed 1; remove one"):
+        read_logs([("m b: mt", "1", path), ("m b: mt", "1", path)])

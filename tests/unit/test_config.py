@@ -101,7 +101,7 @@ def learn(**settings):
             "early_stopping is false, but engine ctranslate2 supports only true",
         ),
         (put("base_models.tiny.decode.engine", "vllm"), "early_stopping is true, but engine vllm supports only false"),
-        (put("significance.baseline", "MTT"), r"did you mean `MT`\?"),
+        (put("significance.baselines", ["MT", "MTT"]), r"did you mean `MT`\?"),
         (put("benchmarks.demo.paper", "table2"), "benchmarks.demo.paper: `table2` is not among the tables"),
         (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),
         (put("detect.lid", ["lid.176.fzt"]), r"did you mean `lid.176.ftz`\?"),
@@ -235,7 +235,7 @@ def test_a_baseline_that_an_experiment_lacks_is_said(config):
     config["experiments"][0]["systems"] = ["LAT"]
     check_config(config, ROOT)
     (warning,) = baseline_warnings(config)
-    assert warning.startswith("config: significance.baseline: `MT` is not among the systems of tiny on demo")
+    assert warning.startswith("config: significance.baselines: `MT` is not among the systems of tiny on demo")
 
 
 def test_other_corpora_of_the_formats_have_their_parts(config, monkeypatch):

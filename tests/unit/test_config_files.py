@@ -97,13 +97,13 @@ def test_shipped_configs_are_read_strictly():
 def test_values_of_the_command_line_are_those_of_a_file():
     config = load_config()
     # Snakemake reads the values inside a mapping as text.
-    update_config(config, {"unlikelihood": {"alpha": "0.1"}, "seed": 3, "detect": {"lid": ["py3langid"]}})
-    arguments = ["unlikelihood={alpha: 0.1}", "seed=3", "detect='{lid: [py3langid]}'"]
+    update_config(config, {"unlikelihood": {"alpha": "0.1"}, "seeds": ["3"], "detect": {"lid": ["py3langid"]}})
+    arguments = ["unlikelihood={alpha: 0.1}", "seeds=[3, 4]", "detect='{lid: [py3langid]}'"]
     values = command_line_config(arguments)
-    assert values == {"unlikelihood": {"alpha": 0.1}, "detect": {"lid": ["py3langid"]}}
+    assert values == {"unlikelihood": {"alpha": 0.1}, "seeds": [3, 4], "detect": {"lid": ["py3langid"]}}
     update_config(config, values)
     check_config(config, ROOT)
-    assert config["seed"] == 3
+    assert config["seeds"] == [3, 4]
     settings = step_settings(config, "unlikelihood", "llama2-7b", "iwslt4", "lat")
     assert (settings["alpha"], settings["steps"]) == (0.1, 100)
 
@@ -140,7 +140,7 @@ def test_snakemake_shows_one_line_and_merges_values_of_the_command_line(tmp_path
         return subprocess.run(command, capture_output=True, text=True)
 
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text("significance: {baseline: Base}\ndetect: {lid: [py3langid]}\ndetect: {lid: [lid.176.ftz]}\n")
+    overlay.write_text("significance: {baselines: [Base]}\ndetect: {lid: [py3langid]}\ndetect: {lid: [lid.176.ftz]}\n")
     done = dry_run("--configfile", str(overlay))
     assert done.returncode == 1 and f"{overlay}: lines 2 and 3 both have the key `detect`" in done.stderr
     assert "Traceback" not in done.stderr and ".smk" not in done.stderr
@@ -151,4 +151,4 @@ def test_snakemake_shows_one_line_and_merges_values_of_the_command_line(tmp_path
     assert done.returncode == 0, done.stderr[-2000:]
     trained = [line for line in done.stdout.splitlines() if "workflow_scripts.unlikelihood" in line]
     assert [line.partition("--alpha ")[2].split()[0] for line in trained] in (["0.1", "0.5"], ["0.5", "0.1"])
-    assert done.stderr.count("config: significance.baseline: `MT` is not among the systems of tiny on demo") == 1
+    assert done.stderr.count("config: significance.baselines: `MT` is not among the systems of tiny on demo") == 1

@@ -79,8 +79,8 @@ def test_keys_that_are_not_text(text, message):
         ("unlikelihood: {alpha: '0,05'}", "unlikelihood.alpha: `0,05` is text; write 0.05 with a point"),
         ("significance: {resamples: '1,000'}", "significance.resamples: `1,000` is text; write 1000 without a comma"),
         ("unlikelihood: {alpha: nan}", "unlikelihood.alpha: `nan` is text, not a number"),
-        ("seed: 4294967296", "seed: 4294967296 is greater than the maximum of 4294967295; a seed is 0 to 4294967295"),
-        ("seed: -1", "seed: -1 is less than the minimum of 0; a seed is 0 to 4294967295"),
+        ("seeds: [4294967296]", "seeds.0: 4294967296 is greater than the maximum of 4294967295; a seed is 0 to"),
+        ("seeds: [1, -1]", "seeds.1: -1 is less than the minimum of 0; a seed is 0 to 4294967295"),
         ("decode: {beam: 0}", "decode.beam: 0 is less than the minimum of 1"),
         ("detect: {lid: []}", "detect.lid is empty; add an entry"),
         ("detect: {lid: [py3langid, py3langid]}", "detect.lid: `py3langid` occurs twice; keep one"),
@@ -145,7 +145,7 @@ def test_whole_numbers_may_be_written_as_floats():
         significance: {resamples: 1.0e+3}
         score: {learned: {B: {kind: bleurt, model: BLEURT-20, shape: [1.0, 2.0, 3.0, 4.0], batch_tokens: 8.0}}}
         finetune: {epochs: 3.0}
-        seed: 7.0
+        seeds: [7.0]
         """
     )(config)
     check_config(config, ROOT)
@@ -155,7 +155,7 @@ def test_whole_numbers_may_be_written_as_floats():
         tiny["unlikelihood"]["steps"], config["models"]["lat"]["steps"], config["models"]["mt"]["lora_rank"],
         config["models"]["lat-20"]["step"], config["systems"]["LAT"]["beam"], config["decode"]["beam"],
         config["significance"]["resamples"], *config["score"]["learned"]["B"]["shape"],
-        config["score"]["learned"]["B"]["batch_tokens"], config["seed"],
+        config["score"]["learned"]["B"]["batch_tokens"], *config["seeds"],
     ]  # fmt: skip
     assert found == [12, 32, 4000, 128, 100, 40, 4, 20, 2, 2, 1000, 1, 2, 3, 4, 8, 7]
     assert {type(value) for value in found} == {int}

@@ -4,6 +4,7 @@ import json
 import random
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import polib
 import pytest
 from tiny_lid import write_tiny_lid
 
+from tests.unit.test_sources import CONTENT, GOOD, SOURCE, server
 from workflow_scripts import download
 from workflow_scripts.lat.data import sources
 from workflow_scripts.lat.data.filters import normalise
 from workflow_scripts.lat.files import InputError, read_jsonl, read_lines, read_table, write_table
 
+assert server  # a fixture
 LANGUAGES = ["en", "it", "nl", "ro"]
 SUPERVISED = ["en-it", "it-en", "en-nl", "nl-en", "en-ro", "ro-en"]
 SYLLABLES = ["ba", "ke", "li", "mo", "nu", "sa", "te", "vi"]
@@ -93,13 +96,22 @@ def run(archives: Path, folder: Path, *more: str) -> Path:
         download.main(extract.split())
     split = (
         f"split --catalogues {folder}/office.jsonl {folder}/home.jsonl --languages {languages}"
-        f" --supervised {' '.join(SUPERVISED)} --lid {archives}/lid.bin --test-rows 30 --test-min-words 8 --seed 7"
-        " --min-words 3 --max-words 40 --train-rows 0 --demonstrations 5"
-        f" --train {folder}/train.jsonl --monolingual {folder}/monolingual.jsonl --filters {folder}/filters.tsv"
+        f" --lid {archives}/lid.bin --test-rows 30 --test-min-words 8 --seed 7"
+        " --min-words 3 --max-words 40 --demonstrations 5"
+        f" --pool {folder}/pool.jsonl --monolingual {folder}/monolingual.jsonl --filters {folder}/filters.tsv"
         f" --test-folder {folder}/test --demonstrations-folder {folder}/demonstrations"
     )
     download.main([*split.split(), *more])
+    draw(folder, 7)
     return folder
+
+
+def draw(folder: Path, seed: int, *more: str) -> None:
+    command = (
+        f"draw --pool {folder}/pool.jsonl --languages {' '.join(LANGUAGES)} --supervised {' '.join(SUPERVISED)}"
+        f" --train-rows 0 --seed {seed} --train {folder}/train.jsonl --counts {folder}/train.tsv"
+    )
+    download.main([*command.split(), *more])
 
 
 @pytest.fixture
@@ -157,7 +169,8 @@ class TestContract:
                 assert shown and not shown & test
 
     def test_counts_go_from_the_extracted_rows_to_the_training_samples(self, results):
-        rows = [row for row in read_table(results / "filters.tsv") if row["source"] == "all"]
+        tables = [*read_table(results / "filters.tsv"), *read_table(results / "train.tsv")]
+        rows = [row for row in tables if row["source"] == "all"]
         extracted = [read_jsonl(results / f"{name}.jsonl") for name in ("office", "home")]
         assert rows[0]["filter"] == "extracted" and rows[-1]["filter"] == "train"
         assert int(rows[0]["kept"]) == sum(len(row) - 1 for source in extracted for row in source)
@@ -173,14 +186,34 @@ class TestContract:
             assert path.read_bytes() == (again / path.relative_to(results)).read_bytes(), path
 
 
+class TestFetch:
+    def test_two_working_folders_fetch_a_source_into_a_store_once(self, server, tmp_path, monkeypatch):
+        source = replace(SOURCE, package=server.address)
+        monkeypatch.setattr(download, "find_source", lambda name: source)
+        server.answers = [GOOD]
+        for name in ("one", "two"):
+            target = tmp_path / name / "model.bin"
+            download.main(["fetch", "--source", "model", "--output", str(target), "--store", str(tmp_path / "store")])
+            assert target.is_symlink() and target.read_bytes() == CONTENT
+        assert server.requests == 1
+        server.answers = [GOOD]
+        download.main(["fetch", "--source", "model", "--output", str(tmp_path / "model.bin")])
+        assert not (tmp_path / "model.bin").is_symlink() and server.requests == 2
+
+
 class TestMistakes:
     def test_a_failing_run_leaves_no_output(self, archives, table, tmp_path):
         with pytest.raises(InputError, match="test_rows: 5000 wanted"):
             run(archives, tmp_path / "results", "--test-rows", "5000")
-        with pytest.raises(InputError, match="train_rows: 5000 wanted"):
-            run(archives, tmp_path / "results", "--train-rows", "5000")
         names = {path.name for path in (tmp_path / "results").iterdir()}
         assert names == {"office.jsonl", "office.counts.tsv", "home.jsonl", "home.counts.tsv"}
+
+    def test_more_training_rows_than_there_are_leave_no_output(self, results):
+        for name in ("train.jsonl", "train.tsv"):
+            (results / name).unlink()
+        with pytest.raises(InputError, match="train_rows: 5000 wanted"):
+            draw(results, 7, "--train-rows", "5000")
+        assert not {"train.jsonl", "train.tsv"} & {path.name for path in results.iterdir()}
 
     def test_folders_are_replaced_as_a_whole(self, archives, table, tmp_path):
         stale = tmp_path / "results" / "test" / "en-xx.src.txt"

@@ -43,7 +43,7 @@ BREAKS = ["a\nb", "a\r\nb", "a\u2028b", "a\x85b", "a\x0bb", "a\tb", "a\n\n# b", 
 
 
 def table(text: str) -> Table:
-    row = [Cell(text), Cell(text, bold=True, marked=True, interval=(1.0, 2.25))]
+    row = [Cell(text), Cell(text, bold=True, marked=True, spread=0.25, interval=(1.0, 2.25))]
     return Table(text, ["System", text], [row, row], note=text)
 
 
@@ -58,7 +58,7 @@ def test_markdown_shows_the_text_itself(text):
     rendered = parser.render(markdown_table(table(text)) + "\n")
     shown = [html.unescape(cell) for cell in re.findall("<t[dh][^>]*>(.*?)</t[dh]>", rendered)]
     expected = one_line(text)
-    assert shown == ["System", expected, *[expected, f"<strong>{expected}</strong>† [1.0, 2.2]"] * 2]
+    assert shown == ["System", expected, *[expected, f"<strong>{expected}</strong>† ± 0.2 [1.0, 2.2]"] * 2]
     assert [html.unescape(line) for line in re.findall("<p>(.*?)</p>", rendered)] == [
         f"<strong>{expected}</strong>",
         expected,
@@ -95,6 +95,7 @@ def test_latex_has_no_command_of_the_text(text):
     assert not set(bare) & set(r"\{}$&#%_^~<>|`[]*")
     lines = latex_table(table(text)).splitlines()
     assert len(lines) == 11 and lines[-1] == f"% {one_line(text)}"
+    assert all(line.endswith(r"\textsuperscript{\textdagger} $\pm$ 0.2 [1.0, 2.2] \\") for line in lines[6:8])
 
 
 def test_control_characters_are_removed():
@@ -109,7 +110,7 @@ def test_common_names_stay_readable(escape, name):
 
 
 def test_a_judge_called_like_a_command_is_a_text_in_all_formats():
-    names = {"base_model": "m", "benchmark": "b", "system": "LAT", "baseline": "MT"}
+    names = {"base_model": "m", "benchmark": "b", "seed": "1", "system": "LAT", "baseline": "MT"}
     names |= {"instructions": "a|b", "judge": r"\input{/etc/passwd} <b>$x$"}
     texts = general_texts([names | {"n": "1", "win": "1", "tie": "0", "lose": "0", "unclear": "0", "p": "1.0"}])
     assert r"\input" not in texts["tex"]

@@ -671,8 +671,8 @@ def command(tmp_path):
     def command_line(url):
         flags = {
             "instructions": tasks, "name": "tasks", "answers": answers, "baseline-answers": others,
-            "base-model": "tiny", "benchmark": "demo", "system": "LAT", "baseline": "MT", "base-url": url, "model": "j",
-            "key": "THE_KEY",
+            "base-model": "tiny", "benchmark": "demo", "seed": "7", "system": "LAT", "baseline": "MT", "base-url": url,
+            "model": "j", "key": "THE_KEY",
             "request": '{"max_tokens": null, "seed": 3}', "journal": tmp_path / "journal",
             "judgements": tmp_path / "judgements.jsonl", "output": tmp_path / "table.tsv",
         }  # fmt: skip
@@ -692,7 +692,9 @@ def test_the_step_logs_its_results_and_never_the_key(server, command, tmp_path):
     assert "HTTP Request" not in run.stderr  # One line per request would hide the progress messages.
     header, row = (tmp_path / "table.tsv").read_text().splitlines()
     values = dict(zip(header.split("\t"), row.split("\t"), strict=True))
-    assert (values["system"], values["baseline"], values["win"], values["n"]) == ("LAT", "MT", "3", "6")
+    assert list(values)[:5] == ["base_model", "benchmark", "seed", "system", "baseline"]
+    assert list(values.values())[:5] == ["tiny", "demo", "7", "LAT", "MT"]
+    assert (values["win"], values["n"]) == ("3", "6")
     judgements = [json.loads(line) for line in (tmp_path / "judgements.jsonl").read_text().splitlines()]
     assert (
         judgements[0]["answer"] == LONG[0]

@@ -1,12 +1,14 @@
-"""The HTML page and the captions show names and texts as they are."""
+"""The data of the HTML page: tables and examples of every seed; names, texts and captions are shown as they are."""
 
+import dataclasses
 import html
+import json
 import re
 
 import jinja2
-import pandas as pd
 import pytest
 from docutils.core import publish_parts
+from made_up import SYSTEMS, make_experiment, make_results
 from test_formats import HOSTILE
 
 from tests.conftest import ROOT
@@ -14,8 +16,18 @@ from workflow_scripts.lat.evaluation.offtarget import ClassifiedLine, Verdict
 from workflow_scripts.lat.files import InputError, write_lines
 from workflow_scripts.lat.reporting.charts import study_figure
 from workflow_scripts.lat.reporting.formats import Cell, Table
-from workflow_scripts.lat.reporting.page import Outputs, examples, inline_svg, read_texts, render, table_of
-from workflow_scripts.lat.reporting.reading import Lines
+from workflow_scripts.lat.reporting.page import (
+    Outputs,
+    best_and_runner_up,
+    describe_experiment,
+    example_packs,
+    inline_svg,
+    read_texts,
+    render,
+    table_of,
+    table_packs,
+)
+from workflow_scripts.lat.reporting.reading import Experiment, Lines
 
 CAPTIONS = ROOT / "resources" / "captions"
 TAGS = r"</?(?:a|b|script|style|table|thead|tbody|tr|th|td|h[1-4]|p|em|strong|code|pre|div|figcaption)\b[^>]*>"
@@ -27,33 +39,35 @@ def test_the_page_shows_every_text_itself(text):
     page = render(
         title=text,
         summary=text,
-        baseline=text,
-        tables=[table_of(Table(text, [text, text], [cells], note=text))],
+        seeds=["1", "2"],
+        notes=[text],
+        tables=[table_of(Table(text, [text, text], [cells], note=text)) | {"remark": text}],
         figures=[{"svg": "", "caption": text}],
         signatures=[(text, text)],
         versions=[(text, text)],
         config=text,
-        data=[],
+        packs={},
     )
     head, body = page.split("</head>")
     assert head.count(html.escape(text, quote=False)) + head.count(html.escape(text)) >= 1
     body = body[: body.index("<script")]
     unescaped = html.unescape(re.sub(TAGS, "", body))
-    assert unescaped.count(text) >= 13
+    assert unescaped.count(text) >= 14
     assert "<script" not in body and "example.org>" not in body
 
 
 def test_a_table_has_its_intervals_as_hints_and_negative_numbers_are_sorted_as_numbers():
-    row = [Cell("LAT"), Cell("-12.5", interval=(-13.0, -12.0)), Cell("< 0.001"), Cell("-")]
+    row = [Cell("LAT"), Cell("-12.5", spread=0.25, interval=(-13.0, -12.0)), Cell("< 0.001"), Cell("-")]
     (found,) = table_of(Table("t", ["System", "a", "b", "c"], [row]))["rows"]
     assert [cell["value"] for cell in found["cells"]] == [-12.5, 0.0, "-"]
     assert found["cells"][0]["hint"] == "95 % interval -13.0 to -12.0"
+    assert [cell["spread"] for cell in found["cells"]] == ["± 0.2", "", ""]
 
 
 def test_ids_of_a_figure_are_prefixed_and_its_texts_are_not(tmp_path):
     label = 'id="a" url(#b) href="#c" </svg><script>'
-    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "low", "high"]
-    figure = study_figure(label, {}, pd.DataFrame(columns=columns))
+    results = make_results([make_experiment("tiny", 1)])
+    figure = study_figure(label, {}, results.scores, results.intervals, results.summary)
     figure.savefig(tmp_path / "figure.svg")
     svg = inline_svg(tmp_path / "figure.svg", 7)
     assert html.unescape(svg).count(label) == 3 and "<script" not in svg
@@ -77,14 +91,187 @@ def test_texts_and_outputs_have_the_same_number_of_lines(tmp_path):
         read_texts(tmp_path, ["it-nl"])
     write_lines(tmp_path / "it-nl.ref.txt", ["een", "twee"])
     texts = read_texts(tmp_path, ["it-nl"])
-    lines = [ClassifiedLine("nl", 0.9, Verdict.TARGET, False), ClassifiedLine("it", 0.9, Verdict.SOURCE, False)]
-    systems = {"MT": Outputs(tmp_path, Lines(tmp_path / "lines.tsv", {"it-nl": lines}, {}))}
-    write_lines(tmp_path / "it-nl.txt", ["een"])
+    experiment = Experiment("m", "b", {"MT": ("1",)}, {"it-nl": "zero-shot"})
+    outputs = {("MT", "1"): make_outputs(tmp_path, ["een"])}
     with pytest.raises(InputError, match=r"it-nl\.txt: 1 lines for 2 sources; delete the folder and run again"):
-        examples("m on b", texts, systems, {"it-nl": "zero-shot"})
-    write_lines(tmp_path / "it-nl.txt", ["een", "due"])
-    (found,) = examples("m on b", texts, systems, {"it-nl": "zero-shot"})["directions"]
-    assert found["outputs"] == [["een", "due"]] and found["labels"] == [["nl", "it"]] and found["verdicts"] == ["ts"]
+        example_packs(0, experiment, texts, outputs)
+
+
+def make_outputs(folder, lines) -> Outputs:
+    """Write output lines from Italian to Dutch, of which all but the first are in Italian."""
+    write_lines(folder / "it-nl.txt", lines)
+    first = ClassifiedLine("nl", 0.9, Verdict.TARGET, False)
+    others = ClassifiedLine("it", 0.9, Verdict.SOURCE, False)
+    return Outputs(folder, Lines(folder / "lines.tsv", {"it-nl": [first, *[others] * (len(lines) - 1)]}, {}))
+
+
+def test_the_outputs_of_each_seed_are_a_pack_and_no_test_line_is_repeated(tmp_path):
+    texts = {"it-nl": (["uno", "due"], ["een", "twee"])}
+    runs = {"Base": ("shared",), "MT": ("1", "2")}
+    experiment = Experiment("m", "b", runs, {"it-nl": "zero-shot"})
+    outputs = {
+        (system, run): make_outputs(tmp_path / system / run, [f"{system} {run}", "due"])
+        for system, of_system in runs.items()
+        for run in of_system
+    }
+    packs = example_packs(3, experiment, texts, outputs)
+    assert packs == {
+        "texts-3": [(["uno", "due"], ["een", "twee"])],
+        "outputs-3-shared": [["Base", [[["Base shared", "due"], ["nl", "it"], "ts"]]]],
+        "outputs-3-1": [["MT", [[["MT 1", "due"], ["nl", "it"], "ts"]]]],
+        "outputs-3-2": [["MT", [[["MT 2", "due"], ["nl", "it"], "ts"]]]],
+    }
+    assert json.dumps(packs).count("uno") == json.dumps(packs).count("twee") == 1
+    assert describe_experiment(experiment) == {
+        "name": "m on b",
+        "systems": ["Base", "MT"],
+        "seeds": ["1", "2"],
+        "runs": ["shared", "1", "2"],
+        "directions": [{"name": "it-nl", "supervision": "zero-shot"}],
+    }
+
+
+def row_of(pack, title, system):
+    """Return the text of the cells of a row, with bold numbers in stars."""
+    (table,) = [table for table in pack["tables"] if table["title"].startswith(title)]
+    (row,) = [row for row in table["rows"] if row["system"] == system]
+    texts = [f"*{cell['text']}*" if cell["best"] else cell["text"] for cell in row["cells"]]
+    return [text + cell["mark"] + cell["spread"] for text, cell in zip(texts, row["cells"], strict=True)]
+
+
+def test_the_tables_of_a_seed_have_its_scores_and_those_of_shared_systems():
+    results = make_results([make_experiment("tiny", 3)])
+    packs = table_packs(results)
+    assert list(packs) == ["tables-mean", "tables-1", "tables-2", "tables-3"]
+    titles = [[table["title"] for table in pack["tables"]] for pack in packs.values()]
+    assert len(titles[0]) == 6 and titles == titles[:1] * 4
+    title = "Zero-shot directions, tiny on demo: BLEU"
+    scores = results.scores[(results.scores.metric == "BLEU") & (results.scores.supervision == "zero-shot")]
+    for seed in ("1", "2", "3"):
+        run = scores[(scores.system == "LAT") & (scores.seed == seed)]
+        cells = [re.sub("[*†]", "", text) for text in row_of(packs[f"tables-{seed}"], title, "LAT")]
+        assert cells == [f"{value:.1f}" for value in [*run.value, run.value.mean()]]
+        assert packs[f"tables-{seed}"]["tables"][0]["remark"] == f"Seed {seed} alone."
+        base = row_of(packs[f"tables-{seed}"], title, "Base")
+        assert base == row_of(packs["tables-mean"], title, "Base")
+    (hint,) = {table["rows"][7]["cells"][0]["hint"] for table in packs["tables-2"]["tables"][:1]}
+    value = scores[(scores.system == "LAT") & (scores.seed == "2")].value.iloc[0]
+    assert hint == f"95 % interval {value - 1:.1f} to {value + 1:.1f}"
+
+
+def test_marks_and_best_scores_are_those_of_the_shown_runs():
+    experiment = Experiment(
+        "tiny", "demo", {"MT": ("1", "2"), "PTL": ("1", "2"), "LAT": ("1", "2")}, {"it-nl": "zero-shot"}
+    )
+    results = make_results([experiment])
+    values = {("MT", "1"): 20.0, ("MT", "2"): 20.0, ("PTL", "1"): 30.0, ("PTL", "2"): 21.0}
+    values |= {("LAT", "1"): 25.0, ("LAT", "2"): 27.0}
+    bleu = results.scores.metric == "BLEU"
+    results.scores.loc[bleu, "value"] = [
+        values[key] for key in zip(results.scores[bleu].system, results.scores[bleu].seed, strict=True)
+    ]
+    title = "Zero-shot directions, tiny on demo: BLEU"
+    packs = table_packs(results)
+    shown = {name: [row_of(pack, title, system)[0] for system in ("MT", "PTL", "LAT")] for name, pack in packs.items()}
+    assert shown == {
+        # PTL is significant in single runs only, and LAT in the mean only.
+        "tables-mean": ["20.0± 0.0", "25.5± 6.4", "*26.0*†± 1.4"],
+        "tables-1": ["20.0", "*30.0*†", "25.0"],
+        "tables-2": ["20.0", "21.0†", "*27.0*"],
+    }
+    assert "Mean ± standard deviation over 2 training seeds" in packs["tables-mean"]["notes"][0]
+    assert packs["tables-1"]["notes"] == [
+        "Scores of the runs with seed 1; training variance is not covered.",
+        "† differs significantly from MT (paired bootstrap over the test sentences within this seed, p < 0.05, not"
+        " corrected for the number of systems).",
+    ]
+
+
+def test_one_seed_has_no_other_tables_and_a_note():
+    packs = table_packs(make_results([make_experiment("tiny", 1)]))
+    assert list(packs) == ["tables-mean"]
+    assert packs["tables-mean"]["notes"][0].startswith("One training seed: ")
+
+
+def test_an_experiment_that_lacks_a_seed_shows_its_means_and_says_so():
+    untrained = Experiment("third", "demo", {"Base": ("shared",), "1-shot": ("shared",)}, {"it-nl": "zero-shot"})
+    packs = table_packs(make_results([make_experiment("tiny", 3), make_experiment("other", 2), untrained]))
+    title = "Zero-shot directions, other on demo: BLEU"
+    assert row_of(packs["tables-3"], title, "LAT") == row_of(packs["tables-mean"], title, "LAT")
+    assert row_of(packs["tables-2"], title, "LAT") != row_of(packs["tables-mean"], title, "LAT")
+    remarks = {table["title"].split(", ")[1]: table["remark"] for table in packs["tables-3"]["tables"]}
+    assert remarks["tiny on demo: BLEU"] == "Seed 3 alone."
+    assert remarks["other on demo: BLEU"] == (
+        "No run of this experiment has the seed 3. Shown, as for `mean over seeds`: seeds 1, 2."
+    )
+    assert remarks["third on demo: BLEU"] == "No system of this experiment is trained."
+
+
+@pytest.fixture(scope="module")
+def sentence_of():
+    """Return a function that sets means over directions, and returns the sentence about the two best systems."""
+    experiment = make_experiment("tiny", 3)
+    results = make_results([experiment])
+
+    def sentence(metric, means, bleu=None, kept=tuple(SYSTEMS)):
+        summary, comparisons = results.summary.copy(), results.comparisons.copy()
+        chosen = {"BLEU": dict.fromkeys(SYSTEMS, 20.0) | (bleu or {})}
+        chosen[metric] = dict.fromkeys(SYSTEMS, 99.0 if metric == "OTR" else 10.0) | means
+        for name, values in chosen.items():
+            rows = (summary.direction == "AVG") & (summary.metric == name)
+            summary.loc[rows, "mean"] = [values[system] for system in summary[rows].system]
+        rows = comparisons.metric == metric
+        pairs = zip(comparisons[rows].system, comparisons[rows].baseline, strict=True)
+        comparisons.loc[rows, "difference"] = [chosen[metric][a] - chosen[metric][b] for a, b in pairs]
+        comparisons["low"], comparisons["high"] = comparisons.difference - 1, comparisons.difference + 2
+        runs = {system: experiment.runs[system] for system in kept}
+        changed = dataclasses.replace(results, summary=summary, comparisons=comparisons)
+        return best_and_runner_up(changed, dataclasses.replace(experiment, runs=runs), "zero-shot", metric)
+
+    return sentence
+
+
+def test_the_sentence_about_the_best_system_gives_its_advantage(sentence_of):
+    end = "p < 0.001, corrected for several tests: p = 0.028; 3 training seeds)."
+    # The row of the table is about PTL and LAT in this order, and about the runner-up first.
+    assert sentence_of("BLEU", {"LAT": 30.0, "PTL": 25.5}) == (
+        "Best mean over directions: LAT. Its BLEU is 4.5 higher than that of the runner-up, PTL (95 % interval 2.5 to"
+        f" 5.5; {end}"
+    )
+    assert sentence_of("BLEU", {"LAT": 25.5, "PTL": 30.0}) == (
+        "Best mean over directions: PTL. Its BLEU is 4.5 higher than that of the runner-up, LAT (95 % interval 3.5 to"
+        f" 6.5; {end}"
+    )
+    assert sentence_of("OTR", {"LAT": 3.0, "PTL": 8.0}) == (
+        "Best mean over directions: LAT. Its OTR is 5.0 lower than that of the runner-up, PTL (95 % interval 4.0 to"
+        f" 7.0; {end}"
+    )
+
+
+def test_systems_that_do_not_translate_are_not_the_best(sentence_of):
+    found = sentence_of("OTR", {"Base": 0.0, "LAT": 3.0, "PTL": 8.0}, bleu={"Base": 0.9})
+    assert found.startswith("Best mean over directions: LAT. Its OTR is 5.0 lower than that of the runner-up, PTL ")
+    found = sentence_of("OTR", {"Base": 0.0, "LAT": 3.0, "PTL": 8.0}, bleu={"Base": 1.0})
+    assert found.startswith("Best mean over directions: Base. Its OTR is 3.0 lower than that of the runner-up, LAT ")
+    assert sentence_of("OTR", {}, bleu=dict.fromkeys(list(SYSTEMS)[1:], 0.5)) == ""
+
+
+def test_of_equal_systems_the_first_is_the_best(sentence_of):
+    found = sentence_of("BLEU", {"MT": 30.0, "PTL": 30.0, "LAT": 30.0})
+    assert found.startswith("Best mean over directions: MT. Its BLEU is 0.0 higher than that of the runner-up, PTL ")
+    found = sentence_of("OTR", {"MT": 3.0, "PTL": 3.0})
+    assert found.startswith("Best mean over directions: MT. Its OTR is 0.0 lower than that of the runner-up, PTL ")
+    # Bounds that are rounded to zero have no sign.
+    assert "(95 % interval 0.0 to 3.0;" in sentence_of("BLEU", {"MT": 30.97, "PTL": 30.0})
+
+
+def test_the_sentence_counts_the_seeds_of_trained_systems_only(sentence_of):
+    assert "; 3 training seeds)." in sentence_of("BLEU", {"Base": 30.0, "LAT": 29.0})
+    assert sentence_of("BLEU", {"Base": 30.0, "1-shot": 29.0}).endswith(": p = 0.028).")
+    assert sentence_of("BLEU", {}, kept=["LAT"]) == ""
+    single = make_results([make_experiment("tiny", 1)])
+    found = best_and_runner_up(single, single.experiments[0], "zero-shot", "BLEU")
+    assert found.endswith("; one training seed).")
 
 
 @pytest.mark.parametrize("caption", sorted(path.name for path in CAPTIONS.glob("*.rst")))
@@ -92,9 +279,9 @@ def test_names_in_the_captions_of_the_report_are_no_markup(caption):
     names = ["LAT_", "C_src+lang", "a|b", "*x*"]
     path = "my `folder`\n\n.. raw:: html\n\n   <b>lid</b>.bin"
     config = {
-        "seed": 1,
+        "seeds": [1, 2, 3],
         "experiments": [{"base_model": "tiny_", "benchmark": "demo_", "systems": names}] * 2,
-        "significance": {"baseline": "LAT_", "resamples": 1000},
+        "significance": {"baselines": ["LAT_"], "resamples": 1000},
         "detect": {"lid": [path]},
     }
     text = jinja2.Template((CAPTIONS / caption).read_text()).render(snakemake={"config": config})
@@ -104,11 +291,19 @@ def test_names_in_the_captions_of_the_report_are_no_markup(caption):
     if caption == "workflow.rst":
         assert bare.count("tiny_ on demo_ (LAT_, C_src+lang, a|b, *x*)") == 2
     if caption == "intervals.rst":
-        assert "differences from LAT_: paired bootstrap" in bare
+        assert "LAT_" in bare
     if caption == "zero_shot.rst":
         assert "outputs that my 'folder' .. raw:: html <b>lid</b>.bin does not" in bare
 
 
 def test_the_caption_of_off_target_languages_names_lines_without_words():
     text = (CAPTIONS / "off_target_languages.rst").read_text()
-    assert "none because the line is\nempty or has no words" in text
+    assert "none because the line is empty or has no words" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", ["off_target", "study"])
+def test_captions_say_what_intervals_and_points_are(name):
+    text = " ".join((CAPTIONS / f"{name}.rst").read_text().split())
+    assert "each" in text and "point is one seed" in text
+    assert "95 % intervals: of the mean over seeds if a system has at least three training runs" in text
+    assert "over resamples of the test lines alone, which do not cover the variation between seeds" in text

@@ -11,7 +11,7 @@ NAMES = Names({"ted": "table2_iwslt"}, {"mine": "LLaMA2"}, {"MT": "MT", "Mine": 
 
 
 def row(system: str, direction: str, value: float, spread: float = 0.5, **other: str) -> dict[str, str]:
-    values = {"value": value, "low": value - spread, "high": value + spread}
+    values = {"mean": value, "low": value - spread, "high": value + spread, "seeds": 3}
     return ROW | {"system": system, "direction": direction} | {k: str(v) for k, v in values.items()} | other
 
 
@@ -22,7 +22,7 @@ def test_published_scores_are_found_by_name():
 
 
 def test_only_scores_that_both_have_are_compared():
-    intervals = [
+    summary = [
         row("MT", "it-nl", 8.2),
         row("MT", "nl-it", 9.0),
         row("MT", "AVG", 4.0),
@@ -31,7 +31,7 @@ def test_only_scores_that_both_have_are_compared():
         row("MT", "it-nl", 8.2, base_model="other"),
         row("MT", "it-nl", 8.2, benchmark="other"),
     ]
-    rows = comparison(intervals, NAMES)
+    rows = comparison(summary, NAMES)
     assert all(list(found) == list(COLUMNS) for found in rows)
     assert [(found["direction"], found["difference"], found["relation"]) for found in rows] == [
         ("it-nl", "0.3", "within"),
@@ -39,13 +39,22 @@ def test_only_scores_that_both_have_are_compared():
         ("AVG", "-1.0", "below"),
     ]
     text = comparison_markdown(rows)
-    assert "| MT | +0.3 | *+0.7* | *-1.0* |" in text
+    assert "| System | Seeds | it-nl | nl-it | AVG |" in text
+    assert "| MT | 3 | +0.3 | *+0.7* | *-1.0* |" in text
+    assert text.endswith("this run, which covers training variance if there are three or more seeds.\n")
+
+
+def test_means_over_seeds_are_compared_by_their_own_interval():
+    wide, narrow = (comparison([row("MT", "nl-it", 9.0, spread, seeds="5")], NAMES)[0] for spread in (0.9, 0.5))
+    assert (wide["relation"], narrow["relation"]) == ("within", "above")
+    assert wide | {"relation": "above", "low": "8.5", "high": "9.5"} == narrow
+    assert (wide["score"], wide["low"], wide["high"], wide["seeds"]) == ("9.0", "8.1", "9.9", "5")
 
 
 def test_names_are_no_markup():
     names = Names(NAMES.tables, {"_mine_": "LLaMA2"}, {"a|b": "MT"})
     text = comparison_markdown(comparison([row("a|b", "it-nl", 9.0, base_model="_mine_")], names))
-    assert r"**\_mine\_ on ted: BLEU, this run - paper**" in text and r"| a\|b | *+1.1* |" in text
+    assert r"**\_mine\_ on ted: BLEU, this run - paper**" in text and r"| a\|b | 3 | *+1.1* |" in text
 
 
 def test_a_damaged_table_of_the_paper_is_refused(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from snakemake.utils import update_config
 
 from tests.conftest import ROOT
 from workflow_scripts.lat import plan
+from workflow_scripts.lat.config.sweeps import expand_sweeps
 from workflow_scripts.lat.plan import BenchmarkFiles, Estimate, PlannedJob, UnknownSize, estimate, make_plan
 
 NO_FILES = {}
@@ -20,11 +21,12 @@ def load(*overlays):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     for name in overlays:
         update_config(config, yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
+    expand_sweeps(config)
     return config
 
 
 def wildcards(**others):
-    return {"base_model": "llama2-7b", "benchmark": "iwslt4", **others}
+    return {"base_model": "llama2-7b", "benchmark": "iwslt4", "run": "seed1", **others}
 
 
 def test_training_needs_six_operations_per_parameter_and_token():
@@ -92,7 +94,7 @@ def test_a_built_model_has_the_parameters_of_its_shape_and_needs_no_gpu():
     # embeddings: 6,000 x 128; 3 layers of 4 x 128^2 + 3 x 128 x 352 and two norms; one final norm
     parameters = 768_000 + 3 * (65_536 + 135_168 + 256) + 128
     assert plan.count_parameters("tiny", config["base_models"]["tiny"]) == parameters
-    experiment = {"base_model": "tiny", "benchmark": "demo"}
+    experiment = {"base_model": "tiny", "benchmark": "demo", "run": "seed1"}
     assert estimate(config, "build_base_model", {"base_model": "tiny"}, NO_FILES) == Estimate(disk=4 * parameters)
     assert estimate(config, "convert", experiment | {"model": "mt"}, NO_FILES) == Estimate(disk=4 * parameters)
     assert estimate(config, "finetune", experiment | {"model": "mt"}, NO_FILES).gpu_hours == 0
@@ -102,17 +104,38 @@ def test_a_built_model_has_the_parameters_of_its_shape_and_needs_no_gpu():
 
 def test_lines_of_existing_files_are_counted(tmp_path):
     benchmarks = load()["benchmarks"]
-    files = {name: BenchmarkFiles(tmp_path / name / "train.jsonl", tmp_path / name / "test") for name in benchmarks}
-    assert plan.count_samples("wmt", benchmarks["wmt"], files) == plan.ALL_SAMPLES
+    files = {name: BenchmarkFiles(tmp_path / name, tmp_path / name / "test") for name in benchmarks}
+    assert plan.count_samples("wmt", benchmarks["wmt"], "seed1", files) == plan.ALL_SAMPLES
     assert plan.count_test_lines("wmt", benchmarks["wmt"], files) == [2000] * 14
     files["wmt"].test.mkdir(parents=True)
-    files["wmt"].train.write_text("{}\n" * 7)
+    (files["wmt"].folder / "seed1").mkdir()
+    (files["wmt"].folder / "seed1" / "train.jsonl").write_text("{}\n" * 7)
     (files["wmt"].test / "de-en.ref.txt").write_text("a\nb\n")
-    assert plan.count_samples("wmt", benchmarks["wmt"], files) == 7
+    assert plan.count_samples("wmt", benchmarks["wmt"], "seed1", files) == 7
+    assert plan.count_samples("wmt", benchmarks["wmt"], "seed2", files) == plan.ALL_SAMPLES
     assert plan.count_test_lines("wmt", benchmarks["wmt"], files)[:2] == [2000, 2]
-    assert plan.count_samples("iwslt4", benchmarks["iwslt4"], files) == 12_000
+    assert plan.count_samples("iwslt4", benchmarks["iwslt4"], "seed1", files) == 12_000
     assert plan.count_test_lines("iwslt4", benchmarks["iwslt4"], files) == [1150] * 12
     assert plan.count_test_lines("demo", benchmarks["demo"], files) == [240] * 12
+
+
+def test_the_plan_says_which_weights_remain():
+    config = load("paper-iwslt4")
+    jobs = [PlannedJob("finetune", "finetune", wildcards(model=name), on_gpu=True) for name in ("mt", "mt-postins")]
+    jobs += [PlannedJob("unlikelihood", "unlikelihood", wildcards(model="lat"), on_gpu=True)]
+    jobs += [PlannedJob("convert", "convert", wildcards(model="mt"), on_gpu=False)]
+    remaining = {}
+    for keep in ("all", "final", "none"):
+        config["keep"]["weights"] = keep
+        lines = make_plan(config, jobs, ["finetune", "unlikelihood", "convert"], NO_FILES)
+        assert next(line for line in lines if line.startswith("total")).split()[3] == "54"
+        remaining[keep] = [line for line in lines if "remain" in line]
+    assert remaining == {
+        "all": [],
+        # mt-postins and lat, of 13.5 GB each
+        "final": ["The files need up to 54 GB; 27 GB remain, since keep.weights is final."],
+        "none": ["The files need up to 54 GB; 0 GB remain, since keep.weights is none."],
+    }
 
 
 def test_unknown_sizes_are_listed_with_the_remedy():
@@ -168,8 +191,8 @@ def test_a_dry_run_of_the_paper_ends_with_its_plan(tmp_path):
     steps, lines = dry_run(tmp_path, "paper-iwslt4")
     # one of five sources exists already
     counts = {
-        "download": 8, "prompts": 20, "base_model": 4, "finetune": 4, "conflicts": 2, "unlikelihood": 2, "decode": 16,
-        "detect": 17, "score": 32, "significance": 2, "tables": 1, "figures": 1, "page": 1, "total": 110,
+        "download": 9, "prompts": 20, "base_model": 4, "finetune": 4, "conflicts": 2, "unlikelihood": 2, "decode": 16,
+        "detect": 17, "score": 32, "significance": 2, "tables": 1, "figures": 1, "page": 1, "total": 111,
     }  # fmt: skip
     assert {step: int(steps[step][0]) for step in counts} == counts
     # the two models as published

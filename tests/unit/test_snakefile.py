@@ -40,7 +40,7 @@ rule all:
     input: rules.lat_all.input
 """
     )
-    overlay = {"lat": {"base_models": {"tiny": {"finetune": {"epochs": 2}}}, "seed": 3}}
+    overlay = {"lat": {"base_models": {"tiny": {"finetune": {"epochs": 2}}}, "seeds": [3]}}
     (tmp_path / "config.json").write_text(json.dumps(overlay))
     done = snakemake(tmp_path, "--dry-run", "--configfile", "config.json", "--printshellcmds")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,8 @@ from workflow_scripts.lat.data.splits import (
     HeldOut,
     Sizes,
     apportion,
+    draw_training,
+    monolingual,
     split,
     words_of,
 )
@@ -19,7 +22,7 @@ from workflow_scripts.lat.files import InputError
 
 LANGUAGES = ["en", "it", "nl"]
 SUPERVISED = ["en-it", "it-en", "en-nl", "nl-en"]
-SIZES = Sizes(test_rows=12, test_min_words=6, demonstrations=3, train_rows=0)
+SIZES = Sizes(test_rows=12, test_min_words=6, demonstrations=3)
 
 SYLLABLES = ["ba", "ke", "li", "mo", "nu", "sa", "te", "vi"]
 
@@ -58,8 +61,13 @@ def texts(splits) -> tuple[set[str], set[str], set[str]]:
     return test, demonstrations, training
 
 
-def run(samples, sizes=SIZES, supervised=SUPERVISED, seed=1):
-    return split(samples, LANGUAGES, supervised, sizes, seed)
+def run(samples, sizes=SIZES, supervised=SUPERVISED, seed=1, train_rows=0, split_seed=1):
+    """Divide rows, draw training samples, and return all parts together."""
+    splits = split(samples, LANGUAGES, sizes, split_seed)
+    train, used = draw_training(splits.training, supervised, train_rows, seed)
+    return SimpleNamespace(
+        **vars(splits), train=train, used=used, monolingual=monolingual(splits.training, LANGUAGES, split_seed)
+    )
 
 
 class TestLeaks:
@@ -172,9 +180,9 @@ class TestTest:
 
     def test_too_few_rows_are_an_error(self, samples):
         with pytest.raises(InputError, match="test_rows: 1000 wanted"):
-            run(samples, Sizes(1000, 6, 3, 0))
+            run(samples, Sizes(1000, 6, 3))
         with pytest.raises(InputError, match="demonstrations: 1000 wanted"):
-            run(samples, Sizes(12, 6, 1000, 0))
+            run(samples, Sizes(12, 6, 1000))
 
 
 class TestApportion:
@@ -203,7 +211,7 @@ class TestTraining:
             assert pair["source"] == rows[english][source] and pair["target"] == rows[english][target]
 
     def test_train_rows_limits_each_direction(self, samples):
-        splits = run(samples, Sizes(12, 6, 3, 20))
+        splits = run(samples, train_rows=20)
         assert Counter(pair["direction"] for pair in splits.train) == dict.fromkeys(SUPERVISED, 20)
         # Complete rows come first, so that the directions share them.
         assert len({pair["source"] for pair in splits.train if pair["direction"].startswith("en-")}) == 20
@@ -216,8 +224,8 @@ class TestTraining:
             InputError,
             match=rf"train_rows: {more} wanted, {len(every)} pairs are left for en-it; lower it to {len(every)}",
         ):
-            run(samples, Sizes(12, 6, 3, more))
-        splits = run(samples, Sizes(12, 6, 3, len(every)))
+            run(samples, train_rows=more)
+        splits = run(samples, train_rows=len(every))
         assert Counter(pair["direction"] for pair in splits.train) == dict.fromkeys(SUPERVISED, len(every))
 
     def test_directions_and_sources_are_mixed(self, samples):
@@ -245,17 +253,24 @@ class TestChoice:
         assert (one.test, one.demonstrations) == (other.test, other.demonstrations)
         assert (one.train, one.monolingual) == (other.train, other.monolingual)
 
-    def test_another_seed_chooses_others(self, samples):
-        one, other = run(samples), run(samples, seed=2)
-        assert one.test != other.test and one.train != other.train
+    def test_another_split_seed_chooses_another_test_set(self, samples):
+        one, other = run(samples), run(samples, split_seed=2)
+        assert one.test != other.test and one.demonstrations != other.demonstrations
+
+    def test_another_seed_draws_other_training_samples_and_nothing_else(self, samples):
+        one, other = run(samples, train_rows=20), run(samples, train_rows=20, seed=2)
+        parts = ("test", "demonstrations", "training", "monolingual")
+        assert all(getattr(one, part) == getattr(other, part) for part in parts)
+        assert {pair["source"] for pair in one.train} != {pair["source"] for pair in other.train}
 
     def test_counts_add_up(self, samples):
         splits = run(samples)
         entries = [entry for entry in splits.counts if entry.source == "all"]
-        assert [entry.filter for entry in entries] == ["test", "demonstrations", "touches_held_out", "train"]
+        assert [entry.filter for entry in entries] == ["test", "demonstrations", "touches_held_out"]
         kept = sum(len(sample.texts) - 1 for sample in samples)
         for entry in entries:
             assert entry.kept + entry.dropped == kept
             kept = entry.kept
         assert entries[0].dropped == SIZES.test_rows * (len(LANGUAGES) - 1)
-        assert 2 * entries[-1].kept == len(splits.train)
+        assert entries[-1].kept == sum(len(sample.texts) - 1 for sample in splits.training)
+        assert 2 * sum(len(sample.texts) - 1 for sample in splits.used) == len(splits.train)

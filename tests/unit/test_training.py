@@ -1,14 +1,21 @@
-"""The order of samples, the division of a global batch, and the errors that are found before training starts."""
+"""The order of samples, the division of a global batch, errors that are found before training, and processors."""
 
 import json
+import platform
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tests.conftest import ROOT, SHAPE, random_model
 from workflow_scripts.lat.files import InputError, write_jsonl
+from workflow_scripts.lat.reporting.reading import read_machine
+from workflow_scripts.lat.runtime import Machine, cpu_model, gpu_models
+from workflow_scripts.lat.training import run
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
 from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits, run_key
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
@@ -219,3 +226,62 @@ def test_the_state_of_a_run_is_named_by_what_decides_how_it_continues(tmp_path):
         for world, attention, snapshots in [(1, "sdpa", []), (2, "sdpa", []), (1, "eager", []), (1, "sdpa", [2])]
     }
     assert len(keys) == 4
+
+
+def test_the_processors_of_a_training_are_those_of_its_processes(monkeypatch):
+    monkeypatch.setattr(run.deepspeed.comm, "get_world_size", lambda: 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    # The node has a GPU that no process uses.
+    monkeypatch.setattr(run, "gpu_models", lambda: ["a GPU", "another GPU", "a third GPU"])
+    machine = run._machine()
+    assert machine.gpus == ("a GPU", "another GPU") * 2 and machine.processes == 4
+    assert machine.threads == torch.get_num_threads() and machine.cpu == cpu_model()
+
+
+def test_gpus_are_named_only_if_pytorch_is_there(monkeypatch):
+    names = ["a GPU", "another GPU"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: names[number])
+    assert gpu_models() == names
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_models() == []
+    monkeypatch.delitem(sys.modules, "torch")
+    assert gpu_models() == [] and "torch" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t:  A  CPU @ 2 GHz \nprocessor\t: 1\nmodel name\t: Other\n", "A CPU @ 2 GHz"),
+        ("processor\t: 0\nmodel name\t:\nflags\t: fpu\n", "arm"),
+        ("processor\t: 0\nCPU part\t: 0xd0c\n", "arm"),
+        (None, "arm"),
+    ],
+)
+def test_the_cpu_is_named_by_the_operating_system_or_by_its_architecture(monkeypatch, content, expected):
+    def read_text(self, **_):
+        if content is None:
+            raise FileNotFoundError
+        return content
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+    assert cpu_model() == expected
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    assert cpu_model() == (expected if expected != "arm" else platform.machine())
+
+
+def test_a_training_writes_its_processors_where_the_flag_says(tokenizer, tmp_path):
+    model, samples, machine = (tmp_path / name for name in ("model", "samples.jsonl", "new/machine.json"))
+    LlamaForCausalLM(LlamaConfig(**SHAPE | {"vocab_size": len(tokenizer)})).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    write_jsonl(samples, [{"prompt": "the quick ", "response": "brown fox"}] * 4)
+    words = ["--model", model, "--samples", samples, "--output", tmp_path / "trained", "--machine", machine]
+    words += ["--steps-log", tmp_path / "steps.tsv", "--checkpoints", tmp_path / "checkpoints", "--max-length", "32"]
+    words += ["--deepspeed-config", ROOT / "configs/deepspeed/cpu.json", "--learning-rate", "1e-3", "--seed", "1"]
+    words += ["--batch-size", "4", "--micro-batch-size", "4", "--threads", "1"]
+    command = [sys.executable, "-m", "workflow_scripts.finetune", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_machine(machine) == Machine(cpu_model(), (), 1, 1)

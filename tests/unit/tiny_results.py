@@ -1,7 +1,9 @@
-"""The results of two systems in two directions, written by the scripts that write them in a run."""
+"""The results of three systems with up to three seeds in two directions, by the scripts that write them in a run."""
 
 import importlib
+import json
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,11 +12,21 @@ from tiny_lid import SENTENCES, write_tiny_lid
 from workflow_scripts.lat.files import SCORE_COLUMNS, write_lines, write_table
 
 LEARNED = "Metric-1"
-SYSTEMS = ("MT", "LAT")
+RUNS = {"Base": ("shared",), "MT": ("1", "2", "3"), "LAT": ("1", "2", "3")}
 DIRECTIONS = ("en-it", "it-ru")
 LINES = 6
 RUSSIAN = "файл не удалось сохранить потому что этот диск заполнен"
 TARGETS = {"it": SENTENCES["it"], "ru": RUSSIAN}
+# The number of correct lines of each run, and the lines that follow; lines that are left are in English.
+OUTPUTS = {
+    "Base.shared": (1, ["...", ""]),
+    "MT.1": (1, [*[SENTENCES["en"]] * 2, "", "...", SENTENCES["de"]]),
+    "MT.2": (2, [""]),
+    "MT.3": (3, [SENTENCES["de"]]),
+    "LAT.1": (5, []),
+    "LAT.2": (6, []),
+    "LAT.3": (4, [""]),
+}
 
 
 def call(script: str, *words: str | Path) -> None:
@@ -31,63 +43,90 @@ def make_results(folder: Path) -> None:
         references = [f"{target} {number}" for number in range(LINES)]
         write_lines(folder / f"test/{direction}.src.txt", [f"{SENTENCES['en']} {n}" for n in range(LINES)])
         write_lines(folder / f"test/{direction}.ref.txt", references)
-        write_lines(folder / f"MT/{direction}.txt", [references[0], *[SENTENCES["en"]] * 2, "", "...", SENTENCES["de"]])
-        write_lines(folder / f"LAT/{direction}.txt", [*references[:5], SENTENCES["en"]])
+        for run_name, (correct, others) in OUTPUTS.items():
+            lines = [*references[:correct], *others, *[SENTENCES["en"]] * LINES][:LINES]
+            write_lines(folder / run_name / f"{direction}.txt", lines)
     detect = ["--sources", folder / "test", "--directions", *DIRECTIONS, "--lid", folder / "lid.bin", "py3langid"]
-    for name, suffix in [*((system, ".txt") for system in SYSTEMS), ("test", ".ref.txt")]:
+    for name, suffix in [*((name, ".txt") for name in OUTPUTS), ("test", ".ref.txt")]:
         outputs = ["--lines", folder / f"{name}.lines.tsv", "--scores", folder / f"{name}.otr.tsv"]
         call("detect", "--folder", folder / name, "--suffix", suffix, *detect, *outputs)
-    for number, system in enumerate(SYSTEMS):
-        words = ["--hypotheses", folder / system, "--references", folder / "test", "--directions", *DIRECTIONS]
-        call("score", *words, "--output", folder / f"{system}.scores.tsv")
-        write_learned(folder, system, [-20.0 + 10 * number + line for line in range(LINES)])
+    for number, name in enumerate(OUTPUTS):
+        words = ["--hypotheses", folder / name, "--references", folder / "test", "--directions", *DIRECTIONS]
+        call("score", *words, "--output", folder / f"{name}.scores.tsv")
+        write_learned(folder, name, [-20.0 + 10 * number + line for line in range(LINES)])
     for stage, steps in (("mt", 3), ("lat", 2)):
         columns = ("step", "loss", "likelihood_loss", "unlikelihood_loss", "learning_rate")
         rows = [(step, "2.5", "2.500000", "0.100000", "1e-05") for step in range(1, steps + 1)]
         write_table(folder / f"{stage}.steps.tsv", [dict(zip(columns, row, strict=True)) for row in rows], columns)
+        machine = {"cpu": "a CPU", "gpus": [], "processes": 1, "threads": 2}
+        (folder / f"{stage}.machine.json").write_text(json.dumps(machine))
     for script in ("significance", "tables", "figures", "page"):
         run(script, folder)
 
 
-def write_learned(folder: Path, system: str, scores: list[float]) -> None:
+def write_learned(folder: Path, name: str, scores: list[float]) -> None:
     """Write the tables of a learned metric, which gives the same scores in every direction."""
     lines = [
         {"direction": direction, "line": number, "score": f"{score:.4f}"}
         for direction in DIRECTIONS
         for number, score in enumerate(scores, 1)
     ]
-    write_table(folder / f"{system}.learned.lines.tsv", lines, ("direction", "line", "score"))
+    write_table(folder / f"{name}.learned.lines.tsv", lines, ("direction", "line", "score"))
     score = {"metric": LEARNED, "value": f"{sum(scores) / len(scores):.4f}", "n": len(scores), "signature": "m"}
     rows = [{"direction": direction} | score for direction in DIRECTIONS]
-    write_table(folder / f"{system}.learned.tsv", rows, SCORE_COLUMNS)
+    write_table(folder / f"{name}.learned.tsv", rows, SCORE_COLUMNS)
 
 
-def run(script: str, folder: Path, baseline: str = "MT") -> None:
-    """Run one of the scripts `significance`, `tables`, `figures` and `page` on the files in `folder`."""
-    tables = {system: [folder / f"{system}.{name}.tsv" for name in ("scores", "learned", "otr")] for system in SYSTEMS}
+def run(
+    script: str,
+    folder: Path,
+    baselines: Sequence[str] = ("MT",),
+    seeds: int = 3,
+    systems: Collection[str] = RUNS.keys(),
+) -> None:
+    """Run one of the scripts `significance`, `tables`, `figures` and `page` on the files in `folder`.
+
+    Args:
+        script: name of the script.
+        folder: the folder.
+        baselines: systems that the others are tested against.
+        seeds: number of seeds that the run has.
+        systems: systems that the run has.
+    """
+    runs = [(system, seed) for system, found in RUNS.items() for seed in found[:seeds] if system in systems]
     names = ["m", "b"]
     columns = ["--directions", "b", "supervised", DIRECTIONS[0], "--directions", "b", "zero-shot", DIRECTIONS[1]]
     columns += ["--learned", LEARNED]
-    summary = ["--scores", folder / "scores.tsv", "--intervals", folder / "intervals.tsv", *columns]
     words: list[str | Path] = []
+    for system, seed in runs:
+        path = folder / f"{system}.{seed}"
+        lines, tables = f"{path}.lines.tsv", [f"{path}.{name}.tsv" for name in ("scores", "learned", "otr")]
+        words += {
+            "significance": ["--system", system, seed, path, lines, *tables],
+            "tables": ["--scores", *names, system, seed, *tables],
+            "figures": ["--run", *names, system, seed],
+            "page": ["--outputs", *names, system, seed, path, lines],
+        }[script]
+        if script == "significance":
+            words += ["--learned", system, seed, LEARNED, f"{path}.learned.lines.tsv"]
     if script == "significance":
-        for system in SYSTEMS:
-            words += ["--system", system, folder / system, folder / f"{system}.lines.tsv", *tables[system]]
-            words += ["--learned", system, LEARNED, folder / f"{system}.learned.lines.tsv"]
         words += ["--references", folder / "test", "--supervised", DIRECTIONS[0], "--zero-shot", DIRECTIONS[1]]
-        words += ["--baseline", baseline, "--resamples", "100", "--output", folder / "significance.tsv"]
+        words += ["--baselines", *baselines, "--resamples", "100"]
+        for name in ("intervals", "summary", "comparisons"):
+            words += [f"--{name}", folder / f"significance/{name}.tsv"]
     if script == "tables":
-        for system in SYSTEMS:
-            words += ["--scores", *names, system, *tables[system]]
-        words += ["--reference-scores", "b", folder / "test.otr.tsv", *columns, "--baseline", baseline]
-        words += ["--significance", *names, folder / "significance.tsv", "--output", folder]
+        words += ["--reference-scores", "b", folder / "test.otr.tsv", *columns, "--baselines", *baselines]
+        words += ["--machines", folder / "mt.machine.json", folder / "lat.machine.json"]
+        words += ["--significance", *names, folder / "significance", "--output", folder]
+    if script in ("figures", "page"):
+        for name in ("scores", "intervals", "summary"):
+            words += [f"--{name}", folder / f"{name}.tsv"]
+        words += columns
     if script == "figures":
-        words += [*summary, "--experiment", *names, *SYSTEMS, "--output", folder]
-        words += ["--step-logs", folder / "mt.steps.tsv", folder / "lat.steps.tsv", "--titles", "first", "second"]
+        words += ["--step-log", "first", "1", folder / "mt.steps.tsv", "--step-log", "second", "1"]
+        words += [folder / "lat.steps.tsv", "--output", folder]
     if script == "page":
-        for system in SYSTEMS:
-            words += ["--outputs", *names, system, folder / system, folder / f"{system}.lines.tsv"]
-        words += [*summary, "--versions", folder / "versions.tsv", "--texts", "b", folder / "test"]
-        words += ["--figures", folder / "losses.svg", "--captions", "Losses.", "--config", "seed: 1"]
-        words += ["--baseline", baseline, "--output", folder / "index.html"]
+        words += ["--comparisons", folder / "comparisons.tsv", "--versions", folder / "versions.tsv"]
+        words += ["--texts", "b", folder / "test", "--figures", folder / "losses.svg", "--captions", "Losses."]
+        words += ["--config", "seeds: [1, 2, 3]", "--baselines", *baselines, "--output", folder / "index.html"]
     call(script, *words)

@@ -12,6 +12,8 @@ import yaml
 
 from tests.conftest import ROOT
 
+SEEDS = [1, 2]
+
 
 @dataclass(frozen=True)
 class Run:
@@ -21,12 +23,12 @@ class Run:
     checkout: Path = ROOT  # of the workflow
 
     def snakemake(self, *arguments: str, overlay: dict | None = None, check: bool = True):
-        """Start Snakemake with the smoke configuration; the values of `overlay` override it."""
+        """Start Snakemake with the smoke configuration and two seeds; the values of `overlay` override them."""
         overlays = [str(self.checkout / "configs" / "smoke.yaml")]
-        if overlay is not None:
-            path = self.folder / "overlay.yaml"
-            path.write_text(yaml.safe_dump(overlay))
-            overlays.append(str(path))
+        path = self.folder / "overlay.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({"seeds": SEEDS} | (overlay or {})))
+        overlays.append(str(path))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "Snakefile")]
         command += ["--directory", str(self.folder), *arguments, "--configfile", *overlays]
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

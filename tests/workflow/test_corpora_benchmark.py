@@ -50,10 +50,10 @@ def test_iwslt4_from_archive_to_prompts(tmp_path):
         "benchmarks": {"iwslt4": {"train_rows": 5}},
         "experiments": [{"base_model": "tiny", "benchmark": "iwslt4", "systems": ["MT", "5-shot"]}],
     }
-    targets = ["results/prompts/tiny/iwslt4/train/mt.jsonl", "results/prompts/tiny/iwslt4/test/5-shot"]
+    targets = ["results/prompts/tiny/iwslt4/seed1/mt.jsonl", "results/prompts/tiny/iwslt4/test/5-shot"]
     run.snakemake("--cores", "2", *targets, overlay=overlay)
 
-    train = [json.loads(line) for line in run.text("download/iwslt4/train.jsonl").splitlines()]
+    train = [json.loads(line) for line in run.text("download/iwslt4/seed1/train.jsonl").splitlines()]
     supervised = [direction for direction in DIRECTIONS if "en" in direction]
     assert sorted(sample["direction"] for sample in train) == sorted(supervised * 5)
     assert run.text("download/iwslt4/test/ro-it.src.txt").splitlines()[0] == "Test 0 in Romanian words"
@@ -83,16 +83,16 @@ def test_a_changed_local_file_makes_the_benchmark_again(tmp_path):
         "demonstrations": 1,
     }
     overlay = {"benchmarks": {"mine": benchmark}}
-    target = "results/download/mine/train.jsonl"
+    target = "results/download/mine/seed1/train.jsonl"
     run.snakemake("--cores", "1", target, overlay=overlay)
-    assert len(run.text("download/mine/train.jsonl").splitlines()) == 16
+    assert len(run.text("download/mine/seed1/train.jsonl").splitlines()) == 16
     with open(tmp_path / "own" / "train.it", "a") as it, open(tmp_path / "own" / "train.en", "a") as en:
         it.write("Una riga nuova di zecca\n")
         en.write("A brand new line of text\n")
     with open(tmp_path / "own" / "train.nl", "a") as nl:
         nl.write("Een gloednieuwe regel tekst\n")
     run.snakemake("--cores", "1", target, overlay=overlay)
-    assert len(run.text("download/mine/train.jsonl").splitlines()) == 20
+    assert len(run.text("download/mine/seed1/train.jsonl").splitlines()) == 20
     (tmp_path / "own" / "train.nl").unlink()
     done = run.snakemake("--cores", "1", target, overlay=overlay, check=False)
     assert done.returncode and "train: no text of en-nl" in done.stdout + done.stderr

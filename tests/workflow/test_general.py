@@ -27,7 +27,8 @@ def general(finished, tmp_path, server):  # noqa: F811
             "lat-alpaca": {"stage": "unlikelihood", "from": "mt-alpaca", "conflicts": "instruction"},
         },
         "systems": {"MT+Alpaca": {"model": "mt-alpaca"}, "LAT+Alpaca": {"model": "lat-alpaca"}},
-        "significance": {"baseline": "MT+Alpaca"},
+        "seeds": [1],
+        "significance": {"baselines": ["MT+Alpaca"]},
         "judge": {
             "comparisons": [{"system": "LAT+Alpaca", "baseline": "MT+Alpaca"}],
             "instructions": str(tmp_path / "birds.jsonl"),
@@ -45,7 +46,7 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     assert "the environment variable THE_KEY is not set" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     # The workflow stops before its first job.
-    assert not (run.folder / "results/finetune/tiny/demo/mt-alpaca").exists()
+    assert not (run.folder / "results/finetune/tiny/demo/seed1/mt-alpaca").exists()
 
     run.snakemake("--cores", "2", "--until", "answer", overlay=overlay)
     assert not Server.requests
@@ -54,11 +55,11 @@ def test_general_tasks_from_instructions_to_the_table(general, monkeypatch):
     # judge always prefers the first answer, so that different answers are ties as well.
     Server.reply = staticmethod(lambda text: "A")
     run.snakemake("--cores", "2", overlay=overlay)
-    samples = [json.loads(line) for line in run.text("prompts/tiny/demo/train/mt-alpaca.jsonl").splitlines()]
+    samples = [json.loads(line) for line in run.text("prompts/tiny/demo/seed1/mt-alpaca.jsonl").splitlines()]
     assert sum("instruction" in sample for sample in samples) == 40 < len(samples)
-    conflicts = [json.loads(line) for line in run.text("conflicts/tiny/demo/lat-alpaca.jsonl").splitlines()]
+    conflicts = [json.loads(line) for line in run.text("conflicts/tiny/demo/seed1/lat-alpaca.jsonl").splitlines()]
     assert len(conflicts) == len(samples)
-    answers = run.text("decode/tiny/demo/answers/LAT+Alpaca/answers.jsonl").splitlines()
+    answers = run.text("decode/tiny/demo/seed1/answers/LAT+Alpaca/answers.jsonl").splitlines()
     assert [list(json.loads(line)) for line in answers] == [["answer"], ["answer"]]
     header, row = run.text("tables/general.tsv").splitlines()
     values = dict(zip(header.split("\t"), row.split("\t"), strict=True))

@@ -1,71 +1,68 @@
-"""The HTML page in a headless browser: errors, network requests, sorting, filters, keys, and speed at full size."""
+"""The HTML page in a headless browser: errors, network requests, sorting, filters, keys, seeds, speed at full size."""
 
 import json
 import random
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from workflow_scripts.lat.reporting.page import render, table_of_block
-from workflow_scripts.lat.reporting.tables import make_blocks
+from tests.unit.made_up import DIRECTIONS, SYSTEMS, make_experiment, make_results
+from workflow_scripts.lat.reporting.page import describe_experiment, render, table_packs
+from workflow_scripts.lat.reporting.reading import Experiment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"needs a browser: none of {', '.join(BROWSERS)} is installed")
 
-SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
-LANGUAGES = ["en", "it", "nl", "ro"]
-DIRECTIONS = [f"{source}-{target}" for source in LANGUAGES for target in LANGUAGES if source != target]
 LINES = 2000
 WORDS = ["file", "map", "oude", "kat", "huis", "instellingen", "opslaan", "opnieuw", "venster", "knop", "taal", "regel"]
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """A page of the size of a benchmark of the paper: twelve directions with 2,000 lines each, eight systems."""
+def write_page(path: Path, experiments: Sequence[Experiment], lines: int) -> Path:
+    """Write a page with made-up scores and texts; every output ends with its system and seed."""
     generator = random.Random(1)
 
     def line() -> str:
         return " ".join(generator.choices(WORDS, k=12))
 
-    directions = []
-    for direction in DIRECTIONS:
-        target = direction.split("-")[1]
-        verdicts = ["".join(generator.choices("tse", (8, 1, 1), k=LINES)) for _ in SYSTEMS]
-        directions.append(
-            {
-                "name": direction,
-                "supervision": "supervised" if "en" in direction.split("-") else "zero-shot",
-                "source": [f"{line()} {direction} {number}" for number in range(LINES)],
-                "reference": [line() for _ in range(LINES)],
-                "outputs": [[line() for _ in range(LINES)] for _ in SYSTEMS],
-                "labels": [[target if verdict == "t" else "en" for verdict in row] for row in verdicts],
-                "verdicts": verdicts,
-            }
-        )
-    rows = [
-        ("tiny", "demo", system, "zero-shot", direction, metric, generator.random() * 100)
-        for system in SYSTEMS
-        for direction in DIRECTIONS
-        for metric in ("BLEU", "OTR")
-    ]
-    columns = ["base_model", "benchmark", "system", "supervision", "direction", "metric", "value"]
-    scores = pd.DataFrame(rows, columns=columns)
+    packs = {"experiments": list(map(describe_experiment, experiments))}
+    for number, experiment in enumerate(experiments):
+        packs[f"texts-{number}"] = [
+            [[f"{line()} {direction} {position}" for position in range(lines)], [line() for _ in range(lines)]]
+            for direction in experiment.directions
+        ]
+        for system, runs in experiment.runs.items():
+            for run in runs:
+                outputs = []
+                for direction in experiment.directions:
+                    target = direction.split("-")[1]
+                    verdicts = "".join(generator.choices("tse", (8, 1, 1), k=lines))
+                    labels = [target if verdict == "t" else "en" for verdict in verdicts]
+                    outputs.append([[f"{line()} {system}/{run}" for _ in range(lines)], labels, verdicts])
+                packs.setdefault(f"outputs-{number}-{run}", []).append([system, outputs])
+    results = make_results(experiments)
+    tables = table_packs(results)
     page = render(
         title="A full-sized run",
         summary="<script>alert('not run')</script>",
-        baseline="MT",
-        tables=[table_of_block(block, "Zero-shot") for block in make_blocks(scores, "zero-shot", ("BLEU", "OTR"))],
+        seeds=results.seeds,
+        **tables["tables-mean"],
         figures=[],
         signatures=[("BLEU", "nrefs:1")],
         versions=[("python", "3.11")],
-        config="seed: 1",
-        data=[{"name": "tiny on demo", "systems": SYSTEMS, "directions": directions}],
+        config="seeds: [1, 2, 3]",
+        packs=packs | (tables if len(results.seeds) > 1 else {}),
     )
-    path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A page of the size of a benchmark of the paper: twelve directions of 2,000 lines, eight systems, three seeds."""
+    return write_page(tmp_path_factory.mktemp("page") / "index.html", [make_experiment("tiny", 3)], LINES)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +75,9 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[1440, 390])
-def page(request, browser, path):
-    """The loaded page, in a wide or a narrow window; console messages, errors and network requests fail the test."""
-    page = browser.new_page(viewport={"width": request.param, "height": 900})
-    problems = []
+def open_page(browser, path: Path, width: int, problems: list[str]):
+    """Load a page; console messages, errors and network requests are added to the problems."""
+    page = browser.new_page(viewport={"width": width, "height": 900})
 
     def check_request(request) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
@@ -93,6 +88,14 @@ def page(request, browser, path):
     page.on("request", check_request)
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
+    return page
+
+
+@pytest.fixture(params=[1440, 390])
+def page(request, browser, path):
+    """The loaded page, in a wide or a narrow window; problems fail the test."""
+    problems: list[str] = []
+    page = open_page(browser, path, request.param, problems)
     yield page
     assert problems == []
     page.close()
@@ -112,16 +115,19 @@ def test_the_page_is_painted_soon_and_fits_the_window(page):
 def test_a_table_is_sorted_by_the_selected_column(page):
     from playwright.sync_api import expect
 
+    def number(text: str) -> float:
+        return float(text.split()[0].rstrip("†"))
+
     table = page.locator("table.scores").first
     cells = table.locator("tbody tr td:last-child")
     before = cells.all_inner_texts()
     head = table.locator("thead th").last
     head.click()
     # The library sorts asynchronously, so the expectation waits.
-    expect(cells).to_have_text(sorted(before, key=float))
+    expect(cells).to_have_text(sorted(before, key=number))
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
-    expect(cells).to_have_text(sorted(before, key=float, reverse=True))
+    expect(cells).to_have_text(sorted(before, key=number, reverse=True))
     assert table.locator("tbody tr").count() == len(SYSTEMS)
 
 
@@ -172,6 +178,177 @@ def test_filtering_24000_examples_is_quick(page):
         return times;
     }""")
     assert sorted(took)[len(took) // 2] < 200, json.dumps(took)
+
+
+def rows_of(page, number: int = 0) -> dict[str, list[str]]:
+    """Return the cells of a table by system."""
+    rows = page.locator("table.scores").nth(number).locator("tbody tr").all()
+    return {row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in rows}
+
+
+def tables_of(page) -> list:
+    """Return all that the tables show: notes, and text, interval, order and style of each cell."""
+    return page.evaluate("""() => {
+        const texts = document.querySelectorAll("#notes p, .remark, #tables .scroll + .note");
+        const cells = document.querySelectorAll("#tables tbody td");
+        return [
+            ...[...texts].map((text) => [text.textContent, text.hidden]),
+            ...[...cells].map((cell) => [
+                cell.textContent, cell.title, Number(cell.dataset.order), cell.querySelector("strong") !== null,
+                cell.querySelector(".spread")?.textContent, cell.classList.contains("text"),
+            ]),
+        ];
+    }""")
+
+
+def outputs_of(page) -> dict[str, str]:
+    """Return which run the outputs of the first example are of, by system."""
+    texts = page.locator(".card").first.locator("dd.text").all_inner_texts()[2:]
+    return dict(text.split()[-1].split("/") for text in texts)
+
+
+def test_the_seed_picker_switches_tables_and_examples(page):
+    from playwright.sync_api import expect
+
+    picker = page.get_by_label("Training seed")
+    assert picker.locator("option").all_inner_texts() == ["mean over seeds", "1", "2", "3"]
+    trained = [system for system, (_, is_trained) in SYSTEMS.items() if is_trained]
+    means, content = rows_of(page), tables_of(page)
+    assert len(content) > 6 * 7 * len(SYSTEMS)
+    run = page.locator("#run")
+    assert run.inner_text() == "Outputs of seed 1. Select a training seed above to see those of another."
+    assert {outputs_of(page)[system] for system in trained} == {"1"}
+    assert all("±" in means[system][-1] for system in trained) and "±" not in means["Base"][-1]
+
+    shown = {}
+    for seed in ("2", "3"):
+        picker.select_option(seed)
+        expect(page.locator(".remark").first).to_have_text(f"Seed {seed} alone.")
+        expect(run).to_have_text(f"Outputs of seed {seed}.")
+        assert f"runs with seed {seed};" in page.inner_text("#notes")
+        assert f"seed {seed}" in page.locator("#seeds [role=status]").text_content()
+        shown[seed] = rows_of(page)
+        assert outputs_of(page) == {
+            system: seed if is_trained else "shared" for system, (_, is_trained) in SYSTEMS.items()
+        }
+        assert count(page) == "1–25 of 24,000 examples"
+        assert shown[seed]["Base"] == means["Base"] and "±" not in str(shown[seed])
+    assert all(shown["2"][system] != shown["3"][system] for system in trained)
+    # Marks of single runs (PTL) and of means (LAT) are those of the made-up p-values.
+    assert "†" in shown["2"]["PTL"][-1] and "†" not in means["PTL"][-1]
+    assert "†" in means["LAT"][-1] and "†" not in shown["2"]["LAT"][-1]
+
+    picker.select_option("")
+    expect(run).to_have_text("Outputs of seed 1. Select a training seed above to see those of another.")
+    assert tables_of(page) == content
+    assert {outputs_of(page)[system] for system in trained} == {"1"}
+
+
+def test_a_sorted_table_stays_sorted_and_keeps_its_rows_when_the_seed_changes(page):
+    from playwright.sync_api import expect
+
+    before = rows_of(page)
+    page.locator("table.scores").first.locator("thead th").last.click()
+    expect(page.locator("table.scores").first.locator("tbody th").first).to_have_text("Base")
+    page.get_by_label("Training seed").select_option("3")
+    expect(page.locator(".remark").first).to_have_text("Seed 3 alone.")
+    rows = rows_of(page)
+    values = [float(cells[-1].rstrip("†")) for cells in rows.values()]
+    assert values == sorted(values) and list(rows) != list(SYSTEMS)
+    assert rows["Base"] == before["Base"]
+    page.get_by_label("Training seed").select_option("")
+    expect(page.locator(".remark").first).to_contain_text("Best mean over directions")
+    assert rows_of(page) == before
+
+
+def test_filters_apply_to_the_outputs_of_the_selected_seed(page):
+    from playwright.sync_api import expect
+
+    page.fill("[name=search]", "LAT/2")
+    assert count(page) == "No examples match; change the filters."
+    page.locator("body").click(position={"x": 1, "y": 1})
+    page.keyboard.press("s")
+    assert page.evaluate("document.activeElement.name") == "seed"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#run")).to_have_text("Outputs of seed 2.")
+    assert count(page) == "1–25 of 24,000 examples"
+    page.fill("[name=search]", "")
+    page.select_option("[name=system]", label="LAT")
+    page.select_option("[name=verdict]", "e")
+    found = count(page)
+    page.get_by_label("Training seed").select_option("3")
+    expect(page.locator("#run")).to_have_text("Outputs of seed 3.")
+    assert count(page) != found
+    for card in page.locator(".card").all():
+        assert card.locator(".badge").last.inner_text() == "✗ en"
+
+
+def test_only_the_shown_seed_is_unpacked_and_seeds_are_switched_soon(page):
+    assert page.evaluate("[...packs.keys()].sort()") == ["experiments", "outputs-0-1", "outputs-0-shared", "texts-0"]
+    took = page.evaluate("""async () => {
+        const started = performance.now();
+        picker.value = "2";
+        await selectSeed();
+        return performance.now() - started;
+    }""")
+    assert took < 3000
+    assert page.evaluate("packs.has('outputs-0-2') && !packs.has('outputs-0-3')")
+
+
+def test_the_last_of_several_quick_choices_is_shown(page):
+    page.evaluate("""() => Promise.all(["2", "3", "", "3"].map((seed) => {
+        picker.value = seed;
+        return selectSeed();
+    }))""")
+    assert page.locator(".remark").first.inner_text() == "Seed 3 alone."
+    assert outputs_of(page)["LAT"] == "3"
+
+
+def test_the_picker_stays_visible_and_covers_no_heading(page):
+    # Otherwise, the page would still be scrolling while it is measured.
+    page.emulate_media(reduced_motion="reduce")
+    for section in ("examples", "tables"):
+        page.click(f"nav a[href='#{section}']")
+        bar = page.locator("#seeds").bounding_box()
+        heading = page.locator(f"#{section} h2").bounding_box()
+        assert bar["y"] == 0 and bar["height"] < 60
+        assert heading["y"] >= bar["height"]
+        page.evaluate("scrollTo(0, 0)")
+
+
+def test_a_page_of_one_seed_has_no_picker(browser, tmp_path):
+    problems: list[str] = []
+    page = open_page(browser, write_page(tmp_path / "index.html", [make_experiment("tiny", 1)], 2), 1440, problems)
+    assert page.locator("#seeds").count() == 0
+    assert page.inner_text("#notes").startswith("One training seed: ")
+    assert not page.locator("#run").is_visible()
+    page.keyboard.press("s")
+    assert outputs_of(page)["LAT"] == "1" and count(page) == "1–24 of 24 examples"
+    assert problems == []
+    page.close()
+
+
+def test_experiments_may_have_different_seeds(browser, tmp_path):
+    from playwright.sync_api import expect
+
+    problems: list[str] = []
+    untrained = Experiment("third", "demo", {"Base": ("shared",)}, DIRECTIONS)
+    experiments = [make_experiment("tiny", 3), make_experiment("other", 1), untrained]
+    page = open_page(browser, write_page(tmp_path / "index.html", experiments, 2), 1440, problems)
+    run = page.locator("#run")
+    page.get_by_label("Training seed").select_option("2")
+    expect(run).to_have_text("Outputs of seed 2.")
+    page.select_option("[name=experiment]", label="other on demo")
+    expect(run).to_have_text("Outputs of seed 1. No run of this experiment has the seed 2.")
+    assert outputs_of(page)["LAT"] == "1"
+    remark = "No run of this experiment has the seed 2. Shown, as for `mean over seeds`: seed 1."
+    assert page.locator("h3", has_text="other on demo: BLEU").first.locator("+ .remark").inner_text() == remark
+    page.select_option("[name=experiment]", label="third on demo")
+    expect(run).to_be_hidden()
+    assert outputs_of(page) == {"Base": "shared"}
+    assert problems == []
+    page.close()
 
 
 def test_dark_and_light_have_readable_contrast(browser, path):

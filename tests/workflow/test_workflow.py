@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.workflow.conftest import SEEDS, Run
 from workflow_scripts.lat.data.filters import normalise
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 LANGUAGES = ["en", "it", "nl", "ro"]
 REPORTING = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # these run again whenever a score changes
+# The folders of the two seeds, and of the system on the untrained base model, which they share.
+RUNS = [("shared", "Base"), *((f"seed{seed}", system) for seed in SEEDS for system in SYSTEMS[1:])]
 OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "OTR-no_words", "no_words", "copies"]
 OFF_TARGET += ["OTR-confusion", "OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
@@ -32,13 +36,14 @@ def scores(run) -> list[dict[str, str]]:
 def test_the_table_of_scores_has_one_row_per_score(finished):
     rows = scores(finished)
     assert list(rows[0]) == [
-        "base_model", "benchmark", "system", "supervision", "direction", "metric", "value", "n", "signature",
+        "base_model", "benchmark", "system", "seed", "supervision", "direction", "metric", "value", "n", "signature",
     ]  # fmt: skip
-    expected = {(system, direction, metric) for system in SYSTEMS for direction in DIRECTIONS
+    runs = [(system, run.removeprefix("seed")) for run, system in RUNS]
+    expected = {(*run, direction, metric) for run in runs for direction in DIRECTIONS
                 for metric in ("BLEU", "chrF++")}  # fmt: skip
-    expected |= {(system, direction, metric) for system in [*SYSTEMS, "reference"] for direction in DIRECTIONS
+    expected |= {(*run, direction, metric) for run in [*runs, ("reference", "shared")] for direction in DIRECTIONS
                  for metric in OFF_TARGET}  # fmt: skip
-    found = [(row["system"], row["direction"], row["metric"]) for row in rows]
+    found = [(row["system"], row["seed"], row["direction"], row["metric"]) for row in rows]
     assert sorted(found) == sorted(expected)
     for row in rows:
         assert row["supervision"] == ("supervised" if "en" in row["direction"].split("-") else "zero-shot")
@@ -50,13 +55,67 @@ def test_the_table_of_scores_has_one_row_per_score(finished):
 
 def test_every_score_has_an_interval_and_a_p_value_except_for_the_baseline(finished):
     rows = list(csv.DictReader(io.StringIO(finished.text("tables/intervals.tsv")), delimiter="\t"))
-    values = {(row["system"], row["direction"], row["metric"]): row["value"] for row in scores(finished)}
-    assert len(rows) == len(SYSTEMS) * 3 * (12 + 2)
+    values = {(row["system"], row["seed"], row["direction"], row["metric"]): row["value"] for row in scores(finished)}
+    assert len(rows) == len(RUNS) * 3 * (12 + 2)
     for row in rows:
         assert float(row["low"]) <= float(row["high"])
         assert (row["p"] == "") == (row["system"] == "MT")
         if row["direction"] != "AVG":
-            assert row["value"] == values[row["system"], row["direction"], row["metric"]]
+            assert row["value"] == values[row["system"], row["seed"], row["direction"], row["metric"]]
+
+
+def test_the_summary_has_means_over_seeds(finished):
+    rows = list(csv.DictReader(io.StringIO(finished.text("tables/summary.tsv")), delimiter="\t"))
+    assert len(rows) == len(SYSTEMS) * 3 * (12 + 2)
+    values: dict[tuple[str, ...], list[float]] = {}
+    for row in scores(finished):
+        values.setdefault((row["system"], row["direction"], row["metric"]), []).append(float(row["value"]))
+    spread = set()
+    for row in rows:
+        assert row["seeds"] == ("1" if row["system"] == "Base" else "2")
+        assert (row["sd"] == "") == (row["system"] == "Base")
+        assert (row["p"] == row["p_corrected"] == "") == (row["system"] == "MT")
+        if row["direction"] != "AVG":
+            found = values[row["system"], row["direction"], row["metric"]]
+            assert float(row["mean"]) == pytest.approx(statistics.mean(found), abs=1e-3)
+            if len(found) > 1:
+                assert float(row["sd"]) == pytest.approx(statistics.stdev(found), abs=1e-3)
+                spread.add(float(row["sd"]) > 0)
+    assert True in spread
+    assert "training variance is not covered" in finished.text("tables/zero_shot.md")
+
+
+def test_seeds_share_everything_but_the_training(finished):
+    drawn = [finished.text(f"download/demo/seed{seed}/train.jsonl") for seed in SEEDS]
+    assert drawn[0] != drawn[1]
+    folder = finished.folder / "results"
+    assert sorted(path.name for path in (folder / "decode/tiny/demo").iterdir()) == ["seed1", "seed2", "shared"]
+    assert [path.name for path in (folder / "decode/tiny/demo/shared").iterdir()] == ["Base"]
+    assert not (folder / "decode/tiny/demo/seed1/Base").exists()
+    for model in ("finetune/tiny/demo/seed{}/mt", "unlikelihood/tiny/demo/seed{}/lat"):
+        steps = [finished.text(f"{model.format(seed)}/steps.tsv") for seed in SEEDS]
+        assert steps[0] != steps[1]
+
+
+# The jobs of one seed, and those that gather all seeds.
+ONE_SEED = {"draw": 1, "train_prompts": 2, "finetune": 2, "conflicts": 1, "unlikelihood": 1, "convert": 3,
+            "decode": 7, "detect": 7, "score": 7} | REPORTING  # fmt: skip
+
+
+def test_another_seed_trains_only_itself(finished):
+    assert finished.planned({"seeds": [1, 2, 3]}) == ONE_SEED
+    done = finished.snakemake("--dry-run", "--cores", "2", overlay={"seeds": [1, 2, 3]})
+    made = set(re.findall(r"results/(?!\w+/logs/)\S*?/(seed\d+)/", "".join(re.findall(r"output: .*", done.stdout))))
+    assert made == {"seed3"}
+    assert finished.planned({"seeds": [1]}) == REPORTING
+    experiment = {"base_model": "tiny", "benchmark": "demo", "systems": SYSTEMS, "seeds": [1, 2, 3]}
+    assert finished.planned({"experiments": [experiment]}) == ONE_SEED
+
+
+def test_another_split_seed_makes_everything_again_but_the_downloads(finished):
+    planned = finished.planned({"benchmarks": {"demo": {"split_seed": 2}}})
+    assert planned["split_benchmark"] == planned["build_base_model"] == 1
+    assert planned["decode"] == len(RUNS) and "fetch_source" not in planned
 
 
 def test_tables_exist_in_every_format(finished):
@@ -70,7 +129,7 @@ def test_tables_exist_in_every_format(finished):
 def test_sacrebleu_gives_the_score_of_the_table(finished):
     folder = finished.folder / "results"
     command = [sys.executable, "-m", "sacrebleu", f"{folder}/download/demo/test/en-it.ref.txt"]
-    command += ["-i", f"{folder}/decode/tiny/demo/Base/en-it.txt", "--width", "4", "--score-only"]
+    command += ["-i", f"{folder}/decode/tiny/demo/shared/Base/en-it.txt", "--width", "4", "--score-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     row = next(
         row for row in scores(finished)
@@ -80,9 +139,9 @@ def test_sacrebleu_gives_the_score_of_the_table(finished):
 
 
 def test_hypotheses_have_one_line_per_source_line(finished):
-    for system in SYSTEMS:
+    for run, system in RUNS:
         for direction in DIRECTIONS:
-            assert finished.text(f"decode/tiny/demo/{system}/{direction}.txt").count("\n") == 12
+            assert finished.text(f"decode/tiny/demo/{run}/{system}/{direction}.txt").count("\n") == 12
             assert finished.text(f"download/demo/test/{direction}.src.txt").count("\n") == 12
             assert finished.text(f"download/demo/test/{direction}.ref.txt").count("\n") == 12
 
@@ -95,9 +154,10 @@ def test_no_test_sentence_in_any_language_occurs_in_training(finished):
         for line in finished.text(f"download/demo/test/{direction}.{kind}.txt").splitlines()
     }
     trained = set()
-    for line in finished.text("download/demo/train.jsonl").splitlines():
-        sample = json.loads(line)
-        trained |= {normalise(sample["source"]), normalise(sample["target"])}
+    for seed in SEEDS:
+        for line in finished.text(f"download/demo/seed{seed}/train.jsonl").splitlines():
+            sample = json.loads(line)
+            trained |= {normalise(sample["source"]), normalise(sample["target"])}
     for line in finished.text("download/demo/monolingual.jsonl").splitlines():
         trained.add(normalise(json.loads(line)["text"]))
     shown = {
@@ -113,7 +173,7 @@ def test_no_test_sentence_in_any_language_occurs_in_training(finished):
 
 
 def test_stage_two_trains_on_conflicts_and_logs_the_unlikelihood_loss(finished):
-    header, *rows = finished.text("unlikelihood/tiny/demo/lat/steps.tsv").splitlines()
+    header, *rows = finished.text("unlikelihood/tiny/demo/seed1/lat/steps.tsv").splitlines()
     column = header.split("\t").index("unlikelihood_loss")
     assert len(rows) == 4
     assert all(float(row.split("\t")[column]) > 0 for row in rows)
@@ -128,30 +188,30 @@ def test_a_second_run_has_nothing_to_do(finished):
     [
         (
             {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}},
-            {"unlikelihood": 1, "convert": 1, "decode": 1, "detect": 1, "score": 1} | REPORTING,
+            {"unlikelihood": 2, "convert": 2, "decode": 2, "detect": 2, "score": 2} | REPORTING,
         ),
         (
             # all systems except C_src+lang, which is greedy
             {"decode": {"beam": 2}},
-            {"decode": 7, "detect": 7, "score": 7} | REPORTING,
+            {"decode": 13, "detect": 13, "score": 13} | REPORTING,
         ),
         (
             {"benchmarks": {"demo": {"zero_shot": ["it-nl", "nl-it", "it-ro", "ro-it", "nl-ro"]}}},
-            {"test_prompts": 8, "decode": 8, "score": 8}
-            | {"detect": 8, "detect_references": 1} | REPORTING,
+            {"test_prompts": 8, "decode": 15, "score": 15}
+            | {"detect": 15, "detect_references": 1} | REPORTING,
         ),
         (
             {"detect": {"lid": ["lid.176.bin"]}},
-            {"fetch_source": 1, "detect": 8, "detect_references": 1} | REPORTING,
+            {"fetch_source": 1, "detect": 15, "detect_references": 1} | REPORTING,
         ),
         (
             {"systems": {"MT-greedy": {"model": "mt", "beam": 1}},
              "experiments": [{"base_model": "tiny", "benchmark": "demo", "systems": [*SYSTEMS, "MT-greedy"]}]},
-            {"test_prompts": 1, "decode": 1, "detect": 1, "score": 1} | REPORTING,
+            {"test_prompts": 1, "decode": 2, "detect": 2, "score": 2} | REPORTING,
         ),
         (
             {"score": {"learned": {"BLEURT-20": {"kind": "bleurt", "model": "lucadiliello/BLEURT-20"}}}},
-            {"score_learned": 8} | REPORTING,
+            {"score_learned": 15} | REPORTING,
         ),
         (
             {"studies": {"alpha": {"label": "weight", "series": {"LAT": {0: "MT", 0.5: "LAT"}}}}},
@@ -208,6 +268,9 @@ def test_a_moved_checkout_reruns_nothing(finished, checkout):
     assert type(finished)(moved, moved).planned({}) == {}
 
 
+TRAINED = {"finetune": 4, "unlikelihood": 2, "convert": 7, "decode": 15, "detect": 15, "score": 15} | REPORTING
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
@@ -215,16 +278,14 @@ def test_a_moved_checkout_reruns_nothing(finished, checkout):
             "resources/prompts.yaml",
             "Translate the following sentences from",
             "Please translate the following sentences from",
-            {"train_prompts": 2, "test_prompts": 8, "conflicts": 1, "build_base_model": 1, "finetune": 2,
-             "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8, "score": 8} | REPORTING,
+            {"train_prompts": 4, "test_prompts": 8, "conflicts": 2, "build_base_model": 1} | TRAINED,
         ),
         (
             "resources/languages.tsv",
             "ro ron_Latn",
             "ro ron_Latn rum",
-            {"split_benchmark": 1, "detect_references": 1, "train_prompts": 2, "test_prompts": 8, "conflicts": 1,
-             "build_base_model": 1, "finetune": 2, "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8,
-             "score": 8} | REPORTING,
+            {"split_benchmark": 1, "draw": 2, "detect_references": 1, "train_prompts": 4, "test_prompts": 8,
+             "conflicts": 2, "build_base_model": 1} | TRAINED,
         ),
         ("resources/prompts.yaml", "# ", "#  ", {}),
     ],
@@ -238,18 +299,15 @@ def test_changed_resources_rerun_what_reads_them(finished, checkout, path, old, 
     assert type(finished)(finished.folder, checkout).planned({}) == expected
 
 
-TRAINED = {"finetune": 2, "unlikelihood": 1, "convert": 4, "decode": 8, "detect": 8, "score": 8} | REPORTING
-
-
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
         ("evaluation/offtarget.py", "CONFUSION_SCORE = 0.3", "CONFUSION_SCORE = 0.4",
-         {"detect": 8, "detect_references": 1} | REPORTING),
+         {"detect": 15, "detect_references": 1} | REPORTING),
         ("training/losses.py", "return -log_one_minus_p", "return -2 * log_one_minus_p",
          {"build_base_model": 1} | TRAINED),
         ("prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
-         {"train_prompts": 2, "test_prompts": 8, "conflicts": 1, "build_base_model": 1} | TRAINED),
+         {"train_prompts": 4, "test_prompts": 8, "conflicts": 2, "build_base_model": 1} | TRAINED),
         ("reporting/charts.py", '"font.size": 10', '"font.size": 11', {"figures": 1, "page": 1}),
         ("training/losses.py", '"""Compute the unlikelihood loss', '"""Compute the loss', {}),
         ("training/losses.py", "# The published floor", "# A floor", {}),
@@ -270,8 +328,10 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path_factory):
     sources = again.folder / "results" / "download"
     sources.mkdir(parents=True)
     (sources / "sources").symlink_to(finished.folder / "results" / "download" / "sources")
-    again.snakemake("--cores", "2")
-    assert again.text("tables/scores.tsv") == finished.text("tables/scores.tsv")
+    again.snakemake("--cores", "2", overlay={"seeds": [2]})
+    expected = [line for line in finished.text("tables/scores.tsv").splitlines() if line.split("\t")[3] != "1"]
+    assert again.text("tables/scores.tsv").splitlines() == expected
+    assert "One training seed" in again.text("tables/zero_shot.md")
 
 
 @pytest.mark.parametrize(
@@ -313,7 +373,7 @@ def test_the_page_has_all_output_lines_of_all_systems(finished):
     (experiment,) = json.loads(gzip.decompress(base64.b64decode(packed)))
     assert experiment["systems"] == SYSTEMS
     assert sorted(direction["name"] for direction in experiment["directions"]) == sorted(DIRECTIONS)
-    outputs = finished.text("decode/tiny/demo/LAT/it-nl.txt").splitlines()
+    outputs = finished.text("decode/tiny/demo/seed1/LAT/it-nl.txt").splitlines()
     found = next(direction for direction in experiment["directions"] if direction["name"] == "it-nl")
     assert found["outputs"][SYSTEMS.index("LAT")] == outputs
     for label in ("off-target ratio (%)", "the source language", "loss (nats per token)"):  # in the figures
@@ -327,3 +387,45 @@ def test_the_report_has_the_captions_of_tables_and_figures(finished):
     text = path.read_text()
     for caption in ("an OTR below it is not meaningful", "running mean", "Versions of the libraries"):
         assert caption in text
+
+
+def copy_of(finished, folder):
+    """A copy of a finished run in another folder, whose results are as old as the original ones."""
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    return type(finished)(folder)
+
+
+def test_another_config_does_not_replace_results_in_silence(finished, tmp_path):
+    run = copy_of(finished, tmp_path / "run")
+    other = {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}}
+    before = run.text("tables/scores.tsv")
+    command = ["--config", "unlikelihood={steps: 3}"]
+    done = run.snakemake("--cores", "2", *command, overlay=other | {"replace": False}, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode and "Traceback" not in said
+    (line,) = {line for line in said.splitlines() if "would replace results of the last one" in line}
+    assert "unlikelihood 2" in line and "--config replace=true" in line
+    assert "This run would stop" in run.snakemake("--dry-run", "--cores", "2", *command, overlay=other).stdout
+    # The first config still has nothing to do, and an edit of it, here of its overlay, runs as usual.
+    assert run.text("tables/scores.tsv") == before
+    assert run.planned({}) == {}
+    assert "would stop" not in run.snakemake("--dry-run", "--cores", "2", overlay=other).stdout
+    # A config that only adds results may always run.
+    assert "would stop" not in run.snakemake("--dry-run", "--cores", "2", "--config", "seeds=[1,2,3]").stdout
+
+
+@pytest.mark.parametrize(("keep", "left"), [("final", {"mt-postins", "lat"}), ("none", set())])
+def test_weights_are_deleted_after_their_last_use(finished, tmp_path, keep, left):
+    run = Run(tmp_path)
+    sources = run.folder / "results" / "download"
+    sources.mkdir(parents=True)
+    (sources / "sources").symlink_to(finished.folder / "results" / "download" / "sources")
+    experiment = {"base_model": "tiny", "benchmark": "demo", "systems": ["MT", "Post-ins", "LAT"]}
+    overlay = {"seeds": [1], "keep": {"weights": keep}, "experiments": [experiment]}
+    run.snakemake("--cores", "2", overlay=overlay)
+    models = {path.parent.name for path in run.folder.glob("results/*/tiny/demo/seed1/*/model") if any(path.iterdir())}
+    assert models == left
+    assert not list(run.folder.glob("results/convert/tiny/demo/*/*"))
+    assert (run.folder / "results/base_model/tiny/model/model.safetensors").is_file()
+    # What was made from the deleted weights is still valid.
+    assert run.planned(overlay) == {}

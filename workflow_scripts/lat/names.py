@@ -8,3 +8,5 @@ REFERENCE = "reference"
 AVERAGE = "AVG"
 # The code of the language on which the rows of catalogues are aligned.
 ENGLISH = "en"
+# The run of systems on the untrained base model, which all seeds share: a folder of results, and a value of `seed`.
+SHARED = "shared"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .config import decode_settings, step_settings, used_models
+from .config import decode_settings, keeps_weights, step_settings, used_models
 from .data.sources import find_source
 from .names import BASE
 
@@ -61,7 +61,8 @@ class Estimate:
 
     Attributes:
         gpu_hours: GPU-hours on an A100.
-        disk: bytes of the files that remain after the jobs.
+        disk: bytes of the files that the jobs write, without checkpoints.
+        temporary: bytes of these files that are deleted after their last use.
         download: downloaded bytes.
         checkpoints: bytes of checkpoints that a single training run keeps while it is running, at most.
     """
@@ -69,6 +70,7 @@ class Estimate:
     gpu_hours: float = 0.0
     disk: float = 0.0
     download: float = 0.0
+    temporary: float = 0.0
     checkpoints: float = 0.0
 
     def __add__(self, other: "Estimate") -> "Estimate":
@@ -76,6 +78,7 @@ class Estimate:
             self.gpu_hours + other.gpu_hours,
             self.disk + other.disk,
             self.download + other.download,
+            self.temporary + other.temporary,
             max(self.checkpoints, other.checkpoints),
         )
 
@@ -90,9 +93,9 @@ class PlannedJob(NamedTuple):
 
 
 class BenchmarkFiles(NamedTuple):
-    """Paths of a benchmark's training samples and of its test set folder, which may not exist yet."""
+    """Paths of a benchmark's folder, with the samples `<run>/train.jsonl`, and of its test set; neither need exist."""
 
-    train: Path
+    folder: Path
     test: Path
 
 
@@ -158,11 +161,11 @@ def decoding_gpu_hours(
     return (START_SECONDS + weights / DISK_BANDWIDTH + steps * step) / 3600
 
 
-def count_samples(name: str, benchmark: Mapping[str, Any], files: Files) -> int:
-    """Number of training samples of a benchmark: configured, counted in the file if it exists, or assumed."""
+def count_samples(name: str, benchmark: Mapping[str, Any], run: str, files: Files) -> int:
+    """Number of training samples of a run (`seed1`): configured, counted in the file if it exists, or assumed."""
     if benchmark["train_rows"]:
         return benchmark["train_rows"] * len(benchmark["supervised"])
-    path = files[name].train if name in files else None
+    path = files[name].folder / run / "train.jsonl" if name in files else None
     return _count_lines(path) if path and path.is_file() else ALL_SAMPLES
 
 
@@ -215,7 +218,7 @@ def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str],
         return _training(config, rule, wildcards, parameters, files)
     weights = parameters * DTYPE_BYTES[base_model.get("dtype", "bf16")]
     if rule == "convert":
-        return Estimate(disk=weights)
+        return Estimate(disk=weights, temporary=0 if config["keep"]["weights"] == "all" else weights)
     if not base_model.get("gpus"):
         return Estimate()
     if rule == "answer":
@@ -233,7 +236,7 @@ def _training(
     settings = step_settings(config, step, name, benchmark, model)
     batch, steps = settings["batch_size"], settings.get("steps", 0)
     if step == "finetune":
-        samples = count_samples(benchmark, config["benchmarks"][benchmark], files)
+        samples = count_samples(benchmark, config["benchmarks"][benchmark], wildcards["run"], files)
         samples += sum(INSTRUCTIONS.get(name, OTHER_INSTRUCTIONS) for name in config["models"][model].get("mix", ()))
         steps = max(1, int(samples * settings["epochs"]) // batch)
     # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction.
@@ -252,6 +255,7 @@ def _training(
     return Estimate(
         gpu_hours=training_gpu_hours(parameters, sequences, gpus, bytes_moved=weights + written),
         disk=written,
+        temporary=0 if keeps_weights(config, model) else written,
         checkpoints=copies * (weights + parameters * OPTIMIZER_BYTES[dtype]),
     )
 
@@ -309,6 +313,10 @@ def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iter
     if total.checkpoints >= 1e9:
         size = _rounded(total.checkpoints / 1e9)
         lines.append(f"A training run keeps up to {size} GB of checkpoints, which are deleted when it ends.")
+    if total.temporary:
+        size, rest = (_rounded(value / 1e9) or "0" for value in (total.disk, total.disk - total.temporary))
+        keep = config["keep"]["weights"]
+        lines.append(f"The files need up to {size} GB; {rest} GB remain, since keep.weights is {keep}.")
     if unknown:
         lines.append(f"Not counted, since their size is unknown: {'; '.join(sorted(unknown))}.")
     return lines

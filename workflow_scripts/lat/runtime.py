@@ -1,17 +1,19 @@
-"""Logging, user-facing errors and library versions."""
+"""Logging, user-facing errors, library versions and processors."""
 
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from .disk import disk_problem
-from .files import InputError
+from .files import InputError, fold
 
 log = logging.getLogger("lat")
 
@@ -33,6 +35,44 @@ LIBRARIES = (
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that affect the results, by name."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processors that a model was trained on.
+
+    Attributes:
+        cpu: name of the CPU model.
+        gpus: name of the GPU model of each GPU; empty if the model was trained on CPUs.
+        processes: number of training processes.
+        threads: CPU threads per process.
+    """
+
+    cpu: str
+    gpus: tuple[str, ...]
+    processes: int
+    threads: int
+
+
+def cpu_model() -> str:
+    """Return the name of the CPU model or, if the operating system does not tell it, of the architecture."""
+    try:
+        content = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # only Linux has this file
+        content = ""
+    found = re.search(r"^model name[ \t]*:(.*)", content, re.MULTILINE)
+    return fold(found[1] if found else "") or fold(platform.processor()) or platform.machine() or "unknown"
+
+
+def gpu_models() -> list[str]:
+    """Return the name of the model of each GPU that this process can use.
+
+    PyTorch is asked only if it has been imported, since importing it takes seconds and many steps do without it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def git_commit() -> str | None:

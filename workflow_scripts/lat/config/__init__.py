@@ -19,7 +19,8 @@ from .benchmarks import check_benchmarks
 from .environment import check_environment, check_nodes
 from .reading import check_config_files, command_line_config
 from .schema import SCHEMA, check_schema
-from .settings import decode_settings, step_settings, used_models
+from .settings import decode_settings, keeps_weights, runs_of, seeds_of, step_settings, used_models
+from .sweeps import expand_sweeps
 from .systems import (
     add_systems,
     baseline_warnings,
@@ -40,6 +41,9 @@ __all__ = [
     "check_nodes",
     "command_line_config",
     "decode_settings",
+    "keeps_weights",
+    "runs_of",
+    "seeds_of",
     "step_settings",
     "used_models",
 ]
@@ -59,6 +63,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
         InputError: the configuration is not valid; the message is one line that names the key and the remedy.
     """
     _check_credentials(config.get("judge"))
+    expand_sweeps(config)
     check_schema(config)
     add_systems(config)
     check_benchmarks(config, root)

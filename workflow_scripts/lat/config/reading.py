@@ -120,6 +120,8 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
         problem, remedy = "another document begins", "; a config is one document, remove the line `---`"
     elif "mapping values are not allowed" in problem:
         remedy = "; check the indentation, and quote a text with a colon"
+    elif "but got '{'" in problem or "unhashable key" in problem:
+        remedy = "; quote a text with a brace"
     return f"line {mark.line + 1}: {problem}{remedy}" if mark else f"{problem}{remedy}"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..names import BASE
+from ..names import BASE, SHARED
 
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
@@ -68,6 +68,30 @@ def used_models(config: Mapping[str, Any], base_model: str, benchmark: str) -> s
                 found.add(model)
                 model = config["models"][model].get("from", BASE)
     return found
+
+
+def keeps_weights(config: Mapping[str, Any], model: str) -> bool:
+    """Return whether the weights of a model remain after a run, by `keep.weights`."""
+    keep = config["keep"]["weights"]
+    used = {
+        name for entry in config["experiments"] for name in used_models(config, entry["base_model"], entry["benchmark"])
+    }
+    trained_from = {
+        config["models"][name].get("from") for name in used if config["models"][name]["stage"] != "snapshot"
+    }
+    return keep == "all" or (keep == "final" and model not in trained_from)
+
+
+def seeds_of(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[int]:
+    """Return the seeds of an experiment: its own, or else those of the config."""
+    return list(experiment.get("seeds", config["seeds"]))
+
+
+def runs_of(config: Mapping[str, Any], experiment: Mapping[str, Any], system: str) -> list[str]:
+    """Return the runs of a system in an experiment: its seeds as text, or only `shared` on the untrained base model."""
+    if config["systems"][system]["model"] == BASE:
+        return [SHARED]
+    return [str(seed) for seed in seeds_of(config, experiment)]
 
 
 def training_processes(base_model: Mapping[str, Any]) -> int:

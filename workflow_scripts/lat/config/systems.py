@@ -294,7 +294,7 @@ def check_studies(config: Mapping[str, Any]) -> None:
 
 
 def check_metrics(config: Mapping[str, Any], root: Path) -> None:
-    """Check language identifiers, learned metrics and the baseline of the significance tests.
+    """Check language identifiers, learned metrics and the baselines of the significance tests.
 
     Args:
         config: a configuration that matches the schema.
@@ -315,7 +315,8 @@ def check_metrics(config: Mapping[str, Any], root: Path) -> None:
         if name in RESERVED_METRICS or name.startswith("OTR"):
             raise InputError(f"config: score.learned.{name} is the name of another metric of the tables; rename it")
         _check_learned(f"score.learned.{name}", metric, root)
-    check_known("significance.baseline", config["significance"]["baseline"], config["systems"], "systems")
+    for baseline in config["significance"]["baselines"]:
+        check_known("significance.baselines", baseline, config["systems"], "systems")
 
 
 def _check_learned(key: str, metric: Mapping[str, Any], root: Path) -> None:
@@ -336,15 +337,15 @@ def _check_learned(key: str, metric: Mapping[str, Any], root: Path) -> None:
 
 
 def baseline_warnings(config: Mapping[str, Any]) -> list[str]:
-    """Return one line for each experiment that lacks the baseline, since its tables have no p-values.
+    """Return one line for each experiment that lacks a baseline, since its tables have no p-values against it.
 
     Args:
         config: the checked configuration.
     """
-    baseline = config["significance"]["baseline"]
     return [
-        f"config: significance.baseline: `{baseline}` is not among the systems of {entry['base_model']} on"
-        f" {entry['benchmark']}, whose scores therefore get no p-values; add it, or choose another baseline"
+        f"config: significance.baselines: `{baseline}` is not among the systems of {entry['base_model']} on"
+        f" {entry['benchmark']}, whose scores therefore get no p-values against it; add it, or choose another baseline"
+        for baseline in config["significance"]["baselines"]
         for entry in config["experiments"]
         if baseline not in entry["systems"]
     ]

@@ -1,7 +1,6 @@
-"""Assemble a benchmark from published corpora: demonstrations, training samples, monolingual texts, filter counts."""
+"""Assemble a benchmark from published corpora: demonstrations, training pairs, training samples, filter counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..files import InputError
 from ..languages import split_direction
@@ -17,13 +16,8 @@ COLUMNS = ("direction", "filter", "dropped", "kept")
 MIN_HELD_OUT_WORDS = 4
 
 
-@dataclass(frozen=True)
-class Assembled:
-    """Training samples and distinct training texts, ready for JSON lines, and the counts of every filter."""
-
-    train: list[dict[str, str]]
-    monolingual: list[dict[str, str]]
-    counts: list[dict[str, str | int]]
+# How many pairs of a direction a filter dropped and kept; a row of a table with `COLUMNS`.
+Count = dict[str, str | int]
 
 
 def draw_demonstrations(
@@ -78,10 +72,10 @@ def _keys(direction: str, pair: Pair) -> set[tuple[str, str]]:
     return {(language, text) for language, text in keys if text}
 
 
-def assemble(
-    corpora: Mapping[str, Sequence[Pair]], held_out: Mapping[str, Sequence[Pair]], rows: int, both_ways: bool, seed: int
-) -> Assembled:
-    """Make the training samples of every supervised direction.
+def filter_pairs(
+    corpora: Mapping[str, Sequence[Pair]], held_out: Mapping[str, Sequence[Pair]], both_ways: bool
+) -> tuple[dict[str, list[Pair]], list[Count]]:
+    """Return the pairs of every supervised direction that training samples can be drawn from.
 
     Pairs with an empty text, repeated pairs and pairs with a held-out text of at least `MIN_HELD_OUT_WORDS` words are
     dropped.
@@ -89,12 +83,10 @@ def assemble(
     Args:
         corpora: training pairs by supervised direction.
         held_out: pairs of the test set and the demonstrations by direction.
-        rows: number of samples per direction, drawn by the seed; 0 takes all pairs.
         both_ways: also use the pairs of the opposite direction, if it is supervised, with source and target swapped.
-        seed: determines which pairs are drawn and the order of the samples.
 
-    Raises:
-        InputError: a direction has fewer than `rows` pairs left, or none.
+    Returns:
+        The pairs by direction, and what each filter dropped and kept.
     """
     held_out_texts = {
         (language, normalise(text))
@@ -103,8 +95,8 @@ def assemble(
         for language, text in zip(split_direction(direction), pair, strict=True)
         if count_words(text) >= MIN_HELD_OUT_WORDS
     }
-    train: list[dict[str, str]] = []
-    counts: list[dict[str, str | int]] = []
+    kept: dict[str, list[Pair]] = {}
+    counts: list[Count] = []
     for direction, direction_pairs in corpora.items():
         source, target = split_direction(direction)
         pairs = list(direction_pairs)
@@ -112,37 +104,59 @@ def assemble(
             pairs += [Pair(pair.target, pair.source) for pair in corpora.get(f"{target}-{source}", ())]
         filled = [pair for pair in pairs if pair.source and pair.target]
         distinct = list(dict.fromkeys(filled))
-        without_test = [
+        kept[direction] = [
             pair
             for pair in distinct
             if (source, normalise(pair.source)) not in held_out_texts
             and (target, normalise(pair.target)) not in held_out_texts
         ]
-        if len(without_test) < max(rows, 1):
+        before = pairs
+        for name, after in (("empty", filled), ("duplicate", distinct), ("touches_test", kept[direction])):
+            counts.append(_count(direction, name, before, after))
+            before = after
+    return kept, counts
+
+
+def draw_samples(pairs: Mapping[str, Sequence[Pair]], rows: int, seed: int) -> tuple[list[dict[str, str]], list[Count]]:
+    """Draw the training samples of every supervised direction.
+
+    Args:
+        pairs: the pairs that `filter_pairs` left, by direction.
+        rows: number of samples per direction; 0 takes all pairs.
+        seed: determines which pairs are drawn and the order of the samples.
+
+    Returns:
+        The samples, ready for JSON lines, and how many pairs of each direction were drawn.
+
+    Raises:
+        InputError: a direction has fewer than `rows` pairs, or none.
+    """
+    train: list[dict[str, str]] = []
+    counts: list[Count] = []
+    for direction, available in pairs.items():
+        if len(available) < max(rows, 1):
             raise InputError(
-                f"direction {direction}: {len(without_test)} training pairs are left after the filters,"
+                f"direction {direction}: {len(available)} training pairs are left after the filters,"
                 f" {rows or 'some'} are wanted; lower train_rows or add corpora"
             )
-        drawn = sorted(without_test, key=lambda pair: rank(seed, *pair))[: rows or None]
-        before = pairs
-        for name, after in (
-            ("empty", filled),
-            ("duplicate", distinct),
-            ("touches_test", without_test),
-            ("train_rows", drawn),
-        ):
-            counts.append(
-                {"direction": direction, "filter": name, "dropped": len(before) - len(after), "kept": len(after)}
-            )
-            before = after
+        drawn = sorted(available, key=lambda pair: rank(seed, *pair))[: rows or None]
+        counts.append(_count(direction, "train_rows", available, drawn))
         train += [{"direction": direction, "source": pair.source, "target": pair.target} for pair in drawn]
     train.sort(key=lambda sample: rank(seed, *sample.values()))
+    return train, counts
+
+
+def distinct_texts(samples: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return every distinct text of training samples with its language, in the order of the samples."""
     texts = dict.fromkeys(
         (language, text)
-        for sample in train
+        for sample in samples
         for language, text in zip(
             split_direction(sample["direction"]), (sample["source"], sample["target"]), strict=True
         )
     )
-    monolingual = [{"language": language, "text": text} for language, text in texts]
-    return Assembled(train, monolingual, counts)
+    return [{"language": language, "text": text} for language, text in texts]
+
+
+def _count(direction: str, name: str, before: Sequence[Pair], after: Sequence[Pair]) -> Count:
+    return {"direction": direction, "filter": name, "dropped": len(before) - len(after), "kept": len(after)}

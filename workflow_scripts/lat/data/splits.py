@@ -1,8 +1,8 @@
-"""Divide filtered rows into a test set, demonstrations and training data that do not overlap.
+"""Divide filtered rows into a test set, demonstrations and training rows that do not overlap, and draw from the latter.
 
-The training data are the training samples and the monolingual texts. Rows are chosen by a hash of the seed and the
-row's English text, not by a random generator: another source, filter or Python version does not change the order of the
-remaining rows.
+Rows are chosen by a hash of the seed and the row's English text, not by a random generator: another source, filter or
+Python version does not change the order of the remaining rows. One seed divides the rows; another one, of which there
+may be several, draws the training samples.
 """
 
 import hashlib
@@ -37,25 +37,20 @@ SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of rows in the parts, and the number of English words in the shortest test sentence.
-
-    `train_rows` is the number of rows of each direction; 0 means as many as the direction with the fewest has.
-    """
+    """Numbers of rows in the parts, and the number of English words in the shortest test sentence."""
 
     test_rows: int
     test_min_words: int
     demonstrations: int
-    train_rows: int
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The parts; training samples and monolingual texts are ready to be written as JSON lines."""
+    """The parts; `training` has the rows that samples can be drawn from."""
 
     test: list[CatalogueRow]
     demonstrations: list[CatalogueRow]
-    train: list[dict[str, str]]
-    monolingual: list[dict[str, str]]
+    training: list[CatalogueRow]
     counts: list[Count]
 
 
@@ -64,22 +59,19 @@ def rank(seed: int, *texts: str) -> bytes:
     return hashlib.sha256("\n".join([str(seed), *texts]).encode()).digest()
 
 
-def split(
-    rows: Sequence[CatalogueRow], languages: Sequence[str], supervised: Sequence[str], sizes: Sizes, seed: int
-) -> Splits:
-    """Divide filtered rows into test set, demonstrations, training samples and monolingual texts.
+def split(rows: Sequence[CatalogueRow], languages: Sequence[str], sizes: Sizes, seed: int) -> Splits:
+    """Divide filtered rows into test set, demonstrations and training rows.
 
     Rows that say the same as a row of the test set or a demonstration (see `HeldOut`) are dropped.
 
     Args:
         rows: rows that passed the filters.
         languages: language codes of the benchmark, including `en`.
-        supervised: directions with training samples.
         sizes: sizes of the parts.
         seed: determines which rows are chosen.
 
     Raises:
-        InputError: there are too few rows for the test set, the demonstrations or the training samples.
+        InputError: there are too few rows for the test set or the demonstrations.
     """
     candidates = sorted(
         (row for row in rows if reads_like_a_sentence(row.texts, languages)),
@@ -99,14 +91,12 @@ def split(
     taken |= {id(row) for row in demonstrations}
     without_both = [row for row in rows if id(row) not in taken]
     rest = [row for row in without_both if not held_out.touches(row.texts)]
-    train, used = draw_training(rest, supervised, sizes.train_rows, seed)
     counts = [
         *count(rows, without_test, "test", languages),
         *count(without_test, without_both, "demonstrations", languages),
         *count(without_both, rest, "touches_held_out", languages),
-        *count(rest, used, "train", languages),
     ]
-    return Splits(test, demonstrations, train, monolingual(rest, languages, seed), counts)
+    return Splits(test, demonstrations, rest, counts)
 
 
 def reads_like_a_sentence(texts: Row, languages: Sequence[str]) -> bool:
@@ -253,6 +243,12 @@ def draw_training(
 
     Every direction gets `size` samples, or if this is 0, as many as the direction with the fewest pairs has. Rows with
     more languages are drawn first, so that the directions share sentences as in a multi-parallel corpus.
+
+    Args:
+        rows: the training rows of `split`.
+        supervised: directions with training samples.
+        size: number of samples of each direction; 0 means as many as the direction with the fewest has.
+        seed: determines which rows are drawn, and the order of the samples.
 
     Returns:
         The samples, in an order that mixes directions and sources, and the rows that the samples come from, each with

@@ -1,24 +1,42 @@
-"""Plots of scores and losses, in colours that colour-blind readers can distinguish, also in greyscale print."""
+"""Plots of scores and losses, in colours that colour-blind readers can distinguish, also in greyscale print.
 
+Scores are means over training seeds. Every figure with intervals says below its panels what they are computed from.
+"""
+
+import math
 import re
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.transforms import offset_copy
 
+from ..evaluation.bootstrap import MINIMUM_SEEDS
 from ..languages import split_direction
-from ..names import AVERAGE, REFERENCE
+from ..names import AVERAGE, REFERENCE, SHARED
 
-# Colours of the palette of Okabe and Ito.
-SUPERVISION_COLOURS = {"zero-shot": "#D55E00", "supervised": "#0072B2"}
-LIKELIHOOD, UNLIKELIHOOD = "#0072B2", "#D55E00"
+# Colours are those of the palette of Okabe and Ito, some of them lighter. Series also differ in hatches, markers,
+# dashes or lightness, so that they can be told apart in greyscale print.
+
+# Colour of the bars of each kind of direction, and dashes of the line of the reference translations.
+SUPERVISION_STYLES = {"zero-shot": ("#0072B2", ":"), "supervised": ("#F0C875", "--")}
+# Column of the step log, label, colour and dashes of each loss.
+LOSSES = (("likelihood_loss", "likelihood", "#0072B2", "-"), ("unlikelihood_loss", "unlikelihood", "#D55E00", "--"))
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SERIES_DASHES = ("-", "--", "-.", ":")
+MARKERS = "os^Dv*PXph"
+# Columns that tell the means over directions apart.
+MEAN_KEY = ("base_model", "benchmark", "system", "supervision", "metric")
 # Label, colour and hatch of each language of off-target lines, in the order of the stacked bars. The colours of hatched
 # bars are light, so that the hatches are visible.
 OFF_TARGET_LANGUAGES = {
@@ -51,79 +69,226 @@ def _drawable(text: str) -> str:
     return NOT_IN_XML.sub("\ufffd", text)
 
 
-def off_target_figure(scores: pd.DataFrame) -> Figure:
+def off_target_figure(scores: pd.DataFrame, intervals: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """Draw the mean OTR and BLEU of every system as bars, with one row of panels per experiment.
 
-    Each system has one bar for its zero-shot and one for its supervised directions. The dotted lines in an OTR panel
-    show the OTR of the reference translations, which is the error rate of language identification itself: an OTR below
-    it is not meaningful.
+    Each system has one bar for its zero-shot and one for its supervised directions: the mean over directions and seeds
+    with its 95 % interval, and one point per seed if there are several. The lines in an OTR panel show the OTR of the
+    reference translations, which is the error rate of language identification itself: an OTR below it is not
+    meaningful.
 
     Args:
         scores: all scores, one per row.
+        intervals: scores of each run and their means over directions.
+        summary: means over seeds of these, with the bounds `low` and `high` of their 95 % intervals.
     """
-    experiments = list(scores.groupby(["base_model", "benchmark"], sort=False))
+    means = summary[summary.direction == AVERAGE]
+    of_seeds = _values_of_seeds(intervals)
+    references = scores[(scores.system == REFERENCE) & (scores.metric == "OTR")]
+    experiments = list(means.groupby(["base_model", "benchmark"], sort=False))
+    heights = [1.1 + 0.36 * max(4, experiment.system.nunique()) for _, experiment in experiments]
     figure, axes = plt.subplots(
-        len(experiments), 2, figsize=(10, 0.6 + 3.6 * len(experiments)), squeeze=False, layout="constrained"
+        len(experiments),
+        2,
+        figsize=(10, 0.8 + sum(heights)),
+        squeeze=False,
+        layout="constrained",
+        height_ratios=heights,
     )
     for panels, ((base_model, benchmark), experiment) in zip(axes, experiments, strict=True):
         for axis, metric, label in zip(panels, ("OTR", "BLEU"), ("off-target ratio (%)", "BLEU"), strict=True):
-            rows_of_metric = experiment[experiment.metric == metric]
-            _bars(axis, rows_of_metric.groupby(["system", "supervision"], sort=False).value.mean().unstack())
+            _bars(axis, experiment[experiment.metric == metric], of_seeds)
             axis.set_xlabel(f"{label}, mean over directions")
             axis.set_title(f"{base_model} on {benchmark}: {label}", loc="left", fontsize=10)
-    handles = [Patch(color=colour, label=kind) for kind, colour in SUPERVISION_COLOURS.items()]
+        of_experiment = references[(references.base_model == base_model) & (references.benchmark == benchmark)]
+        for kind, ratio in of_experiment.groupby("supervision", sort=False).value.mean().items():
+            panels[0].axvline(ratio, color="black", linestyle=SUPERVISION_STYLES[str(kind)][1], linewidth=1)
+    handles: list[Artist] = [
+        Patch(facecolor=colour, edgecolor="black", linewidth=0.5, label=kind)
+        for kind, (colour, _) in SUPERVISION_STYLES.items()
+    ]
+    handles += [
+        Line2D([], [], color="black", linestyle=dashes, linewidth=1, label=f"references, {kind}")
+        for kind, (_, dashes) in SUPERVISION_STYLES.items()
+    ]
     figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=len(handles))
+    _add_note(figure, scores, _describe_intervals("Error bars", summary))
     return figure
 
 
-def _bars(axis: Axes, means: pd.DataFrame) -> None:
-    systems = [system for system in means.index if system != REFERENCE]
-    kinds = [kind for kind in SUPERVISION_COLOURS if kind in means.columns]
-    height = 0.8 / len(kinds)
-    for number, kind in enumerate(kinds):
-        values = means.loc[systems, kind]
-        positions = [row + (number - (len(kinds) - 1) / 2) * height for row in range(len(systems))]
-        bars = axis.barh(positions, values, height, color=SUPERVISION_COLOURS[kind], label=kind)
-        axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
-        if REFERENCE in means.index:
-            axis.axvline(float(means[kind][REFERENCE]), color=SUPERVISION_COLOURS[kind], linestyle=":", linewidth=1)
-    axis.set_yticks(range(len(systems)), systems)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    axis.margins(x=0.12)
-
-
-def losses_figure(logs: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw likelihood and unlikelihood loss by step, with one panel per training run.
-
-    Thin lines show the logged values, thick lines a running mean.
+def _bars(axis: Axes, means: pd.DataFrame, of_seeds: Mapping[tuple[str, ...], Sequence[float]]) -> None:
+    """Draw the bars of one metric of one experiment.
 
     Args:
-        logs: step log of each training run, by the title of its panel.
+        axis: the panel.
+        means: the rows of their means.
+        of_seeds: the means of the single seeds by the values of `MEAN_KEY`.
     """
-    columns = min(2, max(1, len(logs)))
-    rows = -(-max(1, len(logs)) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3 * rows), squeeze=False, layout="constrained")
+    systems = list(dict.fromkeys(means.system))
+    kinds = [kind for kind in SUPERVISION_STYLES if kind in set(means.supervision)]
+    height = 0.8 / len(kinds)
+    for number, kind in enumerate(kinds):
+        colour, _ = SUPERVISION_STYLES[kind]
+        of_kind = means[means.supervision == kind]
+        positions = [row + (number - (len(kinds) - 1) / 2) * height for row in range(len(systems))]
+        axis.barh(positions, of_kind["mean"], height, color=colour, edgecolor="black", linewidth=0.5)
+        # Drawn as lines, since an interval that was resampled need not contain the mean, as error bars must.
+        axis.hlines(positions, of_kind.low, of_kind.high, color="black", linewidth=1, zorder=3)
+        for bounds in (of_kind.low, of_kind.high):
+            axis.vlines(
+                bounds,
+                [y - height / 5 for y in positions],
+                [y + height / 5 for y in positions],
+                color="black",
+                linewidth=1,
+                zorder=3,
+            )
+        for y, row in zip(positions, of_kind.to_dict("records"), strict=True):
+            points = of_seeds[tuple(row[column] for column in MEAN_KEY)]
+            if len(points) > 1:
+                axis.plot(points, [y] * len(points), linestyle="", zorder=4, **_point_style("white"))
+            axis.annotate(
+                f"{row['mean']:.1f}",
+                (max(row["mean"], row["high"], *points), y),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+    axis.set_yticks(range(len(systems)), systems)
+    axis.set_ylim(len(systems) - 0.5, -0.5)
+    axis.margins(x=0.12)
+    axis.set_xlim(left=0)
+    axis.grid(axis="y", visible=False)
+
+
+def _values_of_seeds(intervals: pd.DataFrame) -> dict[tuple[str, ...], list[float]]:
+    """Return the means over directions of all runs of each system, by the values of `MEAN_KEY`."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for row in intervals[intervals.direction == AVERAGE].to_dict("records"):
+        found.setdefault(tuple(row[column] for column in MEAN_KEY), []).append(row["value"])
+    return found
+
+
+def _point_style(colour: str, marker: str = "o") -> dict[str, Any]:
+    """Return the style of the point of one seed."""
+    return {
+        "marker": marker,
+        "markersize": 3.5,
+        "markerfacecolor": colour,
+        "markeredgecolor": "black",
+        "markeredgewidth": 0.6,
+    }
+
+
+def _add_note(figure: Figure, scores: pd.DataFrame, intervals: str = "") -> None:
+    """Write below the panels of a figure how many test lines and seeds it is based on.
+
+    Args:
+        figure: the figure.
+        scores: all scores that it shows, one per row.
+        intervals: what its intervals are, as a sentence; empty if it shows none.
+    """
+    sentences = []
+    counts = [int(n) for n in scores[scores.metric == "OTR"].n]
+    if counts:
+        sentences.append(f"n = {_range(counts)} test lines per direction.")
+    seeds = _numbers_of_seeds(scores)
+    if seeds:
+        several = max(seeds) > 1
+        sentences.append(f"Means over {_range(seeds)} training seeds." if several else "Scores of one training seed.")
+        sentences += ["Points: single seeds."] if intervals and several else []
+    sentences += [intervals] if intervals else []
+    text = textwrap.fill(" ".join(sentences), round(12.5 * figure.get_figwidth()))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="#444444")
+
+
+def _numbers_of_seeds(scores: pd.DataFrame) -> list[int]:
+    """Return the number of seeds of each experiment that has any."""
+    trained = scores[scores.seed != SHARED]
+    return [len(set(experiment.seed)) for _, experiment in trained.groupby(["base_model", "benchmark"], sort=False)]
+
+
+def _range(numbers: Collection[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _describe_intervals(name: str, summary: pd.DataFrame) -> str:
+    """Return a sentence about what the intervals of a figure are.
+
+    Args:
+        name: what shows the intervals.
+        summary: the means that it shows, with their numbers of seeds in the column `seeds`.
+    """
+    enough = summary.seeds.astype(int) >= MINIMUM_SEEDS
+    alone = "95 % intervals over resamples of the test lines, which do not cover the variation between training seeds"
+    if not enough.any():
+        return f"{name}: {alone}."
+    of_means = f"{name}: 95 % intervals of the mean over seeds"
+    return f"{of_means}." if enough.all() else f"{of_means}; of systems with fewer than {MINIMUM_SEEDS} runs: {alone}."
+
+
+def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """Draw likelihood and unlikelihood loss by step, with one panel per model and one line per seed and loss.
+
+    Lines show running means. A model with one seed also has thin lines, which show the logged values.
+
+    Args:
+        logs: step logs by the title of the panel and the seed.
+    """
+    columns = max(1, min(4, math.ceil(math.sqrt(len(logs)))))
+    rows = max(1, math.ceil(len(logs) / columns))
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(max(5, 3.5 * columns), 0.6 + 2.6 * rows), squeeze=False, layout="constrained"
+    )
     for axis in axes.flat[len(logs) :]:
         axis.set_visible(False)
-    for axis, (title, log) in zip(axes.flat, logs.items(), strict=False):
-        drawn = [("likelihood_loss", LIKELIHOOD, "likelihood")]
-        if (log.unlikelihood_loss > 0).any():
-            drawn.append(("unlikelihood_loss", UNLIKELIHOOD, "unlikelihood"))
-        window = max(1, len(log) // 40)
-        for column, colour, label in drawn:
-            axis.plot(log.step, log[column], color=colour, alpha=0.25, linewidth=0.7)
-            axis.plot(log.step, log[column].rolling(window, min_periods=1).mean(), color=colour, label=label)
+    seeds = list(dict.fromkeys(seed for runs in logs.values() for seed in runs))
+    drawn: set[str] = set()
+    for axis, (title, runs) in zip(axes.flat, logs.items(), strict=False):
+        highest = 0.0
+        for number, (seed, log) in enumerate(runs.items()):
+            for column, label, colour, dashes in LOSSES:
+                if column == "unlikelihood_loss" and not (log[column] > 0).any():
+                    continue
+                drawn.add(label)
+                mean = log[column].rolling(max(1, len(log) // 40), min_periods=1).mean()
+                # More points than these are no difference in a panel of this size, but make large files.
+                thinned = sorted({*range(0, len(log), max(1, len(log) // 400)), len(log) - 1})
+                (line,) = axis.plot(log.step.iloc[thinned], mean.iloc[thinned], color=colour, linestyle=dashes)
+                highest = max(highest, mean.max())
+                if len(runs) == 1:
+                    axis.plot(log.step, log[column], color=colour, alpha=0.25, linewidth=0.7)
+                    highest = max(highest, log[column].max())
+                else:
+                    # The markers of different seeds lie at different steps, so that none hides another.
+                    every = max(1, len(thinned) // 5)
+                    line.set(linewidth=1, markevery=(number * every // len(runs), every))
+                    line.set(**_point_style(colour, MARKERS[seeds.index(seed) % len(MARKERS)]))
         axis.set_title(_drawable(title), loc="left", fontsize=10)
         axis.set_xlabel("step")
         axis.set_ylabel("loss (nats per token)")
-        axis.set_ylim(0, 1.08 * max(log[column].max() for column, *_ in drawn))
-        axis.legend(frameon=False)
+        axis.set_ylim(0, 1.08 * highest)
+    handles: list[Artist] = [
+        Line2D([], [], color=colour, linestyle=dashes, label=label)
+        for _, label, colour, dashes in LOSSES
+        if label in drawn
+    ]
+    if any(len(runs) > 1 for runs in logs.values()):
+        several = dict.fromkeys(seed for runs in logs.values() if len(runs) > 1 for seed in runs)
+        handles += [
+            Line2D([], [], linestyle="", label=f"seed {seed}", **_point_style("white", MARKERS[seeds.index(seed) % 10]))
+            for seed in several
+        ]
+    if handles:
+        # A narrow figure has no room for more entries in one row.
+        figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=min(len(handles), 3 * columns))
     return figure
 
 
 def heat_map_figure(scores: pd.DataFrame) -> Figure:
-    """Draw the OTR of every direction as heat maps, with one panel per system.
+    """Draw the OTR of every direction, averaged over seeds, as heat maps, with one panel per system.
 
     Rows are source languages, columns are target languages.
 
@@ -131,7 +296,8 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
         scores: all scores, one per row.
     """
     ratios = scores[scores.metric == "OTR"]
-    panels = list(ratios.groupby(["base_model", "benchmark", "system"], sort=False))
+    keys = ["base_model", "benchmark", "system"]
+    panels = list(ratios.groupby([*keys, "direction"], sort=False).value.mean().reset_index().groupby(keys, sort=False))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -159,12 +325,13 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
         axis.set_title(f"{system} ({base_model}, {benchmark})", loc="left", fontsize=9)
         axis.grid(visible=False)
     if panels:
-        figure.colorbar(image, ax=axes, label="off-target ratio (%)", shrink=0.6)
+        figure.colorbar(image, ax=axes, label="off-target ratio (%)", shrink=0.6, aspect=20 * rows)
+    _add_note(figure, scores)
     return figure
 
 
 def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
-    """Draw the languages of the off-target lines of each system as stacked bars.
+    """Draw the languages of the off-target lines of each system, averaged over seeds, as stacked bars.
 
     There is one panel per experiment and kind of direction (zero-shot or supervised).
 
@@ -173,19 +340,17 @@ def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
     """
     shares = scores[scores.metric.isin([f"OTR-{kind}" for kind in OFF_TARGET_LANGUAGES])]
     panels = list(shares.groupby(["base_model", "benchmark", "supervision"], sort=False))
-    figure, axes = plt.subplots(
-        max(1, len(panels) // 2 + len(panels) % 2),
-        2,
-        figsize=(10, 0.6 + 1.7 * max(2, len(panels))),
-        squeeze=False,
-        layout="constrained",
-    )
+    rows = max(1, math.ceil(len(panels) / 2))
+    bars = max((rows_of_panel.system.nunique() for _, rows_of_panel in panels), default=0)
+    height = 1.1 + 0.25 * max(8, bars)
+    figure, axes = plt.subplots(rows, 2, figsize=(10, 0.8 + height * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     # Within an experiment, zero-shot directions come first, as in the tables.
     experiments = [panel[0][:2] for panel in panels]
     panels.sort(key=lambda panel: (experiments.index(panel[0][:2]), panel[0][2] != "zero-shot"))
     for axis, ((base_model, benchmark, supervision), rows_of_panel) in zip(axes.flat, panels, strict=False):
+        # Every run has all directions, so that the mean over both at once is the mean over seeds.
         means = rows_of_panel.groupby(["system", "metric"], sort=False).value.mean().unstack()
         systems = list(means.index)
         left = pd.Series(0.0, index=means.index)
@@ -203,26 +368,40 @@ def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
     if panels:
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, frameon=False, loc="outside upper right", ncols=len(labels))
+    _add_note(figure, scores)
     return figure
 
 
 def study_figure(
-    label: str, series: Mapping[str, Sequence[tuple[float, tuple[str, str, str]]]], intervals: pd.DataFrame
+    label: str,
+    series: Mapping[str, Sequence[tuple[float, tuple[str, str, str]]]],
+    scores: pd.DataFrame,
+    intervals: pd.DataFrame,
+    summary: pd.DataFrame,
 ) -> Figure:
     """Draw mean scores against the values of one setting, with one line per series and bands for 95 % intervals.
 
-    The panels show OTR of zero-shot directions, BLEU of zero-shot directions and BLEU of supervised directions.
+    The panels show OTR of zero-shot directions, BLEU of zero-shot directions and BLEU of supervised directions. If a
+    system has several seeds, each is a small point.
 
     Args:
         label: label of the horizontal axis.
         series: the points of each series, by its name: the value of the setting, then base model, benchmark and system.
-        intervals: scores and their means over directions, with the bounds `low` and `high` of their 95 % intervals.
+        scores: all scores, one per row.
+        intervals: scores of each run and their means over directions.
+        summary: means over seeds of these, with the bounds `low` and `high` of their 95 % intervals.
     """
+    systems = {system for points in series.values() for _, system in points}
+    scores, summary = (
+        frame.loc[[names in systems for names in frame[list(MEAN_KEY[:3])].itertuples(index=False, name=None)]]
+        for frame in (scores, summary)
+    )
     means = {
-        (row["base_model"], row["benchmark"], row["system"], row["supervision"], row["metric"]): row
-        for row in intervals[intervals.direction == AVERAGE].to_dict("records")
+        tuple(row[column] for column in MEAN_KEY): row
+        for row in summary[summary.direction == AVERAGE].to_dict("records")
     }
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    of_seeds = _values_of_seeds(intervals)
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     panels = (
         ("OTR", "zero-shot", "off-target ratio (%)"),
         ("BLEU", "zero-shot", "BLEU"),
@@ -231,27 +410,38 @@ def study_figure(
     for axis, (metric, supervision, unit) in zip(axes, panels, strict=True):
         handles = {}
         for number, (name, points) in enumerate(series.items()):
-            keys = [(x, (*system, supervision, metric)) for x, system in sorted(points)]
-            found = [(x, means[key]) for x, key in keys if key in means]
+            keys_of_points = [(x, (*system, supervision, metric)) for x, system in sorted(points)]
+            found = [(x, key, means[key]) for x, key in keys_of_points if key in means]
             if not found:
                 continue
-            values = [x for x, _ in found]
-            colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
-            scores = [row["value"] for _, row in found]
-            (handles[_drawable(name)],) = axis.plot(values, scores, color=colour, marker="os^Dv*"[number % 6])
+            values = [x for x, *_ in found]
+            colour, marker = SERIES_COLOURS[number % len(SERIES_COLOURS)], MARKERS[number % len(MARKERS)]
+            dashes = SERIES_DASHES[number % len(SERIES_DASHES)]
+            (handles[_drawable(name)],) = axis.plot(
+                values, [row["mean"] for *_, row in found], color=colour, linestyle=dashes, marker=marker, zorder=3
+            )
             axis.fill_between(
                 values,
-                [row["low"] for _, row in found],
-                [row["high"] for _, row in found],
+                [row["low"] for *_, row in found],
+                [row["high"] for *_, row in found],
                 color=colour,
                 alpha=0.15,
                 linewidth=0,
             )
+            for x, key, _ in found:
+                runs = of_seeds[key]
+                if len(runs) > 1:
+                    # Points stand beside the marker of the mean, and those of different series side by side.
+                    beside = offset_copy(axis.transData, figure, x=6 + 4 * number, units="points")
+                    style = _point_style("white", marker)
+                    axis.plot([x] * len(runs), runs, linestyle="", transform=beside, zorder=4, **style)
         axis.set_xlabel(_drawable(label))
         axis.set_ylabel(unit)
         axis.set_title(f"{supervision}: {metric}", loc="left", fontsize=10)
+        axis.margins(x=0.1)
         axis.set_ylim(bottom=0)
         if len(series) > 1 and handles:
             # Labels are given here, since a legend leaves out lines whose own label begins with an underscore.
             axis.legend(handles.values(), handles.keys(), frameon=False)
+    _add_note(figure, scores, _describe_intervals("Bands", summary))
     return figure

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 # The mark of scores that differ significantly from the baseline's.
 MARK = "†"
+PLUS_MINUS = "±"
 
 # Characters that are markup somewhere in Markdown or its common extensions (tables, math, footnotes, attributes). An
 # underscore between letters or digits and a `<` that begins no tag are no markup.
 MARKDOWN = re.compile(r"[\\`*\[\]>|~^$#&{}]|<(?=[\w/!?])|(?<![^\W_])_|_(?![^\W_])")
+LATEX_PLUS_MINUS = r"$\pm$"
 LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -47,18 +49,26 @@ class Cell:
         bold: whether the text is in bold.
         italic: whether the text is in italics.
         marked: whether `MARK` follows the text.
-        interval: bounds of an interval, which are shown after the mark.
+        spread: standard deviation of the number in the text, which is shown after the mark; None if there is none.
+        interval: bounds of an interval, which are shown last.
     """
 
     text: str
     bold: bool = False
     italic: bool = False
     marked: bool = False
+    spread: float | None = None
     interval: tuple[float, float] | None = None
 
-    def interval_text(self) -> str:
-        """Return the interval in brackets, after a space; it needs no escaping in any format."""
-        return f" [{self.interval[0]:.1f}, {self.interval[1]:.1f}]" if self.interval else ""
+    def end_text(self, sign: str = PLUS_MINUS) -> str:
+        """Return what follows the mark: standard deviation and interval, which need no escaping in any format.
+
+        Args:
+            sign: what is written between a mean and its standard deviation.
+        """
+        spread = "" if self.spread is None else f" {sign} {self.spread:.1f}"
+        interval = f" [{self.interval[0]:.1f}, {self.interval[1]:.1f}]" if self.interval else ""
+        return spread + interval
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ def markdown_table(table: Table) -> str:
     def cell(content: Cell) -> str:
         stars = "*" * (2 * content.bold + content.italic)
         mark = MARK if content.marked else ""
-        return f"{stars}{escape_markdown(content.text)}{stars}{mark}{content.interval_text()}"
+        return f"{stars}{escape_markdown(content.text)}{stars}{mark}{content.end_text()}"
 
     numbers = len(table.header) - table.text_columns
     rows = [
@@ -138,7 +148,7 @@ def latex_table(table: Table) -> str:
         for command in ["textit"] * content.italic + ["textbf"] * content.bold:
             text = rf"\{command}{{{text}}}"
         mark = r"\textsuperscript{\textdagger}" if content.marked else ""
-        return f"{text}{mark}{content.interval_text()}"
+        return f"{text}{mark}{content.end_text(LATEX_PLUS_MINUS)}"
 
     columns = len(table.header)
     lines = [
@@ -170,7 +180,7 @@ def html_table(table: Table) -> str:
         text = escape_html(content.text)
         for tag in ["em"] * content.italic + ["strong"] * content.bold:
             text = f"<{tag}>{text}</{tag}>"
-        return f"{text}{MARK if content.marked else ''}{content.interval_text()}"
+        return f"{text}{MARK if content.marked else ''}{content.end_text()}"
 
     def row(tag: str, cells: Sequence[str]) -> str:
         content = "".join(f"<{tag}{kind}>{text}</{tag}>" for kind, text in zip(classes, cells, strict=True))

@@ -1,6 +1,7 @@
 """The HTML page of a run: tables, figures, and a browser of examples, in one file that works offline."""
 
 import base64
+import dataclasses
 import gzip
 import json
 import re
@@ -15,12 +16,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..evaluation.offtarget import Verdict
+from ..evaluation.significance import DEGENERATE_BLEU, LOWER_IS_BETTER
 from ..files import InputError, read_lines, read_text
 from ..languages import RESOURCES
-from ..names import REFERENCE
-from .formats import MARK, Cell, Table
-from .reading import Lines
-from .tables import Block
+from ..names import AVERAGE, REFERENCE, SHARED
+from .formats import MARK, PLUS_MINUS, Cell, Table
+from .reading import Experiment, Lines
+from .tables import SIGNIFICANT, TABLES, Block, make_blocks, notes
 
 PAGE = RESOURCES / "page"
 # One letter per verdict, as page.js expects them.
@@ -39,7 +41,7 @@ Texts = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of a system.
+    """The outputs of a run of a system.
 
     Attributes:
         hypotheses: folder of <direction>.txt.
@@ -76,41 +78,206 @@ def read_texts(folder: Path, directions: Iterable[str]) -> Texts:
     return texts
 
 
-def examples(name: str, texts: Texts, systems: Mapping[str, Outputs], directions: Mapping[str, str]) -> dict[str, Any]:
-    """Collect all test lines of an experiment with the outputs of all systems, in the structure that page.js expects.
+def example_packs(
+    number: int, experiment: Experiment, texts: Texts, outputs: Mapping[tuple[str, str], Outputs]
+) -> dict[str, Any]:
+    """Collect the test lines of an experiment and the outputs of all its runs, in the structure that page.js expects.
+
+    The outputs of each seed are a pack of their own, so that no test line is repeated, and the page unpacks only the
+    seed that it shows.
 
     Args:
-        name: title of the experiment.
+        number: number of the experiment, which is part of the names of the packs.
+        experiment: the experiment.
         texts: sources and references by direction.
-        systems: outputs by system, in the order in which they are shown.
-        directions: supervision (`supervised` or `zero-shot`) by direction.
+        outputs: outputs by system and seed (or `shared`).
+
+    Returns:
+        `texts-<number>` has sources and references of each direction, and `outputs-<number>-<seed>` has pairs of a
+        system and its output lines, labels and verdicts of each direction.
 
     Raises:
-        InputError: a system has more or fewer output lines than there are test lines.
+        InputError: a run has more or fewer output lines than there are test lines.
     """
-    found = []
-    for direction, supervision in directions.items():
-        source, reference = texts[direction]
-        hypotheses = [read_lines(outputs.hypotheses / f"{direction}.txt") for outputs in systems.values()]
-        for outputs, lines in zip(systems.values(), hypotheses, strict=True):
-            if len(lines) != len(source):
-                path = outputs.hypotheses / f"{direction}.txt"
-                raise InputError(
-                    f"{path}: {len(lines)} lines for {len(source)} sources; delete the folder and run again"
-                )
-        classified = [outputs.lines.classified[direction] for outputs in systems.values()]
+    packs: dict[str, Any] = {f"texts-{number}": [texts[direction] for direction in experiment.directions]}
+    for system, runs in experiment.runs.items():
+        for run in runs:
+            of_run = outputs[system, run]
+            of_directions = []
+            for direction in experiment.directions:
+                path = of_run.hypotheses / f"{direction}.txt"
+                hypotheses, count = read_lines(path), len(texts[direction][0])
+                if len(hypotheses) != count:
+                    raise InputError(
+                        f"{path}: {len(hypotheses)} lines for {count} sources; delete the folder and run again"
+                    )
+                classified = of_run.lines.classified[direction]
+                verdicts = "".join(LETTERS[line.verdict] for line in classified)
+                of_directions.append([hypotheses, [line.label for line in classified], verdicts])
+            packs.setdefault(f"outputs-{number}-{run}", []).append([system, of_directions])
+    return packs
+
+
+def describe_experiment(experiment: Experiment) -> dict[str, Any]:
+    """Return systems, runs and directions of an experiment in the structure that page.js expects."""
+    return {
+        "name": f"{experiment.base_model} on {experiment.benchmark}",
+        "systems": list(experiment.systems),
+        "seeds": list(experiment.seeds),
+        "runs": list(dict.fromkeys(run for runs in experiment.runs.values() for run in runs)),
+        "directions": [
+            {"name": direction, "supervision": supervision} for direction, supervision in experiment.directions.items()
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scores of a run of the workflow, from which the tables of the page are made.
+
+    Attributes:
+        experiments: the experiments.
+        scores: all scores, one per row.
+        intervals: scores of each run and their means over directions.
+        summary: means of these over seeds.
+        comparisons: differences between these means.
+        metrics: metrics, each of which has one table per experiment and kind of direction.
+        baseline: system that the p-values refer to.
+    """
+
+    experiments: Sequence[Experiment]
+    scores: pd.DataFrame
+    intervals: pd.DataFrame
+    summary: pd.DataFrame
+    comparisons: pd.DataFrame
+    metrics: Sequence[str]
+    baseline: str
+
+    @property
+    def seeds(self) -> list[str]:
+        """Seeds of all experiments, in ascending order."""
+        return sorted({seed for experiment in self.experiments for seed in experiment.seeds}, key=int)
+
+
+def table_packs(results: Results) -> dict[str, dict[str, Any]]:
+    """Return the tables of scores and the notes about them, in the structure that page.html.j2 and page.js expect.
+
+    Returns:
+        `tables-mean` has the means over seeds and, if there are several seeds, `tables-<seed>` has the scores of each.
+        All of them have the same tables in the same order. The tables of an experiment that lacks a seed show the means
+        there, and say so.
+    """
+    means = _blocks(results, results.scores, results.summary)
+    of_means = {}
+    for key, block in means.items():
+        number, kind, metric = key
+        remark = best_and_runner_up(results, results.experiments[number], kind, metric)
+        of_means[key] = table_of_block(block, TABLES[kind][1]) | {"remark": remark}
+    # The page shows intervals as hints of the scores and not in brackets, which a note would explain.
+    without_intervals = [dataclasses.replace(block, intervals=None) for block in means.values()]
+    packs = {"tables-mean": {"tables": list(of_means.values()), "notes": notes(without_intervals)}}
+    for seed in results.seeds if len(results.seeds) > 1 else []:
+        blocks = _blocks_of_seed(results, seed)
+        tables = []
+        for key, mean in of_means.items():
+            if key in blocks:
+                tables.append(table_of_block(blocks[key], TABLES[key[1]][1]) | {"remark": f"Seed {seed} alone."})
+                continue
+            seeds = results.experiments[key[0]].seeds
+            remark = (
+                f"No run of this experiment has the seed {seed}. Shown, as for `mean over seeds`:"
+                f" seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}."
+            )
+            tables.append(mean | {"remark": remark if seeds else "No system of this experiment is trained."})
+        packs[f"tables-{seed}"] = {"tables": tables, "notes": _notes_of_seed(results, seed, list(blocks.values()))}
+    return packs
+
+
+def _blocks(results: Results, scores: pd.DataFrame, summary: pd.DataFrame) -> dict[tuple[int, str, str], Block]:
+    """Return the blocks of all tables by the number of the experiment, the kind of the directions, and the metric."""
+    numbers = {(entry.base_model, entry.benchmark): number for number, entry in enumerate(results.experiments)}
+    return {
+        (numbers[block.base_model, block.benchmark], kind, block.metric): block
+        for kind in TABLES
+        for block in make_blocks(scores, kind, results.metrics, summary, results.baseline, with_intervals=True)
+    }
+
+
+def _blocks_of_seed(results: Results, seed: str) -> dict[tuple[int, str, str], Block]:
+    """Return the blocks of the tables of one seed, as `_blocks` does, for the experiments that have it."""
+    having = {(entry.base_model, entry.benchmark) for entry in results.experiments if seed in entry.seeds}
+    scores, intervals = (
+        frame.loc[
+            [
+                (base_model, benchmark) in having and run in (seed, SHARED)
+                for base_model, benchmark, run in zip(frame.base_model, frame.benchmark, frame.seed, strict=True)
+            ]
+        ]
+        for frame in (results.scores, results.intervals)
+    )
+    # The p-values of single runs are not corrected for the number of systems; the note about the marks says so.
+    return _blocks(results, scores, intervals.rename(columns={"p": "p_corrected"}))
+
+
+def _notes_of_seed(results: Results, seed: str, blocks: Sequence[Block]) -> list[str]:
+    """Return the notes about the tables of one seed."""
+    found = [f"Scores of the runs with seed {seed}; training variance is not covered."]
+    if any(SHARED in runs for entry in results.experiments for runs in entry.runs.values()):
+        found.append("Systems on the untrained base model have the same scores for every seed.")
+    if any(block.differs.to_numpy().any() for block in blocks):
         found.append(
-            {
-                "name": direction,
-                "supervision": supervision,
-                "source": source,
-                "reference": reference,
-                "outputs": hypotheses,
-                "labels": [[line.label for line in lines] for lines in classified],
-                "verdicts": ["".join(LETTERS[line.verdict] for line in lines) for lines in classified],
-            }
+            f"{MARK} differs significantly from {results.baseline} (paired bootstrap over the test sentences within"
+            f" this seed, p < {SIGNIFICANT}, not corrected for the number of systems)."
         )
-    return {"name": name, "systems": list(systems), "directions": found}
+    return found
+
+
+def best_and_runner_up(results: Results, experiment: Experiment, supervision: str, metric: str) -> str:
+    """Return a sentence about the best system and the runner-up by the mean over directions and seeds.
+
+    Systems with a mean BLEU below `DEGENERATE_BLEU` do not count. The sentence is empty if fewer than two are left.
+
+    Args:
+        results: the scores.
+        experiment: the experiment.
+        supervision: kind of the directions.
+        metric: the metric.
+    """
+
+    def averages(frame: pd.DataFrame, name: str) -> list[dict[Any, Any]]:
+        values = {"base_model": experiment.base_model, "benchmark": experiment.benchmark, "supervision": supervision}
+        values |= {"direction": AVERAGE, "metric": name}
+        selected = (frame[list(values)] == list(values.values())).all(axis=1)
+        return frame[selected].to_dict("records")
+
+    bleu = {row["system"]: row["mean"] for row in averages(results.summary, "BLEU")}
+    means = {row["system"]: row["mean"] for row in averages(results.summary, metric)}
+    candidates = [system for system in experiment.systems if bleu[system] >= DEGENERATE_BLEU]
+    lower_is_better = metric in LOWER_IS_BETTER
+    # The step `significance` compares the same two. The sort is stable: of equal systems, the first one is the better.
+    ranked = sorted(candidates, key=lambda system: means[system], reverse=not lower_is_better)
+    if len(ranked) < 2:
+        return ""
+    best, second, *_ = ranked
+    pairs = {(row["system"], row["baseline"]): row for row in averages(results.comparisons, metric)}
+    row = pairs.get((best, second)) or pairs[second, best]
+    # All numbers are given as the advantage of the best system.
+    sign = (1 if row["system"] == best else -1) * (-1 if lower_is_better else 1)
+    # Adding zero removes the sign of a rounded zero.
+    advantage, *bounds = (f"{round(sign * row[name], 1) + 0.0:.1f}" for name in ("difference", "low", "high"))
+    low, high = bounds if sign > 0 else reversed(bounds)
+    seeds = len({*experiment.runs[best], *experiment.runs[second]} - {SHARED})
+    count = f"; {seeds} training seeds" if seeds > 1 else "; one training seed" if seeds else ""
+    return (
+        f"Best mean over directions: {best}. Its {metric} is {advantage}"
+        f" {'lower' if lower_is_better else 'higher'} than that of the runner-up, {second} (95 % interval"
+        f" {low} to {high}; {_p_text(row['p'])}, corrected for several tests:"
+        f" {_p_text(row['p_corrected'])}{count})."
+    )
+
+
+def _p_text(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def table_of_block(block: Block, heading: str) -> dict[str, Any]:
@@ -143,6 +310,7 @@ def table_of(table: Table) -> dict[str, Any]:
             "is_text": number is None,
             "best": cell.bold,
             "mark": MARK if cell.marked else "",
+            "spread": "" if cell.spread is None else f"{PLUS_MINUS} {cell.spread:.1f}",
             "hint": f"95 % interval {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "",
         }
 
@@ -151,6 +319,7 @@ def table_of(table: Table) -> dict[str, Any]:
         "header": list(table.header),
         "rows": [{"system": name.text, "cells": list(map(cell_of, cells))} for name, *cells in table.rows],
         "note": table.note,
+        "remark": "",
     }
 
 
@@ -194,14 +363,17 @@ def render(**content: Any) -> str:
     """Render the HTML page.
 
     Args:
-        content: the variables of page.html.j2. `data`, the content of the browser of examples, is compressed; all other
-            values are passed on unchanged.
+        content: the variables of page.html.j2. Each of `packs`, the data of page.js by their names, is compressed; all
+            other values are passed on unchanged.
     """
     library = files("itables") / "html"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
-    content["data"] = _packed(json.dumps(content["data"], ensure_ascii=False, separators=(",", ":")))
+    content["packs"] = {
+        name: _packed(json.dumps(pack, ensure_ascii=False, separators=(",", ":")))
+        for name, pack in content["packs"].items()
+    }
     return environment.get_template("page.html.j2").render(
         css=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         js=Markup((PAGE / "page.js").read_text(encoding="utf-8")),

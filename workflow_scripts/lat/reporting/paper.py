@@ -14,7 +14,7 @@ PAPER = RESOURCES / "paper"
 ROUNDING = 0.05  # published scores have one decimal
 COLUMNS = (
     "base_model", "benchmark", "system", "metric", "direction", "score", "paper", "difference", "low", "high",
-    "relation",
+    "relation", "seeds",
 )  # fmt: skip
 
 PUBLISHED = Schema(
@@ -49,16 +49,17 @@ def published(table: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def comparison(intervals: Sequence[Row], names: Names) -> list[dict[str, str]]:
-    """Compare each score that both this run and the paper have.
+def comparison(summary: Sequence[Row], names: Names) -> list[dict[str, str]]:
+    """Compare each score that both this run and the paper have; scores of this run are means over its training seeds.
 
     The relation is `within` if the published score lies in the 95 % interval of this run's score, and `above` or
     `below` if the whole interval lies above or below the published score. The interval covers the choice of test
-    sentences, but not the variation between seeds.
+    sentences and, with three or more seeds, the variation between the seeds of this run. It does not cover the
+    variation of the published scores, which are those of single training runs.
 
     Args:
-        intervals: rows of intervals.tsv. Only zero-shot directions and their mean are compared, since the paper's
-            tables have no others.
+        summary: rows of summary.tsv. Only zero-shot directions and their mean are compared, since the paper's tables
+            have no others.
         names: names of benchmarks, base models and systems in the paper.
 
     Returns:
@@ -66,7 +67,7 @@ def comparison(intervals: Sequence[Row], names: Names) -> list[dict[str, str]]:
     """
     published_scores = {benchmark: published(table) for benchmark, table in names.tables.items()}
     rows = []
-    for row in intervals:
+    for row in summary:
         key = (
             names.base_models.get(row["base_model"], ""),
             names.systems.get(row["system"], ""),
@@ -76,13 +77,13 @@ def comparison(intervals: Sequence[Row], names: Names) -> list[dict[str, str]]:
         if row["supervision"] != "zero-shot" or key not in published_scores.get(row["benchmark"], {}):
             continue
         paper = published_scores[row["benchmark"]][key]
-        score, low, high = (float(row[name]) for name in ("value", "low", "high"))
+        score, low, high = (float(row[name]) for name in ("mean", "low", "high"))
         relation = "above" if low > paper + ROUNDING else "below" if high < paper - ROUNDING else "within"
         values = {"score": score, "paper": paper, "difference": score - paper, "low": low, "high": high}
         rows.append(
             {column: row[column] for column in COLUMNS[:5]}
             | {name: f"{value:.1f}" for name, value in values.items()}
-            | {"relation": relation}
+            | {"relation": relation, "seeds": row["seeds"]}
         )
     return rows
 
@@ -90,7 +91,8 @@ def comparison(intervals: Sequence[Row], names: Names) -> list[dict[str, str]]:
 def comparison_markdown(rows: Sequence[Row]) -> str:
     """Format the comparison as Markdown: one table of differences per experiment and metric.
 
-    Rows are systems, columns are directions. A difference is in italics if its relation is not `within`.
+    Rows are systems with their numbers of training seeds, columns are directions. A difference is in italics if its
+    relation is not `within`.
     """
     if not rows:
         return "No experiment of this run is part of the paper.\n"
@@ -103,12 +105,15 @@ def comparison_markdown(rows: Sequence[Row]) -> str:
             )
             for row in block.to_dict("records")
         }
-        systems, directions = dict.fromkeys(block.system), dict.fromkeys(block.direction)
+        systems, directions = dict(zip(block.system, block.seeds, strict=True)), dict.fromkeys(block.direction)
         body = [
-            [Cell(system), *(cells.get((system, direction), Cell("")) for direction in directions)]
-            for system in systems
+            [Cell(system), Cell(seeds), *(cells.get((system, direction), Cell("")) for direction in directions)]
+            for system, seeds in systems.items()
         ]
         title = f"{base_model} on {benchmark}: {metric}, this run - paper"
-        tables.append(markdown_table(Table(title, ["System", *directions], body)))
-    note = "In italics: the published score lies outside the 95 % interval of this run."
+        tables.append(markdown_table(Table(title, ["System", "Seeds", *directions], body)))
+    note = (
+        "In italics: the published score lies outside the 95 % interval of this run, which covers training variance if"
+        " there are three or more seeds."
+    )
     return "\n\n".join([*tables, note]) + "\n"

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from ..files import InputError, TextError, decode_text, parse_table, printable, split_lines
+from ..names import SHARED
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.ASCII)
 WHOLE_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
@@ -37,12 +38,14 @@ class Schema:
         key: columns that together are different in every row; empty if the reader checks this otherwise.
         others: check of the values in all other columns; None if there must be no others.
         remedy: what the user can do about a table that does not look like this.
+        may_be_empty: whether there may be no rows.
     """
 
     columns: Mapping[str, Check]
     key: tuple[str, ...] = ()
     others: Check | None = None
     remedy: str = "delete it and run again"
+    may_be_empty: bool = False
 
 
 def any_text(value: str) -> str:
@@ -94,6 +97,13 @@ def whole_number(low: int = 0) -> Check:
     return check
 
 
+def seed_or_shared(value: str) -> str:
+    """Accept the seed of a training run, or the word for a run that all seeds share."""
+    # A number has one spelling only, so that equal seeds are equal texts.
+    is_seed = WHOLE_NUMBER.fullmatch(value) and str(int(value)) == value
+    return "" if is_seed or value == SHARED else f"a whole number or `{SHARED}`"
+
+
 def read_rows(path: Path, schema: Schema) -> list[Row]:
     """Read a table and check columns, values and keys.
 
@@ -102,7 +112,9 @@ def read_rows(path: Path, schema: Schema) -> list[Row]:
     """
     rows = [Row(values, line) for line, values in enumerate(_read_table(path, schema), 2)]
     # Most values occur in many rows.
-    checks = {column: cache(schema.columns.get(column, schema.others or any_text)) for column in rows[0]}
+    checks = {
+        column: cache(schema.columns.get(column, schema.others or any_text)) for column in (rows[0] if rows else ())
+    }
     seen: dict[tuple[str, ...], int] = {}
     for row in rows:
         for column, check in checks.items():
@@ -129,7 +141,7 @@ def _read_table(path: Path, schema: Schema) -> list[dict[str, str]]:
     missing, others = schema.columns.keys() - set(columns), set(columns) - schema.columns.keys()
     if missing or (others and schema.others is None) or len(set(columns)) < len(columns):
         raise damaged(path, schema, f"line 1: the columns are {', '.join(columns)}, not {', '.join(schema.columns)}")
-    if not rows:
+    if not rows and not schema.may_be_empty:
         raise damaged(path, schema, "the table has no rows")
     if not text.endswith("\n"):
         raise damaged(path, schema, f"line {len(rows) + 1} is cut short")

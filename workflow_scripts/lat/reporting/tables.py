@@ -1,13 +1,17 @@
 """Result tables in the layout of the paper: one block per metric, systems as rows, directions and mean as columns."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from ..names import AVERAGE, REFERENCE
+from ..evaluation.bootstrap import MINIMUM_SEEDS
+from ..evaluation.significance import DEGENERATE_BLEU, LOWER_IS_BETTER
+from ..names import AVERAGE, REFERENCE, SHARED
 from .formats import (
     MARK,
+    PLUS_MINUS,
     Cell,
     Table,
     escape_markdown,
@@ -18,8 +22,6 @@ from .formats import (
     latex_table,
     markdown_table,
 )
-
-LOWER_IS_BETTER = frozenset({"OTR"})
 
 # File name and title of the table of each kind of direction, in the order in which they are shown.
 TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
@@ -45,8 +47,12 @@ class Block:
         base_model: base model of the experiment.
         benchmark: benchmark of the experiment.
         metric: name of the metric.
-        values: scores, rounded to one decimal; one row per system, one column per direction, and `AVG` as last column.
+        values: means over the training seeds, rounded to one decimal; one row per system, one column per direction, and
+            `AVG` as last column.
+        spreads: standard deviations over the training seeds; same rows and columns as `values`; `nan` for a single run.
         differs: whether a score differs significantly from the baseline's; same rows and columns as `values`.
+        degenerate: whether the mean BLEU is too low for a score to be the best; same rows and columns as `values`.
+        seeds: number of training seeds of the experiment; 0 if all its systems have the untrained base model.
         intervals: bounds of the 95 % intervals as pairs, with the same rows and columns; None if they are not shown.
         baseline: system that the others are tested against; empty if there are no tests.
     """
@@ -55,7 +61,10 @@ class Block:
     benchmark: str
     metric: str
     values: pd.DataFrame
+    spreads: pd.DataFrame
     differs: pd.DataFrame
+    degenerate: pd.DataFrame
+    seeds: int
     intervals: pd.DataFrame | None = None
     baseline: str = ""
 
@@ -68,14 +77,21 @@ class Block:
 
     @property
     def note(self) -> str:
-        """Why the block has no p-values; empty if it has them."""
-        if not self.baseline or self.baseline in self.values.index:
-            return ""
-        return f"No p-values: the baseline {self.baseline} is not among the systems of this experiment."
+        """Why the block has no p-values, and why some scores cannot be in bold; empty if neither is the case."""
+        notes = []
+        if self.baseline and self.baseline not in self.values.index:
+            notes.append(f"No p-values: the baseline {self.baseline} is not among the systems of this experiment.")
+        if self.degenerate.to_numpy().any():
+            notes.append(f"Never in bold: systems with a mean BLEU below {DEGENERATE_BLEU:g} in the same column.")
+        return " ".join(notes)
 
     def best(self) -> pd.DataFrame:
-        """Return which cells hold the best score of their column; the row `reference` is never the best."""
+        """Return which cells hold the best score of their column.
+
+        The row `reference` and degenerate systems are never the best.
+        """
         scores = self.values.drop(index=REFERENCE, errors="ignore")
+        scores = scores.mask(self.degenerate.loc[scores.index])
         best = scores.min() if self.metric in LOWER_IS_BETTER else scores.max()
         return scores.eq(best).reindex(self.values.index, fill_value=False)
 
@@ -86,12 +102,14 @@ class Block:
         for system in self.values.index:
             cells = [Cell(str(system))]
             for direction in self.values.columns:
+                spread = float(self.spreads.loc[system, direction])
                 interval = None if self.intervals is None else self.intervals.loc[system, direction]
                 cells.append(
                     Cell(
                         f"{self.values.loc[system, direction]:.1f}",
                         bold=bool(best.loc[system, direction]),
                         marked=bool(self.differs.loc[system, direction]),
+                        spread=None if math.isnan(spread) else spread,
                         interval=interval if isinstance(interval, tuple) else None,
                     )
                 )
@@ -103,7 +121,7 @@ def make_blocks(
     scores: pd.DataFrame,
     supervision: str,
     metrics: Sequence[str],
-    significance: pd.DataFrame | None = None,
+    summary: pd.DataFrame | None = None,
     baseline: str = "",
     with_intervals: bool = False,
 ) -> list[Block]:
@@ -113,36 +131,65 @@ def make_blocks(
         scores: all scores, one per row.
         supervision: kind of the directions, `supervised` or `zero-shot`.
         metrics: metrics, each of which becomes one block per experiment.
-        significance: scores and their means over directions, with `low`, `high` and `p`. Without it, nothing is marked.
-        baseline: system that the p-values refer to; empty without `significance`.
+        summary: means over seeds of the scores and of their means over directions, with the columns `low`, `high` and
+            `p_corrected`. Without it, nothing is marked.
+        baseline: system that the p-values refer to; empty without `summary`.
         with_intervals: whether the table shows the 95 % intervals.
     """
     blocks = []
     chosen = scores[scores.supervision == supervision]
     for (base_model, benchmark), experiment in chosen.groupby(["base_model", "benchmark"], sort=False):
+        degenerate = _over_seeds(experiment[experiment.metric == "BLEU"])[0].round(4) < DEGENERATE_BLEU
         for metric in metrics:
-            rows = experiment[experiment.metric == metric]
-            wide = rows.pivot(index="system", columns="direction", values="value")
-            wide = wide.loc[rows.system.unique(), rows.direction.unique()]
-            wide[AVERAGE] = wide.mean(axis=1)
+            means, spreads = _over_seeds(experiment[experiment.metric == metric])
             # Scores are rounded here once, so that all formats show the same scores, and scores that look equal are
             # equally good.
-            printed = wide.map(lambda score: float(f"{score:.1f}"))
+            printed = means.map(lambda score: float(f"{score:.1f}"))
             differs = pd.DataFrame(False, index=printed.index, columns=printed.columns)
             intervals = None
-            if significance is not None:
-                selected = significance[
-                    (significance.base_model == base_model)
-                    & (significance.benchmark == benchmark)
-                    & (significance.supervision == supervision)
-                    & (significance.metric == metric)
+            if summary is not None:
+                selected = summary[
+                    (summary.base_model == base_model)
+                    & (summary.benchmark == benchmark)
+                    & (summary.supervision == supervision)
+                    & (summary.metric == metric)
                 ]
-                differs = _arrange(selected, selected.p < SIGNIFICANT, printed).eq(True)
+                differs = _arrange(selected, selected.p_corrected < SIGNIFICANT, printed).eq(True)
                 if with_intervals:
                     bounds = pd.Series(zip(selected.low, selected.high, strict=True), index=selected.index)
                     intervals = _arrange(selected, bounds, printed)
-            blocks.append(Block(str(base_model), str(benchmark), metric, printed, differs, intervals, baseline))
+            blocks.append(
+                Block(
+                    str(base_model),
+                    str(benchmark),
+                    metric,
+                    printed,
+                    spreads,
+                    differs,
+                    degenerate.reindex(index=printed.index, columns=printed.columns, fill_value=False),
+                    len(set(experiment.seed) - {SHARED}),
+                    intervals,
+                    baseline,
+                )
+            )
     return blocks
+
+
+def _over_seeds(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return means and standard deviations over seeds of scores and of their means over directions.
+
+    Args:
+        scores: the scores of one metric of one experiment.
+
+    Returns:
+        Two tables with one row per system, one column per direction and `AVG` as last column. The standard deviation of
+        a single run is `nan`.
+    """
+    runs = scores.pivot(index=["system", "seed"], columns="direction", values="value")[scores.direction.unique()]
+    runs[AVERAGE] = runs.mean(axis=1)
+    systems = runs.groupby(level="system")
+    order = scores.system.unique()
+    return systems.mean().loc[order], systems.std().loc[order]
 
 
 def _arrange(rows: pd.DataFrame, values: pd.Series, like: pd.DataFrame) -> pd.DataFrame:
@@ -156,47 +203,112 @@ def to_markdown(blocks: Sequence[Block], title: str) -> str:
     if not blocks:
         return f"No {title.lower()}.\n"
     tables = [markdown_table(block.table()) for block in blocks]
-    return "\n\n".join([*tables, *map(escape_markdown, _notes(blocks))]) + "\n"
+    return "\n\n".join([*tables, *map(escape_markdown, notes(blocks))]) + "\n"
 
 
 def to_latex(blocks: Sequence[Block]) -> str:
     """Format a result table as LaTeX tabulars for `booktabs`; notes are comments."""
     tables = [latex_table(block.table()) for block in blocks]
-    return "\n\n".join([*tables, *map(latex_comment, _notes(blocks))]) + "\n"
+    return "\n\n".join([*tables, *map(latex_comment, notes(blocks))]) + "\n"
 
 
 def to_html(blocks: Sequence[Block], title: str) -> str:
     """Format a result table as an HTML document for Snakemake's report."""
     tables = [html_table(block.table()) for block in blocks]
-    content = [*tables, *map(html_paragraph, _notes(blocks))] or [html_paragraph("None in this run.")]
+    content = [*tables, *map(html_paragraph, notes(blocks))] or [html_paragraph("None in this run.")]
     return html_page(title, "\n".join(content))
 
 
-def _notes(blocks: Sequence[Block]) -> list[str]:
-    """Return the notes that explain the marks and brackets of a table."""
-    notes = []
-    if any(block.differs.to_numpy().any() for block in blocks):
-        notes.append(f"{MARK} differs significantly from {blocks[0].baseline} (paired bootstrap, p < {SIGNIFICANT}).")
-    if any(block.intervals is not None for block in blocks):
-        notes.append("In brackets: 95 % intervals over resamples of the test set.")
-    return notes
+def notes(blocks: Sequence[Block]) -> list[str]:
+    """Return the notes that explain the numbers, marks and brackets of a table.
+
+    A note that is not the same for all experiments that have it begins with their names.
+    """
+    found = []
+    for note_of in (_seed_note, _mark_note, _interval_note):
+        experiments: dict[str, dict[str, None]] = {}
+        for block in blocks:
+            if note := note_of(block):
+                experiments.setdefault(note, {})[f"{block.base_model} on {block.benchmark}"] = None
+        several = len(experiments) > 1
+        found += [f"{', '.join(names)}: {note}" if several else note for note, names in experiments.items()]
+    return found
+
+
+def _seed_note(block: Block) -> str:
+    """Return what the scores of a block are computed from; empty if no system is trained."""
+    if block.seeds < 2:
+        single = "One training seed: every score is that of a single training run; training variance is not covered."
+        return single if block.seeds else ""
+    note = f"Mean {PLUS_MINUS} standard deviation over {block.seeds} training seeds"
+    if block.seeds < MINIMUM_SEEDS:
+        note += ", which are too few for intervals and tests that cover training variance"
+    return f"{note}. A score without {PLUS_MINUS} does not depend on the seed."
+
+
+def _mark_note(block: Block) -> str:
+    """Return what the marks of a block mean; empty if it has none."""
+    if not block.differs.to_numpy().any():
+        return ""
+    return f"{MARK} differs significantly from {block.baseline} " + _tested(
+        block, "paired bootstrap", f", Holm-corrected p < {SIGNIFICANT}"
+    )
+
+
+def _interval_note(block: Block) -> str:
+    """Return what the brackets of a block mean; empty if it has none."""
+    return "" if block.intervals is None else "In brackets: 95 % intervals " + _tested(block, "bootstrap")
+
+
+def _tested(block: Block, of_sentences: str, end: str = "") -> str:
+    """Return how p-values or intervals are computed, in parentheses, and what they do not cover.
+
+    Args:
+        block: a block of a result table.
+        of_sentences: name of the method that resamples sentences alone.
+        end: what else is in the parentheses.
+    """
+    if block.seeds >= MINIMUM_SEEDS:
+        return f"(hierarchical bootstrap over {block.seeds} seeds and the test sentences{end})."
+    method = f"({of_sentences} over the test sentences{end})"
+    if not block.seeds:
+        return f"{method}."
+    seeds = f"{block.seeds} training seed{'s' if block.seeds > 1 else ''}"
+    return f"{method}; training variance is not covered: {seeds}."
 
 
 def to_frame(blocks: Sequence[Block]) -> pd.DataFrame:
-    """Return one wide table with base_model, benchmark, metric, system, and then the directions and their mean."""
-    frames = []
+    """Return one wide table with base_model, benchmark, metric, system, and then the directions and their mean.
+
+    If there are several training seeds, the scores are means over them, and further columns, such as `it-nl sd`, hold
+    the standard deviations; they are empty for a single run.
+    """
+    means, spreads = [], []
     for block in blocks:
+        names = {"base_model": block.base_model, "benchmark": block.benchmark, "metric": block.metric}
         frame = block.values.reset_index()
         frame.columns.name = None
-        for position, name in enumerate(("base_model", "benchmark", "metric")):
-            frame.insert(position, name, getattr(block, name))
-        frames.append(frame)
-    return pd.concat(frames) if frames else pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
+        for position, (column, name) in enumerate(names.items()):
+            frame.insert(position, column, name)
+        means.append(frame)
+        spreads.append(block.spreads.round(1).add_suffix(" sd").reset_index(drop=True))
+    if not blocks:
+        return pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
+    parts = [pd.concat(means, ignore_index=True)]
+    if any(block.seeds > 1 for block in blocks):
+        parts.append(pd.concat(spreads, ignore_index=True))
+    return pd.concat(parts, axis=1)
 
 
 GENERAL = "General tasks"
-# Columns of text in the table of general tasks, with their headers.
-GENERAL_TEXT_COLUMNS = {"base_model": "Base model", "benchmark": "Benchmark", "system": "System", "baseline": "Against"}
+# Columns of text in the table of general tasks, with their headers; that of the seeds is left out if there is only one.
+GENERAL_TEXT_COLUMNS = {
+    "base_model": "Base model",
+    "benchmark": "Benchmark",
+    "seed": "Seed",
+    "system": "System",
+    "baseline": "Against",
+}
 
 
 def general_table(comparisons: Sequence[Mapping[str, str]]) -> Table:
@@ -206,21 +318,23 @@ def general_table(comparisons: Sequence[Mapping[str, str]]) -> Table:
     `n`; `p` is the p-value of a sign test.
 
     Args:
-        comparisons: one row per pair of systems; all have the same instructions and judge.
+        comparisons: one row per pair of systems and seed; all have the same instructions and judge.
     """
     outcomes = ("win", "tie", "lose")
+    several_seeds = len({comparison["seed"] for comparison in comparisons} - {SHARED}) > 1
+    headers = {name: header for name, header in GENERAL_TEXT_COLUMNS.items() if several_seeds or name != "seed"}
     rows = []
     for comparison in comparisons:
         clear = int(comparison["n"]) - int(comparison["unclear"])
         shares = [f"{100 * int(comparison[name]) / clear:.1f}" if clear else "-" for name in outcomes]
         p = float(comparison["p"])
-        names = [comparison[name] for name in GENERAL_TEXT_COLUMNS]
+        names = [comparison[name] for name in headers]
         rows.append([*names, *shares, str(clear), f"{p:.3f}" if p >= 0.001 else "< 0.001"])
     return Table(
         f"{GENERAL}: {comparisons[0]['instructions']}, judged by {comparisons[0]['judge']} in both orders (%)",
-        [*GENERAL_TEXT_COLUMNS.values(), *outcomes, "n", "p"],
+        [*headers.values(), *outcomes, "n", "p"],
         [list(map(Cell, row)) for row in rows],
-        len(GENERAL_TEXT_COLUMNS),
+        len(headers),
     )
 
 

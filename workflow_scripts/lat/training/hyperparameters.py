@@ -56,6 +56,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=Path, required=True, help="training samples, JSON lines")
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
     parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
+    parser.add_argument("--machine", type=Path, help="file for the processors that the model was trained on, JSON")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished runs")
     parser.add_argument(
         "--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 = only when asked to stop"

@@ -7,6 +7,7 @@ state first.
 
 import argparse
 import json
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from transformers import set_seed
 
 from ..files import InputError, atomic_write, replaced_folder, sha256, write_table
 from ..models import load_model, load_tokenizer
-from ..runtime import git_commit, log, versions
+from ..runtime import Machine, cpu_model, git_commit, gpu_models, log, versions
 from .checkpoints import Checkpoints, run_key, save_model
 from .engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
 from .hyperparameters import Hyperparameters, hyperparameters_from
@@ -34,7 +35,7 @@ def run_training(
     snapshots: Path | None = None,
     snapshot_steps: Sequence[int] = (),
 ) -> None:
-    """Train, and write the model, its tokenizer, `training.json` and the step log.
+    """Train, and write the model, its tokenizer, `training.json`, the step log and the processors.
 
     A run that is asked to stop exits with status 75, and the next run of the same command continues.
 
@@ -83,8 +84,20 @@ def run_training(
                 for step in snapshot_steps:
                     checkpoints.snapshot(step).rename(folder / f"step{step}")
         write_table(arguments.steps_log, rows, STEP_COLUMNS)
+        if arguments.machine:
+            with atomic_write(arguments.machine) as handle:
+                json.dump(asdict(_machine()), handle, indent=2)
+                handle.write("\n")
         shutil.rmtree(arguments.checkpoints, ignore_errors=True)
     end_processes()
+
+
+def _machine() -> Machine:
+    """Return the processors of this run; nodes are assumed to be equal to the first one, as are those of one job."""
+    processes, of_node = deepspeed.comm.get_world_size(), int(os.environ["LOCAL_WORLD_SIZE"])
+    # Every process has one GPU, whose number is its rank on its node.
+    gpus = gpu_models()[:of_node] * (processes // of_node)
+    return Machine(cpu_model(), tuple(gpus), processes, torch.get_num_threads())
 
 
 def _record(

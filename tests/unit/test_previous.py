@@ -1,0 +1,46 @@
+"""A run with another config than the last one must not replace its results."""
+
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.lat.config.previous import check_replaced, config_of_run, last_config, remember_config
+from workflow_scripts.lat.files import InputError
+
+
+def test_the_config_of_a_run_is_what_the_user_chose(tmp_path):
+    defaults = tmp_path / "config.yaml"
+    defaults.touch()
+    chosen = config_of_run(
+        [defaults, "b.yaml", Path("a.yaml")], ["seeds=[1]", "replace=true", "decode={beam: 1}"], defaults
+    )
+    # The order of files matters, since later ones override earlier ones; that of values does not.
+    assert chosen == ["b.yaml", "a.yaml", "decode={beam: 1}", "seeds=[1]"]
+
+
+def test_the_last_config_is_remembered(tmp_path):
+    record = tmp_path / ".snakemake" / "record.json"
+    assert last_config(record) is None
+    remember_config(["ü.yaml"], record)
+    assert last_config(record) == ["ü.yaml"]
+    for damaged in ("", "[1]", '{"a": 1}'):
+        record.write_text(damaged)
+        assert last_config(record) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "replaced", "stops"),
+    [
+        (["a.yaml"], {"decode": 2, "detect": 2}, True),
+        ([], {"decode": 2, "detect": 2}, True),
+        (["b.yaml"], {"decode": 2}, False),  # the same config, edited
+        (None, {"decode": 2}, False),
+        (["a.yaml"], {}, False),
+    ],
+)
+def test_only_another_config_that_replaces_results_stops(last, replaced, stops):
+    if not stops:
+        check_replaced(["b.yaml"], last, replaced)
+        return
+    with pytest.raises(InputError, match=r"\(jobs: decode 2, detect 2\); keep them by `--directory` with another"):
+        check_replaced(["b.yaml"], last, replaced)
