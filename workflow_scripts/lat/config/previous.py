@@ -62,5 +62,6 @@ def check_replaced(chosen: Sequence[str], last: Sequence[str] | None, replaced: 
     jobs = ", ".join(f"{step} {count}" for step, count in replaced.items())
     raise InputError(
         "config: this run would replace results of the last one in this folder, which had"
-        f" {' '.join(last) or 'no overlay'} (jobs: {jobs}); keep them by `--directory` with another folder, or add `--config {REPLACE}=true`"
+        f" {' '.join(last) or 'no overlay'} (jobs: {jobs}); keep them by `--directory` with another folder, or add"
+        f" `--config {REPLACE}=true`"
     )
