@@ -29,8 +29,8 @@ def data(finished) -> Path:
 
 def command(data: Path, output: Path, processes: int = 1, **changed) -> list[str]:
     settings = {
-        "model": data / "finetune/tiny/demo/mt/model",
-        "samples": data / "conflicts/tiny/demo/lat.jsonl",
+        "model": data / "finetune/tiny/demo/seed1/mt/model",
+        "samples": data / "conflicts/tiny/demo/seed1/lat.jsonl",
         "output": output / "model",
         "steps-log": output / "steps.tsv",
         "checkpoints": output / "checkpoints",
@@ -246,7 +246,7 @@ def test_a_run_never_continues_a_run_with_other_hyperparameters(data, tmp_path):
 def test_adapters_are_trained_under_the_launcher_and_merged_into_plain_weights(data, plain, tmp_path):
     found = trained(command(data, tmp_path, lora_rank=4), tmp_path)
     assert found.keys() == plain.keys()
-    before = load_file(data / "finetune/tiny/demo/mt/model/model.safetensors")
+    before = load_file(data / "finetune/tiny/demo/seed1/mt/model/model.safetensors")
     assert torch.equal(found["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
     changed = [name for name in before if not torch.equal(found[name], before[name])]
     assert changed and all("_proj" in name for name in changed)
@@ -254,7 +254,7 @@ def test_adapters_are_trained_under_the_launcher_and_merged_into_plain_weights(d
 
 def test_frozen_embeddings_do_not_change(data, tmp_path):
     found = trained(command(data, tmp_path, freeze_embeddings=""), tmp_path)
-    before = load_file(data / "finetune/tiny/demo/mt/model/model.safetensors")
+    before = load_file(data / "finetune/tiny/demo/seed1/mt/model/model.safetensors")
     assert {name for name in before if torch.equal(found[name], before[name])} == {"model.embed_tokens.weight"}
 
 
@@ -268,7 +268,7 @@ def test_a_model_contains_a_record_of_its_training(data, tmp_path):
     assert record["deepspeed"] == config
     assert record["steps"] == STEPS
     assert record["tokens"] > STEPS * 8 * 2 * 5
-    assert record["samples_sha256"] == sha256(data / "conflicts/tiny/demo/lat.jsonl")
+    assert record["samples_sha256"] == sha256(data / "conflicts/tiny/demo/seed1/lat.jsonl")
     assert {
         "git_commit",
         "versions",
@@ -310,7 +310,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_one_clear_error(data, tmp_p
 def test_adapters_on_fused_experts_survive_saving(data, tmp_path):
     """The saved model is loaded and compared by the training itself, which fails if adapters are lost."""
     base = tmp_path / "base"
-    tokenizer = AutoTokenizer.from_pretrained(data / "finetune/tiny/demo/mt/model")
+    tokenizer = AutoTokenizer.from_pretrained(data / "finetune/tiny/demo/seed1/mt/model")
     torch.manual_seed(0)
     config = Qwen3MoeConfig(
         vocab_size=len(tokenizer),
