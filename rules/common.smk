@@ -33,7 +33,7 @@ from workflow_scripts.lat.config import (
     step_settings,
     used_models,
 )
-from workflow_scripts.lat.config.previous import check_replaced, config_of_run, last_config, remember_config
+from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_of_run, last_config, remember_config
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.disk import check_disks
@@ -395,6 +395,8 @@ def rule_name(job):
     return job.rule.name.removeprefix(BEFORE_RULE).removesuffix(AFTER_RULE)
 
 
+# The working folder, which Snakemake has left when it prints the plan.
+WORKING_FOLDER = Path.cwd()
 # The steps that collect results; another config makes them again in any case, in seconds.
 COLLECTING = ("significance", "tables", "figures", "page")
 
@@ -407,7 +409,11 @@ def chosen_config():
 def replaced_results(jobs):
     """Return the number of jobs by step that would replace results made with other settings, without those that collect."""
     steps = {job: Path(job.rule.snakefile).stem for job in jobs}
-    existing = [job for job in jobs if steps[job] not in COLLECTING and any(file.exists for file in job.output)]
+    existing = [
+        job
+        for job in jobs
+        if steps[job] not in COLLECTING and any((WORKING_FOLDER / file).exists() for file in job.output)
+    ]
     if not any(workflow.dag.reason(job).params_changed for job in existing):
         return {}
     found = [steps[job] for job in existing]
@@ -422,8 +428,12 @@ def check_prerequisites():
     """
     try:
         if not config["replace"]:
-            check_replaced(chosen_config(), last_config(), replaced_results(list(workflow.dag.needrun_jobs())))
-        remember_config(chosen_config())
+            check_replaced(
+                chosen_config(),
+                last_config(WORKING_FOLDER / RECORD),
+                replaced_results(list(workflow.dag.needrun_jobs())),
+            )
+        remember_config(chosen_config(), WORKING_FOLDER / RECORD)
         check_nodes(config, workflow.executor_plugin.name)
         for job in workflow.dag.needrun_jobs():
             if rule_name(job) == "judge":
@@ -476,7 +486,7 @@ def print_plan():
         if not config["replace"]:
             check_replaced(
                 chosen_config(),
-                last_config(),
+                last_config(WORKING_FOLDER / RECORD),
                 replaced_results(list(workflow.dag.needrun_jobs(exclude_finished=False))),
             )
     except InputError as error:

@@ -15,7 +15,8 @@ def test_the_config_of_a_run_is_what_the_user_chose(tmp_path):
         [defaults, "b.yaml", Path("a.yaml")], ["seeds=[1]", "replace=true", "decode={beam: 1}"], defaults
     )
     # The order of files matters, since later ones override earlier ones; that of values does not.
-    assert chosen == ["b.yaml", "a.yaml", "decode={beam: 1}", "seeds=[1]"]
+    here = Path.cwd().resolve()
+    assert chosen == [f"{here}/b.yaml", f"{here}/a.yaml", "decode={beam: 1}", "seeds=[1]"]
 
 
 def test_the_last_config_is_remembered(tmp_path):

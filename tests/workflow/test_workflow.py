@@ -369,13 +369,19 @@ def test_a_metric_without_its_environment_stops_before_any_job(finished, metric,
 def test_the_page_has_all_output_lines_of_all_systems(finished):
     text = finished.text("page/index.html")
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
-    packed = re.search(r'id="data">([^<]+)<', text).group(1)
-    (experiment,) = json.loads(gzip.decompress(base64.b64decode(packed)))
-    assert experiment["systems"] == SYSTEMS
-    assert sorted(direction["name"] for direction in experiment["directions"]) == sorted(DIRECTIONS)
-    outputs = finished.text("decode/tiny/demo/seed1/LAT/it-nl.txt").splitlines()
-    found = next(direction for direction in experiment["directions"] if direction["name"] == "it-nl")
-    assert found["outputs"][SYSTEMS.index("LAT")] == outputs
+
+    def pack(name):
+        packed = re.search(rf'id="{name}">([^<]+)<', text).group(1)
+        return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+    (experiment,) = pack("experiments")
+    names = [direction["name"] for direction in experiment["directions"]]
+    assert sorted(names) == sorted(DIRECTIONS)
+    outputs = {run: dict(pack(f"outputs-0-{run}")) for run in ("shared", *map(str, SEEDS))}
+    assert [(f"seed{run}".replace("seedshared", "shared"), name) for run in outputs for name in outputs[run]] == RUNS
+    for run, name in RUNS:
+        lines = finished.text(f"decode/tiny/demo/{run}/{name}/it-nl.txt").splitlines()
+        assert outputs[run.removeprefix("seed")][name][names.index("it-nl")][0] == lines
     for label in ("off-target ratio (%)", "the source language", "loss (nats per token)"):  # in the figures
         assert label in text
     assert "multilingual: 0.1" in text  # in the configuration

@@ -25,11 +25,11 @@ def config_of_run(files: Sequence[str | Path], arguments: Sequence[str], default
         arguments: the values of `--config`, such as `seeds=[1,2]`.
         defaults: the file with the default values, which every run has.
     """
-    chosen = [str(file) for file in files if Path(file).resolve() != defaults.resolve()]
+    chosen = [str(Path(file).resolve()) for file in files if Path(file).resolve() != defaults.resolve()]
     return [*chosen, *sorted(text for text in arguments if not text.startswith(f"{REPLACE}="))]
 
 
-def last_config(record: Path = RECORD) -> list[str] | None:
+def last_config(record: Path) -> list[str] | None:
     """Return the config of the last run in this folder, or None if it is not known."""
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
@@ -39,7 +39,7 @@ def last_config(record: Path = RECORD) -> list[str] | None:
     return found if is_list else None
 
 
-def remember_config(chosen: Sequence[str], record: Path = RECORD) -> None:
+def remember_config(chosen: Sequence[str], record: Path) -> None:
     """Record the config of a run that begins."""
     record.parent.mkdir(exist_ok=True)
     with atomic_write(record) as handle:
