@@ -182,7 +182,7 @@ def checkpoint_every(step):
 
 def launcher(wildcards):
     """Return the command that starts the training processes of a base model."""
-    return training_command(nodes(wildcards) or 1, gpus(wildcards))
+    return training_command(nodes(wildcards), gpus(wildcards))
 
 
 def processes(wildcards):
@@ -238,29 +238,33 @@ def gpus(wildcards):
 
 
 def nodes(wildcards):
-    """Return the number of nodes of a training job; None for a single node, where Slurm need not start a launcher."""
-    count = base_model_config(wildcards.base_model).get("nodes", 1)
-    return count if count > 1 else None
+    """Return the number of nodes of a training job. Slurm would otherwise collect the GPUs of a job from several nodes."""
+    return base_model_config(wildcards.base_model).get("nodes", 1)
+
+
+def tasks(wildcards):
+    """Return one task per node on several nodes; None on a single node, where Slurm need not start a launcher."""
+    return nodes(wildcards) if nodes(wildcards) > 1 else None
 
 
 def start_by_srun(wildcards):
     """Tell the Slurm executor that the job itself starts its processes on several nodes with `srun`."""
-    return "srun" if nodes(wildcards) else None
+    return "srun" if tasks(wildcards) else None
 
 
 def gpus_of_one_node(wildcards):
     """Return the GPUs of a job on a single node, for the resource `gpu`; None on several nodes."""
-    return None if nodes(wildcards) else gpus(wildcards)
+    return None if tasks(wildcards) else gpus(wildcards)
 
 
 def gpus_of_each_node(wildcards):
     """Return the GPUs per node of a job on several nodes, for the resource `gres`; None on a single node."""
-    return f"gpu:{gpus(wildcards)}" if nodes(wildcards) else None
+    return f"gpu:{gpus(wildcards)}" if tasks(wildcards) and gpus(wildcards) else None
 
 
 def tasks_per_gpu(wildcards):
     """Return 0 on several nodes, where the launcher, not Slurm, starts the process of each GPU."""
-    return 0 if nodes(wildcards) else None
+    return 0 if tasks(wildcards) else None
 
 
 def instructions_file(name):

@@ -27,7 +27,7 @@ rule finetune:
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
         nodes=nodes,
-        tasks=nodes,
+        tasks=tasks,
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:

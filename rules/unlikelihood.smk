@@ -38,7 +38,7 @@ rule unlikelihood:
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
         nodes=nodes,
-        tasks=nodes,
+        tasks=tasks,
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scancel", "scontrol")
+COMMANDS = ("sacct", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", *COMMANDS)
 # Debian installs the daemons where PATH may not lead.
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 FREEZER = Path("/sys/fs/cgroup/freezer")  # what proctrack/cgroup needs of version 1
@@ -166,10 +167,15 @@ def running(proctrack: str = "linuxproc", kill_wait: int = 30, min_job_age: int 
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    for name in ("state", "n1", "n2"):
+    for name in ("bin", "state", "n1", "n2"):
         (folder / name).mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
-    environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
+    environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{folder / 'bin'}:{PATH}"}
+    # Snakemake's executor drops the variable SLURM_CONF in jobs, where the commands would then look in /etc.
+    for name in COMMANDS:
+        wrapper = folder / "bin" / name
+        wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which(name, path=PATH)} "$@"\n')
+        wrapper.chmod(0o755)
     cluster = Cluster(folder, environment, proctrack)
     munge = ("socket", "key-file", "pid-file", "log-file", "seed-file")
     daemons: list[subprocess.Popen[bytes]] = []
