@@ -60,12 +60,14 @@ rule build_base_model:
             {key: value for key, value in build_settings(wildcards).items() if key not in ("benchmark", "processes")}
             | {"seed": config["seed"]}
         ),
+        # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
+        checkpoints="results/base_model/.checkpoints/{base_model}",
     message:
         "Base model: training {wildcards.base_model} from scratch"
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual:q}"
         " --samples {input.samples:q} --output {output.model:q} --steps-log {output.steps_log:q}"
-        " {params.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+        " --checkpoints {params.checkpoints:q} {params.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
 
 
 localrules:

@@ -161,7 +161,7 @@ def model_settings(step, wildcards):
 
 
 # Settings of training that do not change the weights.
-WITHOUT_EFFECT = ("threads", "checkpoint_every")
+WITHOUT_EFFECT = ("threads", "checkpoint_every", "checkpoint_minutes")
 
 
 def training_flags(step, wildcards, without=()):
@@ -175,9 +175,9 @@ def training_flags(step, wildcards, without=()):
     return flags({key: value for key, value in settings.items() if key not in (*WITHOUT_EFFECT, *without)})
 
 
-def checkpoint_every(step):
-    """Return the steps between checkpoints as a resource: unlike a parameter, it does not rerun a finished training."""
-    return lambda wildcards: model_settings(step, wildcards)["checkpoint_every"]
+def without_rerun(step, name):
+    """Return a setting of a training step as a resource: unlike a parameter, it does not rerun a finished training."""
+    return lambda wildcards: str(model_settings(step, wildcards)[name])
 
 
 def launcher(wildcards):

@@ -33,7 +33,8 @@ rule unlikelihood:
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * processes(wildcards)
     resources:
         mem_mb=memory,
-        checkpoint_every=checkpoint_every("unlikelihood"),
+        checkpoint_every=without_rerun("unlikelihood", "checkpoint_every"),
+        checkpoint_minutes=without_rerun("unlikelihood", "checkpoint_minutes"),
         runtime=4 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
@@ -56,6 +57,7 @@ rule unlikelihood:
         " --output {output.model:q} --steps-log {output.steps_log:q} --checkpoints {params.checkpoints:q}"
         " --snapshots {output.snapshots:q} --snapshot-steps {params.snapshot_steps:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " {params.settings} 2>&1 | tee {log:q}"
 
 

@@ -145,6 +145,8 @@ def running(proctrack: str = "linuxproc", kill_wait: int = 30, min_job_age: int 
     Raises:
         RuntimeError: a daemon does not start.
     """
+    # A test run that is terminated, such as by `timeout`, stops the cluster too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The folder is in the system's own place: munge accepts no folder that others than root may write to.
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     folder.chmod(0o755)
@@ -208,6 +210,7 @@ def running(proctrack: str = "linuxproc", kill_wait: int = 30, min_job_age: int 
                 daemon.kill()
                 daemon.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
 
 
 def await_condition(condition: Callable[[], object], seconds: float, failure: str, cluster: Cluster) -> None:
@@ -232,8 +235,6 @@ def main() -> int:
     reason = missing_for(arguments.proctrack)
     if reason:
         sys.exit(f"no Slurm here: {reason}")
-    # Ctrl-C is meant for the command, whose end also ends the cluster.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with running(arguments.proctrack) as cluster:
         return subprocess.run(arguments.command, env=dict(cluster.environment)).returncode
 
