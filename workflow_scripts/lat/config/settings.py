@@ -68,8 +68,3 @@ def used_models(config: Mapping[str, Any], base_model: str, benchmark: str) -> s
                 found.add(model)
                 model = config["models"][model].get("from", BASE)
     return found
-
-
-def training_processes(base_model: Mapping[str, Any]) -> int:
-    """Return the number of processes that train on a base model, on all nodes."""
-    return max(1, base_model.get("gpus", 0)) * base_model.get("nodes", 1)

@@ -184,12 +184,16 @@ def accumulate_gradients(
     response_tokens = sum(len(samples[index].response) for index in batch)
     losses = torch.zeros(2, device=engine.device)
     own_batches = micro_batches(batch, samples, micro_batch_size, rank, world)
+    # All processes take part in every pass through the model, since it may be divided among them. One without samples
+    # passes the shortest one through, whose loss does not count.
+    shortest = samples[min(batch, key=lambda index: len(samples[index]))]
     for number, micro_batch in enumerate(own_batches, 1):
+        share = 1 / response_tokens if micro_batch else 0.0
         engine.set_gradient_accumulation_boundary(number == len(own_batches))
-        loss, parts = engine(**to_tensors(micro_batch, pad, layout, engine.device))
+        loss, parts = engine(**to_tensors(micro_batch or [shortest], pad, layout, engine.device))
         # The engine averages gradients over the processes; this loss is already a share of the global mean.
-        engine.backward(loss * (world / response_tokens), scale_wrt_gas=False)
-        losses += parts / response_tokens
+        engine.backward(loss * (world * share), scale_wrt_gas=False)
+        losses += parts * share
     return losses
 
 
