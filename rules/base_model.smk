@@ -43,8 +43,8 @@ rule build_base_model:
         "../envs/main.yaml"
     threads: lambda wildcards: build_settings(wildcards).get("processes", 1)
     resources:
-        mem_mb=memory,
-        runtime=60,
+        mem_mb=training_memory("results/base_model/.checkpoints/{base_model}"),
+        runtime=doubled(60),
     params:
         code=step_code("base_model"),
         deepspeed_config=deepspeed_flags,
@@ -144,7 +144,7 @@ rule dequantise_base_model:
     threads: 1
     resources:
         mem_mb=memory,
-        runtime=60,
+        runtime=doubled(60),
     params:
         code=step_code("base_model"),
     message:

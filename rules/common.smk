@@ -30,6 +30,8 @@ from workflow_scripts.lat.config import (
     step_settings,
     used_models,
 )
+from workflow_scripts.lat.config.environment import SLURM
+from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.disk import check_disks
@@ -227,9 +229,25 @@ def languages_hash(wildcards):
     return hash_of(language_entries(benchmark_config(wildcards.benchmark)["languages"]))
 
 
-def memory(wildcards):
+def doubled(value):
+    """Return a resource that a retry asks for twice, in case the first try ran out of it."""
+    return lambda wildcards, attempt: value * 2 ** (attempt - 1)
+
+
+def memory(wildcards, attempt):
     """Return the memory, in MB, of a job that loads this base model or a model trained from it."""
-    return base_model_config(wildcards.base_model).get("mem_mb", 4000)
+    return base_model_config(wildcards.base_model).get("mem_mb", 4000) * 2 ** (attempt - 1)
+
+
+def training_memory(checkpoints):
+    """Return the memory of a training as a resource, whose state is in the folder `checkpoints`.
+
+    A retry asks for more, except where the first try has come as far as a checkpoint: then it was stopped for another
+    reason, such as preemption.
+    """
+    return lambda wildcards, attempt: memory(
+        wildcards, 1 if any(Path(checkpoints.format(**wildcards)).glob("*/step*/manifest.json")) else attempt
+    )
 
 
 def gpus(wildcards):
@@ -352,13 +370,15 @@ def rule_name(job):
 
 
 def check_prerequisites():
-    """Check what the jobs of this run need besides their input files: the judge's API key, environments of metrics.
+    """Check what the jobs of this run need besides their input files: Slurm, the judge's key, environments of metrics.
 
     Raises:
         WorkflowError: something is missing.
     """
     try:
         check_nodes(config, workflow.executor_plugin.name)
+        if workflow.executor_plugin.name == SLURM:
+            check_status_command(workflow.executor_settings.status_command)
         for job in workflow.dag.needrun_jobs():
             if rule_name(job) == "judge":
                 secret(config["judge"]["key"])

@@ -21,7 +21,7 @@ rule finetune:
         "../envs/main.yaml"
     threads: lambda wildcards: model_settings("finetune", wildcards)["threads"] * processes(wildcards)
     resources:
-        mem_mb=memory,
+        mem_mb=training_memory("results/finetune/.checkpoints/{base_model}/{benchmark}/{model}"),
         checkpoint_every=without_rerun("finetune", "checkpoint_every"),
         checkpoint_minutes=without_rerun("finetune", "checkpoint_minutes"),
         runtime=24 * 60,

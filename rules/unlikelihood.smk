@@ -32,7 +32,7 @@ rule unlikelihood:
         "../envs/main.yaml"
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * processes(wildcards)
     resources:
-        mem_mb=memory,
+        mem_mb=training_memory("results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{model}"),
         checkpoint_every=without_rerun("unlikelihood", "checkpoint_every"),
         checkpoint_minutes=without_rerun("unlikelihood", "checkpoint_minutes"),
         runtime=4 * 60,

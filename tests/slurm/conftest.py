@@ -116,9 +116,9 @@ def any_cluster() -> Iterator[Cluster]:
     yield from start_or_skip("linuxproc" if missing_for("cgroup") else "cgroup")
 
 
-def copied(finished, cluster: Cluster, folder: Path) -> Workflow:
+def copied(run, cluster: Cluster, folder: Path) -> Workflow:
     """A working directory with the results of a finished run, which is not submitted again."""
-    shutil.copytree(finished.folder / "results", folder / "results", symlinks=True)
+    shutil.copytree(run.folder / "results", folder / "results", symlinks=True)
     return Workflow(folder, cluster)
 
 
