@@ -18,6 +18,16 @@ from tests.slurm.cluster import Cluster, missing_for, running
 from tests.workflow.conftest import finished  # noqa: F401
 
 
+def folder_of(model: str) -> str:
+    """The folder of a stage-2 model of the smoke experiment."""
+    return f"results/unlikelihood/tiny/demo/{model}/model"
+
+
+def log_of(model: str) -> str:
+    """The log of its training, below `results/`."""
+    return f"unlikelihood/logs/tiny-demo-{model}.log"
+
+
 @dataclass
 class Workflow:
     """A working directory of the workflow, and Snakemake on a cluster, started as a user starts it."""

@@ -6,6 +6,8 @@ import time
 import torch
 from safetensors.torch import load_file
 
+from tests.slurm.conftest import folder_of, log_of
+
 TRAINING = {"stage": "unlikelihood", "from": "mt", "steps": 1000}
 OVERLAY = {
     "models": {
@@ -19,16 +21,8 @@ OVERLAY = {
 STOPPED = ("signal", "cancel", "limit")
 
 
-def folder_of(name: str) -> str:
-    return f"results/unlikelihood/tiny/demo/lat-{name}/model"
-
-
-def log_of(name: str) -> str:
-    return f"unlikelihood/logs/tiny-demo-lat-{name}.log"
-
-
 def test_scancel_a_signal_and_the_time_limit(workflow):
-    process = workflow.start(*map(folder_of, ("whole", *STOPPED)), "--rerun-triggers", "mtime", overlay=OVERLAY)
+    process = workflow.start(*map(folder_of, OVERLAY["models"]), "--rerun-triggers", "mtime", overlay=OVERLAY)
     jobs: dict[str, str] = {}
     stops = {
         "signal": lambda job: workflow.cluster("scancel", "--signal=TERM", job),
@@ -38,7 +32,7 @@ def test_scancel_a_signal_and_the_time_limit(workflow):
 
     def stop_those_that_train() -> bool:
         for name in set(STOPPED) - set(jobs):
-            if " steps, " in workflow.log(log_of(name)):
+            if " steps, " in workflow.log(log_of(f"lat-{name}")):
                 jobs[name] = workflow.job_of("unlikelihood", f"lat-{name}")
                 stops[name](jobs[name])
         return len(jobs) == len(STOPPED)
@@ -46,24 +40,26 @@ def test_scancel_a_signal_and_the_time_limit(workflow):
     workflow.wait_until(stop_those_that_train, process)
     stopped = {}
     for name in STOPPED:
-        found = workflow.wait_for_text(log_of(name), r"stopped after step (\d+) of \d+; the same command", process)
+        found = workflow.wait_for_text(
+            log_of(f"lat-{name}"), r"stopped after step (\d+) of \d+; the same command", process
+        )
         stopped[name] = found.group(1)
     for name in STOPPED:
-        workflow.wait_for_text(log_of(name), f"continuing after step {stopped[name]} of", process)
+        workflow.wait_for_text(log_of(f"lat-{name}"), f"continuing after step {stopped[name]} of", process)
     states = workflow.cluster(
         "squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs.values())}", "--format=%T"
     )
     assert sorted(states.split()) == ["CANCELLED", "FAILED", "TIMEOUT"]
     for name in ("whole", "signal", "cancel"):
-        workflow.wait_until(lambda name=name: (workflow.folder / folder_of(name)).exists(), process)
-    whole = load_file(workflow.folder / folder_of("whole") / "model.safetensors")
+        workflow.wait_until(lambda name=name: (workflow.folder / folder_of(f"lat-{name}")).exists(), process)
+    whole = load_file(workflow.folder / folder_of("lat-whole") / "model.safetensors")
     for name in ("signal", "cancel"):
-        found = load_file(workflow.folder / folder_of(name) / "model.safetensors")
+        found = load_file(workflow.folder / folder_of(f"lat-{name}") / "model.safetensors")
         assert all(torch.equal(found[key], weights) for key, weights in whole.items()), name
     # Ctrl-C cancels the jobs that still run.
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) != 0
     deadline = time.monotonic() + 60
-    while "stopped after step" not in workflow.log(log_of("limit")):
+    while "stopped after step" not in workflow.log(log_of("lat-limit")):
         assert time.monotonic() < deadline, workflow.story()
         time.sleep(0.2)
