@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ from .occupancy import Occupancy
 
 # If the newest checkpoint is damaged, training continues from the one before.
 CHECKPOINTS_KEPT = 2
+# Slurm usually kills a job 30 seconds after the signal that asks it to stop.
+SECONDS_ON_SLURM = 15
 # Tokens on which a saved model is compared with the one in memory, and the accepted difference of logits, relative to
 # the largest. Adapters are rounded to the dtype when they are merged.
 PROBE_TOKENS = 12
@@ -99,6 +102,7 @@ class Checkpoints:
         if self.occupancy:
             self.occupancy.check()
         tag = f"step{step}"
+        started = time.monotonic()
         try:
             engine.save_checkpoint(
                 str(self.folder),
@@ -120,6 +124,15 @@ class Checkpoints:
                 "command continues from the previous checkpoint"
             ) from None
         self._saved = time.monotonic()
+        seconds = self._saved - started
+        log.info("saved the state after step %d in %.0f s", step, seconds)
+        if seconds > SECONDS_ON_SLURM and "SLURM_JOB_ID" in os.environ and deepspeed.comm.get_rank() == 0:
+            log.warning(
+                "saving took %.0f s, but Slurm may kill a job %d s after it asks it to stop; let it ask earlier, see"
+                " docs/slurm.md",
+                seconds,
+                2 * SECONDS_ON_SLURM,
+            )
 
     def _undamaged(self) -> int:
         """Return the step of the newest complete checkpoint that is undamaged; 0 if there is none."""
