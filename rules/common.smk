@@ -63,7 +63,9 @@ PYTHON_PATH = (
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))} {ALLOCATOR} {PYTHON_PATH}"
     " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
-    # `tee` ignores the signal, so that the log also has what the job writes while it stops.
+    # Slurm and Snakemake may send a signal to all processes of a job. The shell waits for the command, which may have to
+    # save its state, and `tee` ignores the signal, so that the log also has what the command writes while it stops.
+    "trap : TERM; "
     "tee() ( trap '' INT TERM; command tee \"$@\" ); "
 )
 

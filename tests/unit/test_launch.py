@@ -7,7 +7,7 @@ import pytest
 from workflow_scripts.lat.training.launch import training_command
 
 STEP = (
-    "${SLURM_JOB_ID:+$(command -v srun > /dev/null"
+    "${SLURM_JOB_ID:+$(command -v srun > /dev/null && scontrol show config | grep '^ProctrackType.*cgroup' > /dev/null"
     " && echo srun --overlap --nodes 1 --ntasks 1 --cpus-per-task ${OMP_NUM_THREADS:-1})}"
 )
 
@@ -38,21 +38,24 @@ def test_several_nodes():
 
 @pytest.mark.parametrize("gpus", [1, 2])
 @pytest.mark.parametrize(
-    ("environment", "programs", "step"),
+    ("environment", "programs", "tracking", "step"),
     [
-        ({}, ["srun"], ""),
-        ({"SLURM_JOB_ID": "7"}, [], ""),  # a container without Slurm
-        ({"SLURM_JOB_ID": "7"}, ["srun"], "srun --overlap --nodes 1 --ntasks 1 --cpus-per-task 3 "),
+        ({}, ["srun"], "cgroup", ""),
+        ({"SLURM_JOB_ID": "7"}, [], "cgroup", ""),  # a container without Slurm
+        ({"SLURM_JOB_ID": "7"}, ["srun"], "linuxproc", ""),
+        ({"SLURM_JOB_ID": "7"}, ["srun"], "cgroup", "srun --overlap --nodes 1 --ntasks 1 --cpus-per-task 3 "),
     ],
 )
-def test_a_training_is_a_step_of_its_own_exactly_where_it_runs_in_a_slurm_job(
-    tmp_path, gpus, environment, programs, step
+def test_a_training_is_a_step_of_its_own_exactly_where_slurm_would_not_signal_it_otherwise(
+    tmp_path, gpus, environment, programs, tracking, step
 ):
-    for name in ("python", "torchrun", *programs):
-        program = tmp_path / name
-        program.write_text('#!/bin/sh\necho "$(basename "$0") $*"\n')
-        program.chmod(0o755)
-    for name in ("basename", "mktemp", "rm"):
+    scripts = dict.fromkeys(("python", "torchrun", *programs), 'echo "$(basename "$0") $*"')
+    # More than what a pipe holds, as if Slurm had many settings.
+    scripts["scontrol"] = f"echo 'ProctrackType           = proctrack/{tracking}'; seq 100000"
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("basename", "grep", "mktemp", "rm", "seq"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     done = subprocess.run(
         ["/bin/bash", "-c", f"set -euo pipefail; {training_command(1, gpus)} module"],

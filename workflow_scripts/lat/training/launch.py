@@ -8,11 +8,17 @@ FIRST_PORT, PORTS = 10000, 20000
 
 # Environment variable with the path of the file through which the processes of one machine connect.
 RENDEZVOUS_FILE = "LAT_RENDEZVOUS_FILE"
-# Slurm may signal only the process that a job step starts, which is Snakemake if the training is not a step of its own.
-# As a step, it receives the signal of `scancel`, of preemption and of the time limit. Snakemake sets OMP_NUM_THREADS to
-# the threads of the rule. A container may lack `srun`.
+# Where Slurm tracks processes by cgroups, it signals only the process that a job step starts, which is Snakemake if the
+# training is no step of its own. As a step, it receives the signal of `scancel`, of preemption and of the time limit.
+# Elsewhere Slurm signals all processes of a step, so that the training needs none of its own, and `srun` would answer
+# the signal by killing it. Snakemake sets OMP_NUM_THREADS to the threads of the rule. A container may lack `srun`.
 CPUS = "--cpus-per-task ${OMP_NUM_THREADS:-1}"
-IN_JOB_STEP = f"${{SLURM_JOB_ID:+$(command -v srun > /dev/null && echo srun --overlap --nodes 1 --ntasks 1 {CPUS})}}"
+IN_JOB_STEP = (
+    "${SLURM_JOB_ID:+$(command -v srun > /dev/null"
+    # Without `--quiet`, `grep` reads to the end, so that its input does not fail.
+    " && scontrol show config | grep '^ProctrackType.*cgroup' > /dev/null"
+    f" && echo srun --overlap --nodes 1 --ntasks 1 {CPUS})}}"
+)
 # Temporary files are in a folder that is deleted at the end. Processes of one machine connect through files in it and
 # use only the loopback interface.
 ON_ONE_MACHINE = (
