@@ -1,4 +1,4 @@
-# `make demo` runs the demo of the workflow, and `make test` runs all tests. Both first install the locked packages of
+# `make demo` runs the demo of the workflow, and `make test` runs all tests except those on Slurm. Both first install the locked packages of
 # envs/main.txt in .venv, if they are not installed yet.
 
 SHELL := /bin/bash
@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo gemma test campaign check docs report bleurt comet lock clean distclean
+.PHONY: demo gemma test test-slurm campaign check docs report bleurt comet lock clean distclean
 
 demo: $(VENV)/.installed
 	snakemake --cores all
@@ -18,6 +18,10 @@ gemma: $(VENV)/.installed
 
 test: $(VENV)/.installed .venv-bleurt/.installed
 	pytest
+
+# Tests on a real Slurm of two nodes, which they start on this machine; skipped where that is not possible.
+test-slurm: $(VENV)/.installed
+	pytest -rs tests/slurm
 
 # Kills at random moments, full disks and damaged files; KILLS is the number of kills of one run. The seed is printed.
 KILLS := 20

@@ -49,8 +49,8 @@ rule build_base_model:
         "../envs/main.yaml"
     threads: lambda wildcards: build_settings(wildcards).get("processes", 1)
     resources:
-        mem_mb=memory,
-        runtime=60,
+        mem_mb=training_memory("results/base_model/.checkpoints/{base_model}"),
+        runtime=doubled(60),
     params:
         code=step_code("base_model"),
         deepspeed_config=deepspeed_flags,
@@ -66,12 +66,14 @@ rule build_base_model:
             {"seed": 1}
             | {key: value for key, value in build_settings(wildcards).items() if key not in ("benchmark", "processes")}
         ),
+        # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
+        checkpoints="results/base_model/.checkpoints/{base_model}",
     message:
         "Base model: training {wildcards.base_model} from scratch"
     shell:
         "{params.launcher} workflow_scripts.base_model build --monolingual {input.monolingual:q}"
         " --samples {input.samples:q} --output {output.model:q} --steps-log {output.steps_log:q}"
-        " {params.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
+        " --checkpoints {params.checkpoints:q} {params.deepspeed_config} --threads {threads} {params.settings} 2>&1 | tee {log:q}"
 
 
 localrules:
@@ -149,7 +151,7 @@ rule dequantise_base_model:
     threads: 1
     resources:
         mem_mb=memory,
-        runtime=60,
+        runtime=doubled(60),
     params:
         code=step_code("base_model"),
     message:

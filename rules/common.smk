@@ -33,7 +33,9 @@ from workflow_scripts.lat.config import (
     step_settings,
     used_models,
 )
+from workflow_scripts.lat.config.environment import SLURM
 from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_of_run, last_config, remember_config
+from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.disk import check_disks
@@ -91,7 +93,9 @@ shell.prefix(
     " RAYON_NUM_THREADS=$OMP_NUM_THREADS; "
     # The folder that several working folders share. It is no part of the commands, since another one reruns nothing.
     f"store={shlex.quote(str((ROOT / Path(config['shared']).expanduser()).absolute()) if config['shared'] else '')}; "
-    # `tee` ignores the signal, so that the log also has what the job writes while it stops.
+    # Slurm and Snakemake may send a signal to all processes of a job. The shell waits for the command, which may have to
+    # save its state, and `tee` ignores the signal, so that the log also has what the command writes while it stops.
+    "trap : TERM; "
     "tee() ( trap '' INT TERM; command tee \"$@\" ); "
 )
 
@@ -193,7 +197,7 @@ def model_settings(step, wildcards):
 
 
 # Settings of training that do not change the weights.
-WITHOUT_EFFECT = ("threads", "checkpoint_every")
+WITHOUT_EFFECT = ("threads", "checkpoint_every", "checkpoint_minutes")
 
 
 def training_flags(step, wildcards, without=()):
@@ -207,14 +211,14 @@ def training_flags(step, wildcards, without=()):
     return flags({key: value for key, value in settings.items() if key not in (*WITHOUT_EFFECT, *without)})
 
 
-def checkpoint_every(step):
-    """Return the steps between checkpoints as a resource: unlike a parameter, it does not rerun a finished training."""
-    return lambda wildcards: model_settings(step, wildcards)["checkpoint_every"]
+def without_rerun(step, name):
+    """Return a setting of a training step as a resource: unlike a parameter, it does not rerun a finished training."""
+    return lambda wildcards: str(model_settings(step, wildcards)[name])
 
 
 def launcher(wildcards):
     """Return the command that starts the training processes of a base model."""
-    return training_command(nodes(wildcards) or 1, gpus(wildcards))
+    return training_command(nodes(wildcards), gpus(wildcards))
 
 
 def processes(wildcards):
@@ -259,9 +263,25 @@ def languages_hash(wildcards):
     return hash_of(language_entries(benchmark_config(wildcards.benchmark)["languages"]))
 
 
-def memory(wildcards):
+def doubled(value):
+    """Return a resource that a retry asks for twice, in case the first try ran out of it."""
+    return lambda wildcards, attempt: value * 2 ** (attempt - 1)
+
+
+def memory(wildcards, attempt):
     """Return the memory, in MB, of a job that loads this base model or a model trained from it."""
-    return base_model_config(wildcards.base_model).get("mem_mb", 4000)
+    return base_model_config(wildcards.base_model).get("mem_mb", 4000) * 2 ** (attempt - 1)
+
+
+def training_memory(checkpoints):
+    """Return the memory of a training as a resource, whose state is in the folder `checkpoints`.
+
+    A retry asks for more, except where the first try has come as far as a checkpoint: then it was stopped for another
+    reason, such as preemption.
+    """
+    return lambda wildcards, attempt: memory(
+        wildcards, 1 if any(Path(checkpoints.format(**wildcards)).glob("*/step*/manifest.json")) else attempt
+    )
 
 
 def gpus(wildcards):
@@ -270,29 +290,33 @@ def gpus(wildcards):
 
 
 def nodes(wildcards):
-    """Return the number of nodes of a training job; None for a single node, where Slurm need not start a launcher."""
-    count = base_model_config(wildcards.base_model).get("nodes", 1)
-    return count if count > 1 else None
+    """Return the number of nodes of a training job. Slurm would otherwise collect the GPUs of a job from several nodes."""
+    return base_model_config(wildcards.base_model).get("nodes", 1)
+
+
+def tasks(wildcards):
+    """Return one task per node on several nodes; None on a single node, where Slurm need not start a launcher."""
+    return nodes(wildcards) if nodes(wildcards) > 1 else None
 
 
 def start_by_srun(wildcards):
     """Tell the Slurm executor that the job itself starts its processes on several nodes with `srun`."""
-    return "srun" if nodes(wildcards) else None
+    return "srun" if tasks(wildcards) else None
 
 
 def gpus_of_one_node(wildcards):
     """Return the GPUs of a job on a single node, for the resource `gpu`; None on several nodes."""
-    return None if nodes(wildcards) else gpus(wildcards)
+    return None if tasks(wildcards) else gpus(wildcards)
 
 
 def gpus_of_each_node(wildcards):
     """Return the GPUs per node of a job on several nodes, for the resource `gres`; None on a single node."""
-    return f"gpu:{gpus(wildcards)}" if nodes(wildcards) else None
+    return f"gpu:{gpus(wildcards)}" if tasks(wildcards) and gpus(wildcards) else None
 
 
 def tasks_per_gpu(wildcards):
     """Return 0 on several nodes, where the launcher, not Slurm, starts the process of each GPU."""
-    return 0 if nodes(wildcards) else None
+    return 0 if tasks(wildcards) else None
 
 
 def instructions_file(name):
@@ -421,7 +445,7 @@ def replaced_results(jobs):
 
 
 def check_prerequisites():
-    """Check what the jobs of this run need besides their input files: the judge's API key, environments of metrics.
+    """Check what the jobs of this run need besides their input files: Slurm, the judge's key, environments of metrics.
 
     Raises:
         WorkflowError: something is missing, or the run would replace results that were made with another config.
@@ -435,6 +459,8 @@ def check_prerequisites():
             )
         remember_config(chosen_config(), WORKING_FOLDER / RECORD)
         check_nodes(config, workflow.executor_plugin.name)
+        if workflow.executor_plugin.name == SLURM:
+            check_status_command(workflow.executor_settings.status_command)
         for job in workflow.dag.needrun_jobs():
             if rule_name(job) == "judge":
                 secret(config["judge"]["key"])

@@ -16,8 +16,8 @@ rule conflicts:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("conflicts"),
         wordings=prompts_hash,

@@ -18,7 +18,7 @@ rule convert:
     threads: 1
     resources:
         mem_mb=memory,
-        runtime=60,
+        runtime=doubled(60),
     params:
         code=step_code("convert"),
     message:

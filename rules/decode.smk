@@ -20,7 +20,13 @@ def decode_flags(wildcards):
         "dtype": entry.get("dtype", "bf16"),
         "attention": entry.get("attention", "sdpa"),
     }
-    return flags({key: value for key, value in settings.items() if key != "threads"})
+    return flags({key: value for key, value in settings.items() if key not in ("threads", "mem_mb")})
+
+
+def decode_memory(wildcards, attempt):
+    """Return the memory, in MB, of a decoding job, which needs less than a training."""
+    own = system_settings(wildcards)["mem_mb"]
+    return own * 2 ** (attempt - 1) if own else memory(wildcards, attempt)
 
 
 def decode_environment(wildcards):
@@ -51,8 +57,9 @@ rule decode:
         decode_environment
     threads: lambda wildcards: system_settings(wildcards)["threads"]
     resources:
-        mem_mb=memory,
-        runtime=24 * 60,
+        mem_mb=decode_memory,
+        runtime=24 * 60,  # a retry continues
+        nodes=1,
         gpu=lambda wildcards: min(1, gpus(wildcards)),
     params:
         code=step_code("decode"),

@@ -30,8 +30,8 @@ rule detect:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=doubled(2000),
+        runtime=doubled(20),
     params:
         code=step_code("detect"),
         directions=sorted_directions,

@@ -98,8 +98,8 @@ rule extract_catalogue:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=doubled(1000),
+        runtime=doubled(10),
     params:
         code=step_code("download"),
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
@@ -135,8 +135,8 @@ rule split_benchmark:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("download"),
         rows=languages_hash,
@@ -172,8 +172,8 @@ rule draw:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("download"),
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
@@ -202,8 +202,8 @@ rule read_corpus:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
     params:
         code=step_code("download"),
         flags=corpus_flags,
@@ -253,8 +253,8 @@ rule assemble_benchmark:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
     params:
         code=step_code("download"),
         settings=lambda wildcards: flags(
@@ -290,8 +290,8 @@ rule draw_pairs:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
     params:
         code=step_code("download"),
         settings=lambda wildcards: flags(

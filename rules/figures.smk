@@ -100,8 +100,8 @@ rule figures:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("figures"),
         step_logs=step_log_flags(),

@@ -25,13 +25,14 @@ rule finetune:
         "../envs/main.yaml"
     threads: lambda wildcards: model_settings("finetune", wildcards)["threads"] * processes(wildcards)
     resources:
-        mem_mb=memory,
-        checkpoint_every=checkpoint_every("finetune"),
+        mem_mb=training_memory("results/finetune/.checkpoints/{base_model}/{benchmark}/{run}/{model}"),
+        checkpoint_every=without_rerun("finetune", "checkpoint_every"),
+        checkpoint_minutes=without_rerun("finetune", "checkpoint_minutes"),
         runtime=24 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
         nodes=nodes,
-        tasks=nodes,
+        tasks=tasks,
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:
@@ -47,6 +48,7 @@ rule finetune:
         "{params.launcher} workflow_scripts.finetune --model {input.model:q} --samples {input.samples:q}"
         " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " {params.settings} 2>&1 | tee {log:q}"
 
 

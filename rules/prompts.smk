@@ -32,8 +32,8 @@ rule train_prompts:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("prompts"),
         wordings=prompts_hash,
@@ -65,8 +65,8 @@ rule test_prompts:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("prompts"),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
@@ -91,8 +91,8 @@ rule instruction_prompts:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("prompts"),
         wordings=hash_of(prompt_entries([])),

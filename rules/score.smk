@@ -47,8 +47,8 @@ rule score:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=doubled(2000),
+        runtime=doubled(20),
     params:
         code=step_code("score"),
         languages=languages_hash,
@@ -78,8 +78,9 @@ rule score_learned:
         learned_environment
     threads: config["score"]["threads"]
     resources:
-        mem_mb=16000,
-        runtime=4 * 60,
+        mem_mb=doubled(16000),
+        runtime=4 * 60,  # a retry continues
+        nodes=1,
         gpu=lookup(dpath="score/learned/{learned}/gpus", within=config, default=0),
     params:
         code=step_code("score_learned"),

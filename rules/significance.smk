@@ -42,8 +42,8 @@ rule significance:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=doubled(4000),
+        runtime=doubled(30),
     params:
         code=step_code("significance"),
         languages=languages_hash,

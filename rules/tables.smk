@@ -141,8 +141,8 @@ rule tables:
         "../envs/main.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
     params:
         code=step_code("tables"),
         published=resources_hash("paper"),

@@ -39,13 +39,14 @@ rule unlikelihood:
         "../envs/main.yaml"
     threads: lambda wildcards: model_settings("unlikelihood", wildcards)["threads"] * processes(wildcards)
     resources:
-        mem_mb=memory,
-        checkpoint_every=checkpoint_every("unlikelihood"),
+        mem_mb=training_memory("results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{run}/{model}"),
+        checkpoint_every=without_rerun("unlikelihood", "checkpoint_every"),
+        checkpoint_minutes=without_rerun("unlikelihood", "checkpoint_minutes"),
         runtime=4 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
         nodes=nodes,
-        tasks=nodes,
+        tasks=tasks,
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:
@@ -63,6 +64,7 @@ rule unlikelihood:
         " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
         " --snapshots {output.snapshots:q} --snapshot-steps {params.snapshot_steps:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " {params.settings} 2>&1 | tee {log:q}"
 
 

@@ -25,11 +25,13 @@ from .lat.data.store import entry_name, link_folder, provide
 from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, sha256, write_table
 from .lat.manifest import write_manifest
 from .lat.runtime import log, run_step
-from .lat.training.hyperparameters import add_deepspeed_argument
+from .lat.training.hyperparameters import add_checkpoint_arguments, add_deepspeed_argument
 
 GGUF_MAGIC = b"GGUF"
 # Libraries whose version may change the result of a conversion.
 GGUF_LIBRARIES = ("gguf", "tokenizers", "transformers")
+# Arguments of `build` that do not change what is trained.
+WITHOUT_EFFECT = ("command", "output", "steps_log", "checkpoints", "checkpoint_minutes", "threads")
 
 
 def main() -> None:
@@ -50,6 +52,7 @@ def main() -> None:
     build.add_argument("--layers", type=int, required=True)
     build.add_argument("--heads", type=int, required=True)
     build.add_argument("--max-length", type=int, required=True, help="maximum sequence length of the model, in tokens")
+    add_checkpoint_arguments(build)
     add_deepspeed_argument(build)
     build.add_argument("--learning-rate", type=float, required=True)
     build.add_argument("--warmup-ratio", type=float, required=True)
@@ -85,16 +88,25 @@ def main() -> None:
 
 
 def run_build(arguments: argparse.Namespace) -> None:
-    """Train the tokenizer, initialise the model at random, and train it as a plain language model."""
+    """Train the tokenizer, initialise the model at random, and train it as a plain language model.
+
+    A run that is asked to stop exits with status 75, and the next run of the same command continues.
+
+    Raises:
+        InputError: there is no text, another run of this training is alive, or training fails in a way that the user
+            can correct.
+    """
+    import deepspeed
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
     from .lat.models import encode_prompt, encode_response
     from .lat.prompts.prompting import template_pieces
-    from .lat.training.checkpoints import save_model
-    from .lat.training.engine import end_processes, share_threads, start_processes
+    from .lat.training.checkpoints import Checkpoints, key_of, save_model
+    from .lat.training.engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
     from .lat.training.hyperparameters import Hyperparameters
     from .lat.training.loop import STEP_COLUMNS, train
     from .lat.training.pretraining import pretraining_texts
+    from .lat.training.run import occupied, remove_state
     from .lat.training.samples import EncodedSample
     from .lat.training.tokenizing import train_tokenizer
 
@@ -127,6 +139,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     engine: Any = None
     rows: list[dict[str, Any]] = []
     start_processes()
+    occupancy = occupied(arguments.checkpoints)
     if arguments.epochs:
         hyperparameters = Hyperparameters(
             learning_rate=arguments.learning_rate,
@@ -142,11 +155,32 @@ def run_build(arguments: argparse.Namespace) -> None:
             gradient_checkpointing=False,
             seed=arguments.seed,
         )
-        engine, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config)
+        # The tokenizer and the weights that training starts from are made of the files and settings alone.
+        settings = {name: value for name, value in vars(arguments).items() if name not in WITHOUT_EFFECT}
+        key = key_of(
+            [
+                json.dumps(settings, sort_keys=True, default=str),
+                sha256(arguments.monolingual),
+                sha256(arguments.samples),
+                str(deepspeed.comm.get_world_size()),
+            ]
+        )
+        checkpoints = Checkpoints(
+            arguments.checkpoints / key, minutes=arguments.checkpoint_minutes, occupancy=occupancy
+        )
+        try:
+            engine, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
+        except Interrupted as interruption:
+            log.info("%s", interruption)
+            end_processes(INTERRUPTED)
         mean = sum(float(row["loss"]) for row in rows[-20:]) / len(rows[-20:])
         log.info("perplexity on the training text at the end: %.1f per token", math.exp(mean))
+    if occupancy:
+        occupancy.check()
     save_model(model, tokenizer, arguments.output, engine)
-    write_table(arguments.steps_log, rows, STEP_COLUMNS)
+    if occupancy:
+        write_table(arguments.steps_log, rows, STEP_COLUMNS)
+        remove_state(arguments.checkpoints, occupancy)
     end_processes()
 
 

@@ -77,7 +77,6 @@ def learn(**settings):
         (drop("benchmarks.demo.test_rows"), "benchmarks.demo lacks the key `test_rows`"),
         (put("systems.reference", {"model": "mt"}), "systems.reference is reserved"),
         (put("systems.C_src+lang.beam", 4), "contrastive decoding is greedy; set its `beam: 1`"),
-        (put("base_models.tiny.gpus", 5), "batch_size 16 of `mt` is not a multiple of the 5 processes"),
         (drop("models.lat.from"), "models.lat lacks the key `from`"),
         (put("models.mt.alpha", 0.1), "unknown key `alpha` in models.mt"),
         (put("models.base", {"stage": "finetune"}), "models.base is reserved"),
@@ -146,12 +145,6 @@ def learn(**settings):
         (learn(model="https://huggingface.co/a/b"), "is an address; write the id alone: a/b"),
         (learn(kind="comet", model="a/b", revision="main"), "score.learned.X.revision is for BLEURT"),
         # Settings that contradict each other.
-        (put("base_models.tiny.build.processes", 3), "tiny.build: batch_size 32 is not a multiple of the 3 processes"),
-        (put("base_models.tiny.nodes", 3), "batch_size 16 of `mt` is not a multiple of the 3 processes of `tiny`"),
-        (
-            overlay("{base_models: {tiny: {gpus: 2}}, models: {lat: {batch_size: 7}}}"),
-            "batch_size 7 of `lat` is not a multiple of the 2 processes of `tiny`",
-        ),
         (put("benchmarks.demo.test_min_words", 50), "test_min_words is above max_words"),
         (put("base_models.tiny.attention", "flash_attention_2"), "tiny.attention: flash_attention_2 needs a GPU"),
         # Names that collide in paths.

@@ -66,8 +66,8 @@ def test_training_needs_space_for_the_model_its_snapshots_and_checkpoints():
     stage1 = estimate(config, "finetune", wildcards(model="mt"), NO_FILES)
     assert (stage1.disk, stage1.checkpoints) == (weights, 2 * 14 * 6.74e9)
     stage2 = estimate(config, "unlikelihood", wildcards(model="lat"), NO_FILES)
-    # snapshots after 20, 40, 60 and 80 steps; a checkpoint only when asked to stop
-    assert (stage2.disk, stage2.checkpoints) == (5 * weights, 14 * 6.74e9)
+    # snapshots after 20, 40, 60 and 80 steps; a checkpoint every ten minutes
+    assert (stage2.disk, stage2.checkpoints) == (5 * weights, 2 * 14 * 6.74e9)
     # 281 steps of 128 samples, and 100 steps of 8 samples, each trained on twice
     for found, sequences, files in ((stage1, 281 * 128, 2), (stage2, 100 * 8 * 2, 6)):
         expected = plan.training_gpu_hours(6.74e9, sequences, 8, files * weights)

@@ -70,19 +70,16 @@ def test_the_number_of_steps_is_given_or_follows_from_the_epochs():
     assert step_count(Hyperparameters(**vars(HYPERPARAMETERS) | {"steps": 3}), 20) == 3
 
 
-@pytest.mark.parametrize(("size", "world"), [(2, 1), (4, 2), (5, 2), (8, 1), (1, 4), (100, 2)])
+@pytest.mark.parametrize(("size", "world"), [(2, 1), (4, 2), (5, 2), (8, 1), (1, 4), (100, 2), (2, 5), (1, 7), (8, 16)])
 def test_processes_divide_a_batch_without_gap_or_overlap(size, world):
     batch = list(range(12))
     shares = [micro_batches(batch, SAMPLES, size, rank, world) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1  # Collective operations need the same count.
-    assert all(0 < len(micro_batch) <= size for share in shares for micro_batch in share)
+    sizes = [len(micro_batch) for share in shares for micro_batch in share]
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
     counts = Counter(id(sample) for share in shares for micro_batch in share for sample in micro_batch)
     assert counts == Counter(id(SAMPLES[index]) for index in batch)
-
-
-def test_a_batch_that_cannot_be_divided_evenly_gives_one_clear_error():
-    with pytest.raises(InputError, match="batch_size 2 is not a multiple of the 4 processes"):
-        micro_batches([0, 1], SAMPLES, 1, 0, 4)
 
 
 def test_samples_are_encoded_with_an_end_token_and_long_ones_are_left_out(tokenizer, tmp_path):

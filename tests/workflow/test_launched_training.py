@@ -73,6 +73,7 @@ def plain(data, tmp_path_factory):
     [
         {"micro_batch_size": 3},
         {"processes": 2, "micro_batch_size": 2},
+        {"processes": 3, "micro_batch_size": 1},  # one process has fewer samples in the last micro-batches
         {"gradient_checkpointing": ""},
         {"attention": "eager"},
     ],
@@ -82,6 +83,18 @@ def test_settings_of_speed_and_memory_leave_the_weights_unchanged(data, plain, t
     found = trained(command(data, tmp_path, **changed), tmp_path)
     assert found.keys() == plain.keys()
     for name, weights in plain.items():
+        torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_process_without_samples_leaves_the_weights_unchanged(data, tmp_path, stage):
+    config = json.loads((ROOT / "configs" / "deepspeed" / "cpu.json").read_text())
+    config["zero_optimization"] = {"stage": stage}
+    (tmp_path / "deepspeed.json").write_text(json.dumps(config))
+    settings = {"batch_size": 2, "deepspeed_config": tmp_path / "deepspeed.json"}
+    alone = trained(command(data, tmp_path / "alone", **settings), tmp_path / "alone")
+    found = trained(command(data, tmp_path / "three", processes=3, **settings), tmp_path / "three")
+    for name, weights in alone.items():
         torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 

@@ -250,7 +250,8 @@ def _training(
     weights = parameters * DTYPE_BYTES[dtype]
     written = weights * (1 + len(snapshots))
     # The previous checkpoint is deleted only when the next one is complete. Those of adapters are too small to count.
-    copies = 0 if settings["lora_rank"] else 2 if 0 < settings["checkpoint_every"] < steps else 1
+    several = settings["checkpoint_minutes"] or 0 < settings["checkpoint_every"] < steps
+    copies = 0 if settings["lora_rank"] else 2 if several else 1
     gpus = base_model.get("gpus", 0) * base_model.get("nodes", 1)
     return Estimate(
         gpu_hours=training_gpu_hours(parameters, sequences, gpus, bytes_moved=weights + written),

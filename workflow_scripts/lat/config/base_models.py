@@ -60,12 +60,6 @@ def _check_build(key: str, build: Mapping[str, Any], benchmarks: Mapping[str, An
         check_known(f"{key}.languages", language, known, f"languages of {build['benchmark']}")
     if build["hidden"] % (2 * build["heads"]):
         raise InputError(f"config: {key}.hidden must be a multiple of 2 * heads")
-    processes = build.get("processes", 1)
-    if build["batch_size"] % processes:
-        raise InputError(
-            f"config: {key}: batch_size {build['batch_size']} is not a multiple of the {processes} processes; change"
-            " one of them"
-        )
 
 
 def _check_gguf(key: str, model: Mapping[str, Any], root: Path) -> None:

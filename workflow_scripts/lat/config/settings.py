@@ -92,8 +92,3 @@ def runs_of(config: Mapping[str, Any], experiment: Mapping[str, Any], system: st
     if config["systems"][system]["model"] == BASE:
         return [SHARED]
     return [str(seed) for seed in seeds_of(config, experiment)]
-
-
-def training_processes(base_model: Mapping[str, Any]) -> int:
-    """Return the number of processes that train on a base model, on all nodes."""
-    return max(1, base_model.get("gpus", 0)) * base_model.get("nodes", 1)

@@ -13,7 +13,7 @@ from ..prompts.prompting import Template, translation_instruction
 from .base_models import begins_with
 from .benchmarks import identifiers
 from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, sources_of
-from .settings import key_of_setting, step_settings, training_processes, used_models
+from .settings import key_of_setting, step_settings, used_models
 
 STAGES = ("finetune", "unlikelihood", "snapshot")
 # Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
@@ -165,12 +165,6 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
             )
         return
     settings = step_settings(config, entry["stage"], base_model, benchmark, model)
-    processes = training_processes(config["base_models"][base_model])
-    if settings["batch_size"] % processes:
-        raise InputError(
-            f"config: {key}: batch_size {settings['batch_size']} of `{model}` is not a multiple of the {processes}"
-            f" processes of `{base_model}`; change one of them"
-        )
     # Number of possible instructions, including the correct one; a conflict needs another one.
     instructions = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
         settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])

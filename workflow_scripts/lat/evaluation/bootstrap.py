@@ -170,9 +170,9 @@ def resample_means(values: Floats, resamples: Floats, seed: int) -> Floats:
     resample, and is removed here, since it would be counted twice.
 
     In simulations without a difference, 2 to 5 % of the p-values of `two_sided_p_value` are below 0.05 with three or
-    five seeds, and 94 to 97 % of the intervals cover the true mean, whichever of the parts is the largest. If seeds
-    are resampled with replacement instead, up to 25 % of the p-values are below 0.05, and as few as 75 % of the
-    intervals cover the true mean. Exceptions are in docs/statistics.md.
+    five seeds, and 94 to 98 % of the intervals cover the true mean, whichever of the parts is the largest. If seeds
+    are resampled with replacement instead, up to 24 % of the p-values are below 0.05, and as few as 77 % of the
+    intervals cover the true mean. docs/statistics.md has the command, and an exception.
 
     Args:
         values: scores, or differences between scores, on the original lines; one per seed.

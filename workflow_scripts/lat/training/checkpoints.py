@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,28 +23,43 @@ from ..models import DTYPES, load_model
 from ..runtime import log
 from .adapters import plain_weights
 from .hyperparameters import Hyperparameters
+from .occupancy import Occupancy
 
 # If the newest checkpoint is damaged, training continues from the one before.
 CHECKPOINTS_KEPT = 2
+# Slurm usually kills a job 30 seconds after the signal that asks it to stop.
+SECONDS_ON_SLURM = 15
 # Tokens on which a saved model is compared with the one in memory, and the accepted difference of logits, relative to
 # the largest. Adapters are rounded to the dtype when they are merged.
 PROBE_TOKENS = 12
 SAVED_TOLERANCE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.05}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoints:
     """Where and when a run saves the state that it needs to continue.
 
     Attributes:
         folder: folder of this run, see `run_key`.
-        every: steps between checkpoints; 0 writes one only when the run is asked to stop.
+        every: steps between checkpoints; 0 writes none because of the number of steps.
+        minutes: minutes between checkpoints, whatever a step takes; 0 writes none because of the time.
         snapshots: steps after which a copy of the model is kept, for a study of the number of steps.
+        occupancy: the mark of the first process, by which other runs see that the folder is in use; None elsewhere.
     """
 
     folder: Path
     every: int = 0
+    minutes: float = 0.0
     snapshots: tuple[int, ...] = ()
+    occupancy: Occupancy | None = None
+
+    def __post_init__(self) -> None:
+        self._saved = time.monotonic()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the minutes between checkpoints have passed since the last one, or since the start."""
+        return bool(self.minutes) and time.monotonic() - self._saved >= 60 * self.minutes
 
     def snapshot(self, step: int) -> Path:
         """Return the model folder of the snapshot after a step."""
@@ -82,7 +99,10 @@ class Checkpoints:
         Raises:
             InputError: it cannot be written, for example because the disk is full. The previous checkpoint stays.
         """
+        if self.occupancy:
+            self.occupancy.check()
         tag = f"step{step}"
+        started = time.monotonic()
         try:
             engine.save_checkpoint(
                 str(self.folder),
@@ -103,6 +123,16 @@ class Checkpoints:
                 f"{self.folder}: cannot write the checkpoint of step {step} ({error}); free disk space, then the same "
                 "command continues from the previous checkpoint"
             ) from None
+        self._saved = time.monotonic()
+        seconds = self._saved - started
+        log.info("saved the state after step %d in %.0f s", step, seconds)
+        if seconds > SECONDS_ON_SLURM and "SLURM_JOB_ID" in os.environ and deepspeed.comm.get_rank() == 0:
+            log.warning(
+                "saving took %.0f s, but Slurm may kill a job %d s after it asks it to stop; let it ask earlier, see"
+                " docs/slurm.md",
+                seconds,
+                2 * SECONDS_ON_SLURM,
+            )
 
     def _undamaged(self) -> int:
         """Return the step of the newest complete checkpoint that is undamaged; 0 if there is none."""
@@ -150,13 +180,19 @@ def run_key(
         snapshots: steps of the snapshots, since a run cannot take those that its first part did not.
     """
     files = sorted(path for path in model.iterdir() if path.is_file())
-    parts = [
-        json.dumps(asdict(hyperparameters), sort_keys=True),
-        sha256(samples),
-        f"{world} {attention} {sorted(snapshots)}",
-        json.dumps(deepspeed_config, sort_keys=True),
-        *(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files),
-    ]
+    return key_of(
+        [
+            json.dumps(asdict(hyperparameters), sort_keys=True),
+            sha256(samples),
+            f"{world} {attention} {sorted(snapshots)}",
+            json.dumps(deepspeed_config, sort_keys=True),
+            *(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files),
+        ]
+    )
+
+
+def key_of(parts: Iterable[str]) -> str:
+    """Return a name for the state of a run: a hash of the texts that say what determines it."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

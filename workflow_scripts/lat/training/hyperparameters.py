@@ -57,10 +57,8 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
     parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
     parser.add_argument("--machine", type=Path, help="file for the processors that the model was trained on, JSON")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished runs")
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 = only when asked to stop"
-    )
+    parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 = none")
+    add_checkpoint_arguments(parser)
     add_deepspeed_argument(parser)
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads per node; 0 = the default of torch")
@@ -78,6 +76,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lora-alpha", type=int, default=16, help="adapters are scaled by lora-alpha / lora-rank")
     parser.add_argument("--freeze-embeddings", action="store_true", help="do not train the token embeddings")
     parser.add_argument("--seed", type=int, required=True)
+
+
+def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the state of unfinished runs, which every training has."""
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished runs")
+    parser.add_argument("--checkpoint-minutes", type=float, default=10.0, help="minutes between checkpoints; 0 = none")
 
 
 def add_deepspeed_argument(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,7 @@ class StepResult(NamedTuple):
     learning_rate: float
     gradient_norm: float
     stopping: bool  # some process was asked to stop
+    overdue: bool  # some process finds that the last checkpoint is too long ago
 
 
 def train(
@@ -93,7 +94,7 @@ def train(
         # Dropout, where a model has it, is that of the step, so that a continued run equals an undisturbed one.
         torch.manual_seed(hash((hyperparameters.seed, step, deepspeed.comm.get_rank())) % 2**63)
         result = train_step(
-            engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, layout, stop
+            engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, layout, stop, checkpoints
         )
         _check_finite(step, result)
         seconds = time.monotonic() - started
@@ -112,7 +113,7 @@ def train(
             save_model(model, tokenizer, checkpoints.snapshot(step), engine)
         if step == steps:
             break
-        if result.stopping or (checkpoints.every and step % checkpoints.every == 0):
+        if result.stopping or result.overdue or (checkpoints.every and step % checkpoints.every == 0):
             checkpoints.save(engine, step, {"rows": rows})
         if result.stopping:
             raise Interrupted(f"stopped after step {step} of {steps}; the same command continues from there")
@@ -149,6 +150,7 @@ def train_step(
     pad: int,
     layout: Layout,
     stop: StopSignal | None,
+    checkpoints: Checkpoints | None,
 ) -> StepResult:
     """Accumulate the gradient of one global batch over its micro-batches, then update the weights."""
     losses = accumulate_gradients(engine, batch, samples, micro_batch_size, pad, layout)
@@ -156,11 +158,12 @@ def train_step(
     norm = gradient_norm(engine)
     engine.step()
     norm = engine.get_global_grad_norm() if norm is None else norm
-    # The request to stop is summed together with the losses, so that all processes stop after the same step.
-    totals = torch.cat([losses, losses.new_tensor([bool(stop and stop.received)])])
+    # What a process wants is summed together with the losses, so that all processes stop or save after the same step.
+    wishes = [bool(stop and stop.received), bool(checkpoints and checkpoints.overdue)]
+    totals = torch.cat([losses, losses.new_tensor(wishes)])
     deepspeed.comm.all_reduce(totals)
-    likelihood, unlikelihood, stopping = totals.tolist()
-    return StepResult(likelihood, unlikelihood, rate, float(norm), bool(stopping))
+    likelihood, unlikelihood, stopping, overdue = totals.tolist()
+    return StepResult(likelihood, unlikelihood, rate, float(norm), bool(stopping), bool(overdue))
 
 
 def accumulate_gradients(
@@ -181,12 +184,16 @@ def accumulate_gradients(
     response_tokens = sum(len(samples[index].response) for index in batch)
     losses = torch.zeros(2, device=engine.device)
     own_batches = micro_batches(batch, samples, micro_batch_size, rank, world)
+    # All processes take part in every pass through the model, since it may be divided among them. One without samples
+    # passes the shortest one through, whose loss does not count.
+    shortest = samples[min(batch, key=lambda index: len(samples[index]))]
     for number, micro_batch in enumerate(own_batches, 1):
+        share = 1 / response_tokens if micro_batch else 0.0
         engine.set_gradient_accumulation_boundary(number == len(own_batches))
-        loss, parts = engine(**to_tensors(micro_batch, pad, layout, engine.device))
+        loss, parts = engine(**to_tensors(micro_batch or [shortest], pad, layout, engine.device))
         # The engine averages gradients over the processes; this loss is already a share of the global mean.
-        engine.backward(loss * (world / response_tokens), scale_wrt_gas=False)
-        losses += parts / response_tokens
+        engine.backward(loss * (world * share), scale_wrt_gas=False)
+        losses += parts * share
     return losses
 
 

@@ -2,10 +2,11 @@
 
 The state of a run is kept in a folder that is named by everything that determines its weights. If the run is killed at
 any moment, the same command continues from the last state; if it is asked to stop (SIGTERM, SIGINT), it writes its
-state first.
+state first. A second run of the same training stops while the first one is alive.
 """
 
 import argparse
+import atexit
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from .checkpoints import Checkpoints, run_key, save_model
 from .engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
 from .hyperparameters import Hyperparameters, hyperparameters_from
 from .loop import STEP_COLUMNS, train
+from .occupancy import Occupancy, occupy
 from .samples import EncodedSample, global_batches, read_samples, step_count
 
 
@@ -46,12 +48,14 @@ def run_training(
         snapshot_steps: steps after which a snapshot of the model is kept.
 
     Raises:
-        InputError: a snapshot step is beyond the last step, or training fails in a way that the user can correct.
+        InputError: a snapshot step is beyond the last step, another run of this training is alive, or training fails
+            in a way that the user can correct.
     """
     share_threads(arguments.threads)
     hyperparameters = hyperparameters_from(arguments, alpha)
     set_seed(hyperparameters.seed)
     start_processes()
+    occupancy = occupied(arguments.checkpoints)
     tokenizer = load_tokenizer(arguments.model)
     samples, left_out = read_samples(arguments.samples, tokenizer, hyperparameters.max_length)
     steps = step_count(hyperparameters, len(samples))
@@ -68,13 +72,21 @@ def run_training(
         arguments.attention,
         snapshot_steps,
     )
-    checkpoints = Checkpoints(arguments.checkpoints / key, arguments.checkpoint_every, tuple(snapshot_steps))
+    checkpoints = Checkpoints(
+        arguments.checkpoints / key,
+        arguments.checkpoint_every,
+        arguments.checkpoint_minutes,
+        tuple(snapshot_steps),
+        occupancy,
+    )
     started = time.time()
     try:
         engine, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
     except Interrupted as interruption:
         log.info("%s", interruption)
         end_processes(INTERRUPTED)
+    if occupancy:
+        occupancy.check()
     save_model(model, tokenizer, arguments.output, engine)
     if deepspeed.comm.get_rank() == 0:
         with atomic_write(arguments.output / "training.json") as handle:
@@ -88,8 +100,28 @@ def run_training(
             with atomic_write(arguments.machine) as handle:
                 json.dump(asdict(_machine()), handle, indent=2)
                 handle.write("\n")
-        shutil.rmtree(arguments.checkpoints, ignore_errors=True)
+    if occupancy:
+        remove_state(arguments.checkpoints, occupancy)
     end_processes()
+
+
+def occupied(folder: Path) -> Occupancy | None:
+    """Mark the folder of a training as in use until the process ends; only the first process of a run does so.
+
+    Raises:
+        InputError: another run of this training is alive.
+    """
+    if deepspeed.comm.get_rank():
+        return None
+    occupancy = occupy(folder)
+    atexit.register(occupancy.release)
+    return occupancy
+
+
+def remove_state(folder: Path, occupancy: Occupancy) -> None:
+    """Delete the state of a finished training."""
+    occupancy.release()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _machine() -> Machine:

@@ -101,7 +101,8 @@ def micro_batches(
     """Divide the share of process `rank` in a global batch into micro-batches of samples of similar length.
 
     Every process gets the same number of micro-batches, which collective operations require, and micro-batches that
-    are processed at the same time have about the same length.
+    are processed at the same time have about the same length. The numbers of their samples differ by one at most, so
+    that some are empty where there are more processes than samples.
 
     Args:
         batch: sample indices of the global batch.
@@ -109,13 +110,7 @@ def micro_batches(
         size: maximum number of samples per micro-batch.
         rank: index of the process.
         world: number of processes.
-
-    Raises:
-        InputError: the batch size is not a multiple of the number of processes, so that a process would have no
-            samples in some micro-batch.
     """
-    if len(batch) % world:
-        raise InputError(f"batch_size {len(batch)} is not a multiple of the {world} processes; change one of them")
     by_length = sorted(batch, key=lambda index: (len(samples[index]), index))
     pieces = np.array_split(by_length, math.ceil(len(batch) / (size * world)) * world)
     return [[samples[index] for index in piece] for piece in pieces[rank::world]]

@@ -1,0 +1,49 @@
+"""The configurations that the documentation shows are accepted."""
+
+import re
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from tests.conftest import ROOT
+from tests.unit.configs import load_config
+from workflow_scripts.lat.config import check_config
+
+PAGES = {
+    page.name: re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+EXAMPLES = [(name, number) for name, blocks in PAGES.items() for number in range(len(blocks))]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository with the data of the user that docs/benchmarks.md assumes."""
+    for name in ("configs", "resources"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    for part in ("train", "test", "dev"):
+        for language in ("en", "de", "fr"):
+            (tmp_path / "data" / "mine" / f"{part}.{language}").write_text("a line\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "number"), EXAMPLES)
+def test_an_example_is_accepted(root, page, number):
+    config = load_config()
+    # Examples of a page build on one another.
+    added = []
+    for text in PAGES[page][: number + 1]:
+        example = yaml.safe_load(text)
+        added += example.get("add_systems", [])
+        update_config(config, example | {"add_systems": list(dict.fromkeys(added))})
+    # Settings are checked only for base models that an experiment uses.
+    used = {experiment["base_model"] for experiment in config["experiments"]}
+    for name in set(yaml.safe_load(PAGES[page][number]).get("base_models", {})) - used:
+        config["experiments"].append({"base_model": name, "benchmark": "demo", "systems": ["MT", "LAT"]})
+    check_config(config, root)
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 5
