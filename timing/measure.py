@@ -24,6 +24,8 @@ from workflow_scripts.lat.evaluation.offtarget import classify, off_target_score
 from workflow_scripts.lat.evaluation.scores import metrics
 from workflow_scripts.lat.files import read_lines
 
+# The seed of the results, and `shared` for the system on the untrained base model.
+SEED = "1"
 SYSTEMS = ("Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT")
 LANGUAGES = ("en", "it", "nl", "ro")
 DIRECTIONS = [f"{source}-{target}" for source in LANGUAGES for target in LANGUAGES if source != target]
@@ -31,11 +33,16 @@ LINES = 10_000
 RESAMPLES = 1000
 
 
+def folder_of(system: str) -> str:
+    """Return the folder of a system below those of the steps."""
+    return f"tiny/demo/{'shared' if system == 'Base' else f'seed{SEED}'}/{system}"
+
+
 def lid_lines_per_second(results: Path, rounds: int) -> float:
     """Lines per second that one core identifies, classifies and counts; the median over the rounds."""
     outputs, sources = [], []
     for system in SYSTEMS:
-        outputs += read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")
+        outputs += read_lines(results / "decode" / folder_of(system) / "it-nl.txt")
         sources += read_lines(results / "download/demo/test/it-nl.src.txt")
     repeats = -(-LINES // len(outputs))
     outputs, sources = (outputs * repeats)[:LINES], (sources * repeats)[:LINES]
@@ -55,11 +62,14 @@ def bootstrap_seconds(results: Path) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "workflow_scripts.significance"]
         for system in SYSTEMS:
-            command += ["--system", system, results / "decode/tiny/demo" / system]
-            command += [results / "detect/tiny/demo" / system / "lines.tsv"]
-        command += ["--references", results / "download/demo/test", "--baseline", "MT"]
+            command += ["--system", system, "shared" if system == "Base" else SEED]
+            command += [
+                results / step / folder_of(system) / file for step, file in (("decode", ""), ("detect", "lines.tsv"))
+            ]
+        command += ["--references", results / "download/demo/test", "--baselines", "MT"]
         command += ["--supervised", *supervised, "--zero-shot", *zero_shot, "--resamples", RESAMPLES]
-        command += ["--output", Path(scratch) / "significance.tsv"]
+        for table in ("intervals", "summary", "comparisons"):
+            command += [f"--{table}", Path(scratch) / f"{table}.tsv"]
         started = time.perf_counter()
         subprocess.run(list(map(str, command)), check=True, capture_output=True)
         return time.perf_counter() - started
@@ -68,7 +78,7 @@ def bootstrap_seconds(results: Path) -> float:
 def sacrebleu_seconds(results: Path) -> float:
     """Wall time in seconds of SacreBLEU's own paired bootstrap of one system and direction, BLEU and chrF++."""
     references = read_lines(results / "download/demo/test/it-nl.ref.txt")
-    named = [(system, read_lines(results / "decode/tiny/demo" / system / "it-nl.txt")) for system in ("MT", "LAT")]
+    named = [(system, read_lines(results / "decode" / folder_of(system) / "it-nl.txt")) for system in ("MT", "LAT")]
     started = time.perf_counter()
     PairedTest(named, metrics("it-nl"), [references], test_type="bs", n_samples=RESAMPLES)()
     return time.perf_counter() - started
