@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.io import is_flagged
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
@@ -34,7 +35,7 @@ from workflow_scripts.lat.config import (
     used_models,
 )
 from workflow_scripts.lat.config.environment import SLURM
-from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_of_run, last_config, remember_config
+from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_of_run, known_configs, remember_config
 from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
@@ -431,17 +432,13 @@ def chosen_config():
 
 
 def replaced_results(jobs):
-    """Return the number of jobs by step that would replace results made with other settings, without those that collect."""
-    steps = {job: Path(job.rule.snakefile).stem for job in jobs}
-    existing = [
-        job
+    """Return the number of jobs by step that would replace results, without the steps that collect them."""
+    steps = [
+        Path(job.rule.snakefile).stem
         for job in jobs
-        if steps[job] not in COLLECTING and any((WORKING_FOLDER / file).exists() for file in job.output)
+        if any((WORKING_FOLDER / file).exists() and not is_flagged(file, "temp") for file in job.output)
     ]
-    if not any(workflow.dag.reason(job).params_changed for job in existing):
-        return {}
-    found = [steps[job] for job in existing]
-    return {step: found.count(step) for step in dict.fromkeys(found)}
+    return {step: steps.count(step) for step in dict.fromkeys(steps) if step not in COLLECTING}
 
 
 def check_prerequisites():
@@ -451,13 +448,9 @@ def check_prerequisites():
         WorkflowError: something is missing, or the run would replace results that were made with another config.
     """
     try:
+        replaced = replaced_results(workflow.dag.needrun_jobs())
         if not config["replace"]:
-            check_replaced(
-                chosen_config(),
-                last_config(WORKING_FOLDER / RECORD),
-                replaced_results(list(workflow.dag.needrun_jobs())),
-            )
-        remember_config(chosen_config(), WORKING_FOLDER / RECORD)
+            check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)
         check_nodes(config, workflow.executor_plugin.name)
         if workflow.executor_plugin.name == SLURM:
             check_status_command(workflow.executor_settings.status_command)
@@ -466,6 +459,7 @@ def check_prerequisites():
                 secret(config["judge"]["key"])
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
+        remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -510,11 +504,8 @@ def print_plan():
         print(*make_plan(config, jobs, steps.values(), benchmark_files()), sep="\n")
     try:
         if not config["replace"]:
-            check_replaced(
-                chosen_config(),
-                last_config(WORKING_FOLDER / RECORD),
-                replaced_results(list(workflow.dag.needrun_jobs(exclude_finished=False))),
-            )
+            replaced = replaced_results(workflow.dag.needrun_jobs(exclude_finished=False))
+            check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)
     except InputError as error:
         print(f"This run would stop: {error}")
 

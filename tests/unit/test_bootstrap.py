@@ -114,7 +114,7 @@ def test_without_variance_of_sentences_the_interval_is_the_t_interval():
 def test_without_variance_of_seeds_the_interval_is_that_over_sentences():
     one = np.random.default_rng(1).normal(20, 1, 1000)
     resampled = resample_means(np.full(4, 20.1), np.stack([one] * 4), seed=1)
-    assert resampled == pytest.approx(one)
+    assert resampled == pytest.approx(np.concatenate([one, one]))
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -152,3 +152,11 @@ def test_error_rates_show_where_other_methods_are_wrong():
     assert seeds_dominate["sentences"].error > 50 and seeds_dominate["sentences"].coverage < 50
     # Seeds that differ only by their sentences are no additional variance.
     assert simulate(CASES[2], 5, ["plain"], 300)["plain"].error < 1.5
+
+
+def test_the_opposite_difference_has_the_opposite_interval():
+    generator = np.random.default_rng(5)
+    values, resamples = generator.normal(1, 2, 3), generator.normal(1, 1, (3, 500))
+    one, other = (resample_means(sign * values, sign * resamples, seed=1) for sign in (1, -1))
+    assert interval(one) == pytest.approx(tuple(-bound for bound in reversed(interval(other))))
+    assert two_sided_p_value(one, values.mean()) == two_sided_p_value(other, -values.mean())

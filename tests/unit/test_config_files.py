@@ -98,9 +98,14 @@ def test_values_of_the_command_line_are_those_of_a_file():
     config = load_config()
     # Snakemake reads the values inside a mapping as text.
     update_config(config, {"unlikelihood": {"alpha": "0.1"}, "seeds": ["3"], "detect": {"lid": ["py3langid"]}})
-    arguments = ["unlikelihood={alpha: 0.1}", "seeds=[3, 4]", "detect='{lid: [py3langid]}'"]
+    arguments = ["unlikelihood={alpha: 0.1}", "seeds=[3, 4]", "replace=true", "detect='{lid: [py3langid]}'"]
     values = command_line_config(arguments)
-    assert values == {"unlikelihood": {"alpha": 0.1}, "seeds": [3, 4], "detect": {"lid": ["py3langid"]}}
+    assert values == {
+        "unlikelihood": {"alpha": 0.1},
+        "seeds": [3, 4],
+        "replace": True,
+        "detect": {"lid": ["py3langid"]},
+    }
     update_config(config, values)
     check_config(config, ROOT)
     assert config["seeds"] == [3, 4]

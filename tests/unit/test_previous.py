@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.lat.config.previous import check_replaced, config_of_run, last_config, remember_config
+from workflow_scripts.lat.config.previous import check_replaced, config_of_run, known_configs, remember_config
 from workflow_scripts.lat.files import InputError
 
 
@@ -19,29 +19,34 @@ def test_the_config_of_a_run_is_what_the_user_chose(tmp_path):
     assert chosen == [f"{here}/b.yaml", f"{here}/a.yaml", "decode={beam: 1}", "seeds=[1]"]
 
 
-def test_the_last_config_is_remembered(tmp_path):
+def test_the_configs_of_the_results_are_remembered(tmp_path):
     record = tmp_path / ".snakemake" / "record.json"
-    assert last_config(record) is None
-    remember_config(["ü.yaml"], record)
-    assert last_config(record) == ["ü.yaml"]
-    for damaged in ("", "[1]", '{"a": 1}'):
+    assert known_configs(record) == []
+    remember_config(["ü.yaml"], record, replaces=False)
+    remember_config(["b.yaml"], record, replaces=False)
+    remember_config(["ü.yaml"], record, replaces=False)
+    assert known_configs(record) == [["b.yaml"], ["ü.yaml"]]
+    remember_config(["ü.yaml"], record, replaces=True)
+    assert known_configs(record) == [["ü.yaml"]]
+    for damaged in ("", "[1]", '{"a": 1}', "[[1]]"):
         record.write_text(damaged)
-        assert last_config(record) is None
+        assert known_configs(record) == []
 
 
 @pytest.mark.parametrize(
-    ("last", "replaced", "stops"),
+    ("known", "replaced", "stops"),
     [
-        (["a.yaml"], {"decode": 2, "detect": 2}, True),
-        ([], {"decode": 2, "detect": 2}, True),
-        (["b.yaml"], {"decode": 2}, False),  # the same config, edited
-        (None, {"decode": 2}, False),
-        (["a.yaml"], {}, False),
+        ([["a.yaml"]], {"decode": 2, "detect": 2}, True),
+        ([["a.yaml"], ["b.yaml"]], {"decode": 2, "detect": 2}, True),
+        ([[]], {"decode": 2, "detect": 2}, True),
+        ([["b.yaml"]], {"decode": 2}, False),  # the same config, edited
+        ([], {"decode": 2}, False),
+        ([["a.yaml"]], {}, False),
     ],
 )
-def test_only_another_config_that_replaces_results_stops(last, replaced, stops):
+def test_only_a_run_that_replaces_results_of_another_config_stops(known, replaced, stops):
     if not stops:
-        check_replaced(["b.yaml"], last, replaced)
+        check_replaced(["b.yaml"], known, replaced)
         return
     with pytest.raises(InputError, match=r"\(jobs: decode 2, detect 2\); keep them by `--directory` with another"):
-        check_replaced(["b.yaml"], last, replaced)
+        check_replaced(["b.yaml"], known, replaced)

@@ -205,9 +205,9 @@ def test_marks_stand_between_mean_and_standard_deviation(scores_of_seeds, summar
             3,
             [
                 "Mean ± standard deviation over 3 training seeds. A score without ± does not depend on the seed.",
-                "† differs significantly from MT (hierarchical bootstrap over 3 seeds and the test sentences,"
+                "† differs significantly from MT (bootstrap over the test sentences and t-distribution over 3 seeds,"
                 " Holm-corrected p < 0.05).",
-                "In brackets: 95 % intervals (hierarchical bootstrap over 3 seeds and the test sentences).",
+                "In brackets: 95 % intervals (bootstrap over the test sentences and t-distribution over 3 seeds).",
             ],
         ),
         (

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.workflow.conftest import SEEDS, Run
-from workflow_scripts.lat.config.previous import RECORD, last_config, remember_config
+from workflow_scripts.lat.config.previous import RECORD, known_configs, remember_config
 from workflow_scripts.lat.data.filters import normalise
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
@@ -406,21 +406,28 @@ def test_another_config_does_not_replace_results_in_silence(finished, tmp_path):
     run = copy_of(finished, tmp_path / "run")
     # The copy was made with the config of the original, which was in another place.
     overlays = [str(ROOT / "configs" / "smoke.yaml"), str(run.folder / "overlay.yaml")]
-    assert len(last_config(run.folder / RECORD)) == len(overlays)
-    remember_config(overlays, run.folder / RECORD)
+    assert [len(config) for config in known_configs(run.folder / RECORD)] == [len(overlays)]
+    remember_config(overlays, run.folder / RECORD, replaces=True)
     other = {"base_models": {"tiny": {"unlikelihood": {"alpha": 0.3}}}}
     before = run.text("tables/scores.tsv")
     command = ["--config", "unlikelihood={steps: 3}"]
     done = run.snakemake("--cores", "2", *command, overlay=other | {"replace": False}, check=False)
     said = done.stdout + done.stderr
     assert done.returncode and "Traceback" not in said
-    (line,) = {line for line in said.splitlines() if "would replace results of the last one" in line}
+    (line,) = {line for line in said.splitlines() if "would replace results" in line}
     assert "unlikelihood 2" in line and "--config replace=true" in line
     assert "This run would stop" in run.snakemake("--dry-run", "--cores", "2", *command, overlay=other).stdout
     # The first config still has nothing to do, and an edit of it, here of its overlay, runs as usual.
     assert run.text("tables/scores.tsv") == before
     assert run.planned({}) == {}
     assert "would stop" not in run.snakemake("--dry-run", "--cores", "2", overlay=other).stdout
+    # Another data set reaches the results as changed inputs only.
+    catalogues = {"benchmarks": {"demo": {"catalogues": ["django-allauth", "django", "thonny"]}}}
+    done = run.snakemake("--dry-run", "--cores", "2", "--config", "seeds=[1,2]", overlay=catalogues)
+    assert "split_benchmark" in done.stdout and "This run would stop" in done.stdout
+    # The remedy works as it is printed.
+    done = run.snakemake("--dry-run", "--cores", "2", *command, "replace=true", overlay=other)
+    assert "would stop" not in done.stdout
     # A config that only adds results may always run.
     assert "would stop" not in run.snakemake("--dry-run", "--cores", "2", "--config", "seeds=[1,2,3]").stdout
 

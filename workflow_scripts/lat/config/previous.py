@@ -1,8 +1,8 @@
 """Notice when a run with another config would replace results of the same folder.
 
 The results of two configs that differ in an early setting have the same paths, so that running one after the other
-would silently make everything again, each time. The config of the last run is therefore remembered, and a run with
-another one that would replace results stops. A run after an edit of the same config continues as usual.
+would silently make everything again, each time. The configs that made the results of a folder are therefore remembered,
+and a run that would replace results of another config stops. A run after an edit of the only config continues as usual.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from ..files import InputError, atomic_write
 
 # Beside Snakemake's own records of the results, which are deleted together with it.
-RECORD = Path(".snakemake") / "last-config.json"
+RECORD = Path(".snakemake") / "configs.json"
 # The key of the config that permits it.
 REPLACE = "replace"
 
@@ -29,39 +29,49 @@ def config_of_run(files: Sequence[str | Path], arguments: Sequence[str], default
     return [*chosen, *sorted(text for text in arguments if not text.startswith(f"{REPLACE}="))]
 
 
-def last_config(record: Path) -> list[str] | None:
-    """Return the config of the last run in this folder, or None if it is not known."""
+def known_configs(record: Path) -> list[list[str]]:
+    """Return the configs that made the results of this folder; empty if they are not known."""
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    is_list = isinstance(found, list) and all(isinstance(text, str) for text in found)
-    return found if is_list else None
+        return []
+    is_valid = isinstance(found, list) and all(
+        isinstance(chosen, list) and all(isinstance(text, str) for text in chosen) for chosen in found
+    )
+    return found if is_valid else []
 
 
-def remember_config(chosen: Sequence[str], record: Path) -> None:
-    """Record the config of a run that begins."""
+def remember_config(chosen: Sequence[str], record: Path, replaces: bool) -> None:
+    """Record the config of a run that begins.
+
+    Args:
+        chosen: the config of the run.
+        record: the file.
+        replaces: whether the run replaces results, so that those of other configs are no longer valid.
+    """
+    others = [] if replaces else [other for other in known_configs(record) if other != list(chosen)]
     record.parent.mkdir(exist_ok=True)
     with atomic_write(record) as handle:
-        json.dump(list(chosen), handle, ensure_ascii=False)
+        json.dump([*others, list(chosen)], handle, ensure_ascii=False)
 
 
-def check_replaced(chosen: Sequence[str], last: Sequence[str] | None, replaced: Mapping[str, int]) -> None:
-    """Check that a run with another config than the last one does not replace results.
+def check_replaced(chosen: Sequence[str], known: Sequence[Sequence[str]], replaced: Mapping[str, int]) -> None:
+    """Check that a run does not replace results of another config.
 
     Args:
         chosen: the config of this run.
-        last: the config of the last run; None if it is not known.
+        known: the configs that made the results of this folder.
         replaced: number of jobs that would replace results, by step.
 
     Raises:
         InputError: it would.
     """
-    if not replaced or last is None or list(chosen) == list(last):
+    others = [list(other) for other in known if list(other) != list(chosen)]
+    if not replaced or not others:
         return
     jobs = ", ".join(f"{step} {count}" for step, count in replaced.items())
     raise InputError(
-        "config: this run would replace results of the last one in this folder, which had"
-        f" {' '.join(last) or 'no overlay'} (jobs: {jobs}); keep them by `--directory` with another folder, or add"
-        f" `--config {REPLACE}=true`"
+        "config: this run would replace results that were made with another config"
+        f" ({' '.join(others[-1]) or 'no overlay'}), because settings, inputs or code differ (jobs: {jobs}); keep them"
+        f" by `--directory` with another folder, or add `--config {REPLACE}=true`"
     )

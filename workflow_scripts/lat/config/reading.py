@@ -57,10 +57,10 @@ def read_config_file(path: Path | str) -> dict[str, Any]:
 
 
 def command_line_config(arguments: Iterable[str]) -> dict[str, Any]:
-    """Read the mappings and lists among the arguments of `--config` as YAML.
+    """Read the mappings, lists, `true`, `false` and `null` among the arguments of `--config` as YAML.
 
-    Snakemake reads the values inside them as text: `--config 'unlikelihood={alpha: 0.1}'` has the text "0.1". The
-    result is to be merged into the config. Arguments with a single value are left to Snakemake.
+    Snakemake reads these words, and the values inside mappings and lists, as text: in
+    `--config 'unlikelihood={alpha: 0.1}'`, alpha is the text "0.1". The result is to be merged into the config. Other arguments are left to Snakemake.
 
     Args:
         arguments: texts of the form `key=value`.
@@ -73,7 +73,7 @@ def command_line_config(arguments: Iterable[str]) -> dict[str, Any]:
         key, _, text = argument.partition("=")
         # As in Snakemake, quotes around the value do not count.
         text = text.strip("'\"")
-        if not text.lstrip().startswith(("{", "[")):
+        if not text.lstrip().startswith(("{", "[")) and text.strip() not in ("true", "false", "null"):
             continue
         try:
             values[key] = parse_yaml(text)

@@ -180,7 +180,7 @@ def resample_means(values: Floats, resamples: Floats, seed: int) -> Floats:
         seed: random seed of the draws from the t-distribution; the same for all systems.
 
     Returns:
-        One mean per resample.
+        One mean per resample or, from three seeds on, two.
     """
     means = resamples.mean(axis=0)
     seeds, number = resamples.shape
@@ -192,7 +192,10 @@ def resample_means(values: Floats, resamples: Floats, seed: int) -> Floats:
     variance = means.var()
     common = max(0.0, 1 - of_single_seeds / (seeds * variance)) if variance > 0 else 0.0
     standard_error = values.std(ddof=1) / np.sqrt(seeds)
-    return centre + np.sqrt(common) * (means - centre) + standard_error * student_t_draws(seeds - 1, number, seed)
+    of_sentences = np.sqrt(common) * (means - centre)
+    of_seeds = standard_error * student_t_draws(seeds - 1, number, seed)
+    # Each draw is used with both signs, so that the difference of B from A has the interval of A from B, reversed.
+    return centre + np.concatenate([of_sentences + of_seeds, of_sentences - of_seeds])
 
 
 def two_sided_p_value(differences: Floats, difference: float) -> float:

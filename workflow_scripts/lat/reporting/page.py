@@ -222,6 +222,11 @@ def _blocks_of_seed(results: Results, seed: str) -> dict[tuple[int, str, str], B
 def _notes_of_seed(results: Results, seed: str, blocks: Sequence[Block]) -> list[str]:
     """Return the notes about the tables of one seed."""
     found = [f"Scores of the runs with seed {seed}; training variance is not covered."]
+    if any(seed not in entry.seeds for entry in results.experiments):
+        found.append(
+            "An experiment without this seed is shown with its means over seeds; there, ± is the standard deviation and"
+            f" {MARK} the test over seeds, corrected for the number of systems (Holm)."
+        )
     if any(SHARED in runs for entry in results.experiments for runs in entry.runs.values()):
         found.append("Systems on the untrained base model have the same scores for every seed.")
     if any(block.differs.to_numpy().any() for block in blocks):

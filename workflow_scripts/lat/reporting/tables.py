@@ -269,7 +269,7 @@ def _tested(block: Block, of_sentences: str, end: str = "") -> str:
         end: what else is in the parentheses.
     """
     if block.seeds >= MINIMUM_SEEDS:
-        return f"(hierarchical bootstrap over {block.seeds} seeds and the test sentences{end})."
+        return f"(bootstrap over the test sentences and t-distribution over {block.seeds} seeds{end})."
     method = f"({of_sentences} over the test sentences{end})"
     if not block.seeds:
         return f"{method}."
