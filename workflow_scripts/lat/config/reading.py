@@ -60,7 +60,8 @@ def command_line_config(arguments: Iterable[str]) -> dict[str, Any]:
     """Read the mappings, lists, `true`, `false` and `null` among the arguments of `--config` as YAML.
 
     Snakemake reads these words, and the values inside mappings and lists, as text: in
-    `--config 'unlikelihood={alpha: 0.1}'`, alpha is the text "0.1". The result is to be merged into the config. Other arguments are left to Snakemake.
+    `--config 'unlikelihood={alpha: 0.1}'`, alpha is the text "0.1". The result is to be merged into the config. Other
+    arguments are left to Snakemake.
 
     Args:
         arguments: texts of the form `key=value`.
