@@ -23,8 +23,9 @@ def main() -> None:
     print(
         "A configuration is [config.yaml](../config.yaml) with overlays on top: `--configfile overlay.yaml` changes"
         " single keys, `--config 'seeds=[1,2]'` or `--config 'unlikelihood={alpha: 0.1}'` a key on the command line."
-        " Mappings are merged, lists are replaced; `add_systems` adds systems to the experiments without repeating their"
-        " lists. If Snakemake cannot read a file, `python -m workflow_scripts.lat.config FILE` says in which line the mistake"
+        " Mappings are merged, lists are replaced; `add_systems` adds systems to the experiments without repeating"
+        " their lists. If Snakemake cannot read a file, `python -m workflow_scripts.lat.config FILE` says in which line"
+        " the mistake"
         " is."
     )
     for section, node in schema["properties"].items():
