@@ -386,7 +386,9 @@ def vllm(monkeypatch, tmp_path, llama):
     FakeLLM.network = llama
 
     def start(early_stopping=False, gpus=0):
-        return VllmEngine(tmp_path, Tiny.eos_token_id, 64, "bf16", early_stopping, gpus)
+        engine = VllmEngine(tmp_path, Tiny.eos_token_id, 64, "bf16", early_stopping, gpus)
+        engine.llm.calls.clear()  # a first call shows whether the model runs
+        return engine
 
     return start
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..files import InputError
+from ..files import InputError, fold
 from ..manifest import check_manifest
 from .beams import Beams
 from .requests import Job, Settings
@@ -46,7 +46,7 @@ class VllmEngine:
             # Otherwise, one small function of log-probabilities is compiled for 40 seconds.
             os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
         try:
-            from vllm import LLM
+            from vllm import LLM, SamplingParams
         except ImportError:
             raise InputError(
                 "engine: vllm is not installed here; run `make vllm` and set `vllm_python: .venv-vllm/bin/python`, or"
@@ -64,9 +64,13 @@ class VllmEngine:
                 disable_log_stats=True,
                 **settings,
             )
+            # Attention that the device lacks is noticed only when the model runs.
+            self.llm.generate([{"prompt_token_ids": [end]}], SamplingParams(max_tokens=1), use_tqdm=False)
         except (ValueError, NotImplementedError, RuntimeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise InputError(f"{folder}: vLLM cannot run this model ({lines[0]}); choose another engine") from None
+            raise InputError(
+                f"{folder}: vLLM cannot run this model ({fold(lines[0])}); choose another engine"
+            ) from None
 
     def run(self, jobs: Mapping[int, Job], settings: Settings, done: Collection[int]) -> Iterator[dict[int, list[int]]]:
         """See `Engine`.
