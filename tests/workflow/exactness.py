@@ -15,10 +15,11 @@ import torch
 from deepspeed.utils import safe_get_full_grad
 
 from tests.conftest import random_model
-from tests.unit.test_modelling import gradients, plain_loss, samples
+from tests.unit.test_modelling import alike, gradients, plain_loss, samples
 from tests.unit.test_training import HYPERPARAMETERS
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.engine import engine_config, start_processes
+from workflow_scripts.lat.training.layout import Layout
 from workflow_scripts.lat.training.loop import accumulate_gradients
 from workflow_scripts.lat.training.modelling import ResponseLoss
 
@@ -26,9 +27,9 @@ ALPHA = 0.3
 ARCHITECTURES = ("llama", "llama-tied", "qwen3", "gemma3", "mistral")
 
 
-def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple[float, float]:
+def compare(name: str, stage: int, micro_batch_size: int, layout: Layout, folder: Path) -> tuple[float, float]:
     """The relative error of the loss, and the largest relative error of the gradient of a parameter."""
-    data = [*samples(3), *samples(4)]
+    data = alike()[:8] if layout == "tree" else [*samples(3), *samples(4)]
     model = random_model(name)
     loss = plain_loss(model.double(), data, ALPHA)
     expected = gradients(model, loss)
@@ -42,7 +43,7 @@ def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple
     engine, *_ = deepspeed.initialize(
         model=ResponseLoss(model, ALPHA), config=engine_config(read_deepspeed_config(path), hyperparameters, world)
     )
-    parts = accumulate_gradients(engine, range(len(data)), data, micro_batch_size, pad=2, layout="rows")
+    parts = accumulate_gradients(engine, range(len(data)), data, micro_batch_size, pad=2, layout=layout)
     deepspeed.comm.all_reduce(parts)
     found = parts @ torch.tensor([1.0, ALPHA])
     worst = 0.0
@@ -54,15 +55,16 @@ def compare(name: str, stage: int, micro_batch_size: int, folder: Path) -> tuple
 
 
 def main() -> None:
-    """Compare every architecture under every ZeRO stage, with one micro-batch and with four."""
+    """Compare every architecture under every ZeRO stage, with one micro-batch and with four, packed and in a tree."""
     torch.set_num_threads(1)
     start_processes()
     world = deepspeed.comm.get_world_size()
     with tempfile.TemporaryDirectory() as folder:
-        for name, stage, accumulation in itertools.product(ARCHITECTURES, (0, 2, 3), (1, 4)):
-            errors = compare(name, stage, 8 // accumulation // world, Path(folder))
+        for name, *setting, layout in itertools.product(ARCHITECTURES, (0, 2, 3), (1, 4), ("rows", "tree")):
+            stage, accumulation = setting
+            errors = compare(name, stage, 8 // accumulation // world, layout, Path(folder))
             if deepspeed.comm.get_rank() == 0:
-                print(json.dumps([name, stage, accumulation, *errors]), flush=True)
+                print(json.dumps([name, stage, accumulation, layout, *errors]), flush=True)
     deepspeed.comm.barrier()
     torch.distributed.destroy_process_group()
 

@@ -285,14 +285,14 @@ def test_a_model_contains_a_record_of_its_training(data, tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_loss_and_gradients_under_the_engine_equal_the_plain_ones(processes):
-    """Llama with and without tied embeddings, Qwen3, Gemma3, Mistral; ZeRO 0, 2, 3; one micro-batch and four."""
+    """Llama with and without tied embeddings, Qwen3, Gemma3, Mistral; ZeRO 0, 2, 3; one micro-batch and four; both layouts."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, done.stderr[-4000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
-    assert len(found) == 5 * 3 * 2
+    assert len(found) == 5 * 3 * 2 * 2
     for *case, loss_error, gradient_error in found:
         assert loss_error < 1e-6, case
         assert gradient_error < 1e-5, case

@@ -77,7 +77,7 @@ def train(
     # Attention implementations may exist on the GPU only, so that the model is compared with itself there.
     if torch.cuda.is_available():
         model.to(torch.device("cuda", torch.cuda.current_device()))
-    layout = choose_layout(model)
+    layout = choose_layout(model, max(map(len, samples)))
     engine = start_engine(model, hyperparameters, deepspeed_config, steps)
     stop = StopSignal() if checkpoints else None
     rows: list[dict[str, Any]] = checkpoints.load(engine).get("rows", []) if checkpoints else []
