@@ -17,8 +17,9 @@ from transformers import PreTrainedModel
 from ..files import InputError
 from .losses import token_losses
 
-# Number of logits per slice: large enough for efficient matrix products, small enough not to raise the peak memory.
-SLICE_VALUES = {"cpu": 2**23, "cuda": 2**27}
+# Number of logits per slice. Each slice reads the weight of the head three times and its gradient once, which takes
+# longer than the exponentials if a slice has few tokens; but the logits must not raise the peak memory.
+SLICE_VALUES = {"cpu": 2**25, "cuda": 2**27}
 
 
 class HeadLoss(nn.Module):
@@ -97,9 +98,8 @@ class _SlicedHeadLoss(torch.autograd.Function):
         weights = torch.where(conflicting, alpha, 1.0)
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if needs_hidden_gradient else None
-        # Always fp32: a sum over slices in bf16 would lose small contributions.
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if needs_weight_gradient else None
-        step = max(1, SLICE_VALUES.get(hidden.device.type, 2**23) // len(weight))
+        weight_gradient = None
+        step = max(1, SLICE_VALUES.get(hidden.device.type, SLICE_VALUES["cpu"]) // len(weight))
         for start in range(0, len(tokens), step):
             part = slice(start, start + step)
             logits = _logits(hidden[part], weight, cap)
@@ -116,7 +116,7 @@ class _SlicedHeadLoss(torch.autograd.Function):
                 slice_losses = token_losses(log_p, conflicting[part])
                 (log_p_gradient,) = torch.autograd.grad(slice_losses.sum(), log_p)
             losses[part] = slice_losses.detach()
-            if hidden_gradient is None and weight_gradient is None:
+            if not (needs_hidden_gradient or needs_weight_gradient):
                 continue
             # d log p(token) / d logits = onehot(token) - softmax
             log_p_gradient = (log_p_gradient * weights[part])[:, None]
@@ -130,6 +130,9 @@ class _SlicedHeadLoss(torch.autograd.Function):
                 weight_gradient.addmm_(gradient.t(), hidden[part])
             elif weight_gradient is not None:
                 weight_gradient += gradient.t() @ hidden[part]
+            elif needs_weight_gradient:
+                # Always fp32: a sum over slices in bf16 would lose small contributions.
+                weight_gradient = (gradient.t() @ hidden[part]).float()
         ctx.gradients = hidden_gradient, weight_gradient
         ctx.weight_dtype = weight.dtype
         ctx.mark_non_differentiable(losses)

@@ -20,7 +20,7 @@ from ..files import InputError
 from ..runtime import Progress, log
 from .adapters import add_adapters
 from .checkpoints import Checkpoints, save_model
-from .engine import Interrupted, StopSignal, engine_config, gradient_norm, peak_memory_mb
+from .engine import Interrupted, StopSignal, engine_config, gradient_norm, leave_out_waste, peak_memory_mb
 from .hyperparameters import Hyperparameters
 from .layout import Layout, choose_layout
 from .modelling import ResponseLoss
@@ -138,6 +138,7 @@ def start_engine(
             optimizer, math.ceil(steps * hyperparameters.warmup_ratio), steps
         ),
     )
+    leave_out_waste(engine)
     return engine
 
 
