@@ -1,7 +1,7 @@
 """Time and peak memory of a training step, plain and of this workflow, and the time of its matrix products alone.
 
-`plain`     The step of the published trainer: two forward passes over padded batches, logits of every position, softmax,
-            log, and AdamW as PyTorch computes it by default.
+`plain`     The step of the published trainer: two forward passes over padded batches, logits of every position,
+            softmax, log, and AdamW as PyTorch computes it by default.
 `workflow`  The step of this workflow with its engine: `train_step` of `loop.py`. Samples and conflicts are in one row,
             in which the common beginning of prompts is present once.
 

@@ -8,7 +8,6 @@ import torch
 from tests.conftest import VOCABULARY
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.training import head
-from workflow_scripts.lat.training.head import SLICE_VALUES
 from workflow_scripts.lat.training.layout import LAYOUTS
 from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
 from workflow_scripts.lat.training.prefixes import share_prefixes
@@ -79,7 +78,7 @@ def assert_same_gradients(found, expected, tolerance=1e-5):
 @pytest.mark.parametrize("slice_values", [VOCABULARY * 3, 2**23], ids=["many slices", "one slice"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_loss_and_every_gradient_equal_the_plain_version(model, layout, slice_values, monkeypatch):
-    monkeypatch.setitem(SLICE_VALUES, "cpu", slice_values)
+    monkeypatch.setattr(head, "SLICE_VALUES", slice_values)
     data, alpha = samples(), 0.3
     expected = plain_loss(model.double(), data, alpha)
     expected_gradients = gradients(model, expected)
@@ -200,7 +199,7 @@ def test_logits_never_exist_for_more_than_a_slice_of_response_tokens(llama, monk
     data = samples()
     loss = ResponseLoss(llama, 0.3)
     token_counts.clear()  # without the comparison with the model in the constructor
-    monkeypatch.setitem(SLICE_VALUES, "cpu", 10 * VOCABULARY)
+    monkeypatch.setattr(head, "SLICE_VALUES", 10 * VOCABULARY)
     loss(**packed(data))
     assert sum(token_counts) == 2 * sum(len(sample.response) for sample in data)
     assert max(token_counts) <= 10

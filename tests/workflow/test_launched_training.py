@@ -292,10 +292,11 @@ def test_loss_and_gradients_under_the_engine_equal_the_plain_ones(processes):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
-    assert len(found) == 5 * 3 * 2 * 2
-    for *case, loss_error, gradient_error in found:
+    assert len(found) == 5 * (3 * 2 * 2 + 1)
+    for *case, loss_error, error in found:
         assert loss_error < 1e-6, case
-        assert gradient_error < 1e-5, case
+        # AdamW divides a gradient by its size, so that rounding changes a small share of what a weight has moved.
+        assert error < (1e-2 if "weights" in case else 1e-5), case
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_one_clear_error(data, tmp_path):

@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 from ..files import InputError
 from .losses import token_losses
 
-# Number of logits per slice. Each slice reads the weight of the head three times and its gradient once, which takes
-# longer than the exponentials if a slice has few tokens; but the logits must not raise the peak memory.
-SLICE_VALUES = {"cpu": 2**25, "cuda": 2**27}
+# Number of logits per slice. Each slice reads the weight of the head, and reads and writes its gradient, so that slices
+# of few tokens take longer; slices of many tokens would raise the peak memory.
+SLICE_VALUES = 2**27
 
 
 class HeadLoss(nn.Module):
@@ -99,7 +99,7 @@ class _SlicedHeadLoss(torch.autograd.Function):
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if needs_hidden_gradient else None
         weight_gradient = None
-        step = max(1, SLICE_VALUES.get(hidden.device.type, SLICE_VALUES["cpu"]) // len(weight))
+        step = max(1, SLICE_VALUES // len(weight))
         for start in range(0, len(tokens), step):
             part = slice(start, start + step)
             logits = _logits(hidden[part], weight, cap)
