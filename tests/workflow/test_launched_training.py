@@ -285,7 +285,7 @@ def test_a_model_contains_a_record_of_its_training(data, tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_loss_and_gradients_under_the_engine_equal_the_plain_ones(processes):
-    """Llama with and without tied embeddings, Qwen3, Gemma3, Mistral; ZeRO 0, 2, 3; one micro-batch and four; both layouts."""
+    """Five architectures; ZeRO 0, 2, 3; one micro-batch and four; rows and tree; and the weights after some steps."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()

@@ -113,8 +113,15 @@ def _is_plain(engine: Any) -> bool:
 
 def _clip_gradients(engine: Any) -> None:
     """Clip the gradients and keep their norm, which the engine's own clipping does not keep."""
-    parameters = engine.module.parameters()
-    engine._global_grad_norm = torch.nn.utils.clip_grad_norm_(parameters, engine.gradient_clipping())
+    parameters = [parameter for parameter in engine.module.parameters() if parameter.grad is not None]
+    limit = engine.gradient_clipping()
+    norm = torch.nn.utils.get_total_norm(parameter.grad for parameter in parameters)
+    if engine.optimizer.defaults.get("fused"):
+        # Fused optimizers divide the gradients by this number when they read them.
+        engine.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp_(min=1)
+    else:
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    engine._global_grad_norm = norm
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -40,7 +40,9 @@ class HeadLoss(nn.Module):
         self.cap: float | None = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
         self._check_logits(model)
 
-    def forward(self, hidden: Tensor, tokens: Tensor, conflicting: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, tokens: Tensor, conflicting: Tensor, alpha: float, scale: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """Compute the loss of each token, and their sum with the losses of conflicting tokens multiplied by alpha.
 
         Args:
@@ -48,11 +50,12 @@ class HeadLoss(nn.Module):
             tokens: the response tokens that the hidden states predict, [tokens], int64.
             conflicting: True for the tokens whose loss is unlikelihood instead of likelihood, [tokens], bool.
             alpha: weight of the unlikelihood loss.
+            scale: factor of the sum. Here it costs nothing; as a factor of the result, it multiplies all gradients.
 
         Returns:
             The weighted sum, an fp32 scalar with gradient, and the unweighted losses, fp32 [tokens] without gradient.
         """
-        return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, alpha, self.cap)
+        return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, alpha, scale, self.cap)
 
     def _check_logits(self, model: PreTrainedModel) -> None:
         """Compare the logits with those of the model.
@@ -92,10 +95,11 @@ class _SlicedHeadLoss(torch.autograd.Function):
         tokens: Tensor,
         conflicting: Tensor,
         alpha: float,
+        factor: float,
         cap: float | None,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden_gradient, needs_weight_gradient = ctx.needs_input_grad[:2]
-        weights = torch.where(conflicting, alpha, 1.0)
+        weights = torch.where(conflicting, factor * alpha, factor)
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if needs_hidden_gradient else None
         weight_gradient = None
@@ -143,8 +147,10 @@ class _SlicedHeadLoss(torch.autograd.Function):
     def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.gradients
         del ctx.gradients  # Without another reference, autograd keeps the gradient of the weight instead of copying it.
-        if hidden_gradient is not None:
+        # On a GPU, the comparison would wait for the forward pass, and the product takes less time.
+        scaled = scale.device.type == "cpu" and scale == 1
+        if hidden_gradient is not None and not scaled:
             hidden_gradient = hidden_gradient.mul_(scale)
         if weight_gradient is not None:
-            weight_gradient = weight_gradient.mul_(scale).to(ctx.weight_dtype)
-        return hidden_gradient, weight_gradient, None, None, None, None
+            weight_gradient = (weight_gradient if scaled else weight_gradient.mul_(scale)).to(ctx.weight_dtype)
+        return hidden_gradient, weight_gradient, None, None, None, None, None

@@ -184,9 +184,11 @@ def accumulate_gradients(
     own_batches = micro_batches(batch, samples, micro_batch_size, rank, world)
     for number, micro_batch in enumerate(own_batches, 1):
         engine.set_gradient_accumulation_boundary(number == len(own_batches))
-        loss, parts = engine(**to_tensors(micro_batch, pad, layout, engine.device))
         # The engine averages gradients over the processes; this loss is already a share of the global mean.
-        engine.backward(loss * (world / response_tokens), scale_wrt_gas=False)
+        inputs = to_tensors(micro_batch, pad, layout, engine.device)
+        loss, parts = engine(**inputs, scale=world / response_tokens)
+        # A copy, because the engine would divide the gradient of its own output by the number of micro-batches.
+        engine.backward(loss.clone(), scale_wrt_gas=False)
         losses += parts / response_tokens
     return losses
 

@@ -131,14 +131,15 @@ class ResponseLoss(nn.Module):
         conflicting: Tensor | None = None,
         position_ids: Tensor | None = None,
         tree: TokenTree | None = None,
+        scale: float = 1.0,
     ) -> Any:
         """Compute the objective of `losses.py`, but summed over the response tokens, not averaged.
 
-        The arguments are the tensors that `pack` returns.
+        The arguments are what `pack` returns, and the factor `scale`.
 
         Returns:
-            likelihood + alpha * unlikelihood, an fp32 scalar; and the two parts without alpha, fp32 [2], without
-            gradient. Without labels, the logits of all positions, fp32 [rows, row length, vocabulary].
+            scale * (likelihood + alpha * unlikelihood), an fp32 scalar; and the two parts without factors, fp32 [2],
+            without gradient. Without labels, the logits of all positions, fp32 [rows, row length, vocabulary].
         """
         if labels is None or conflicting is None:
             return self.model(input_ids=input_ids, use_cache=False).logits.float()
@@ -151,5 +152,7 @@ class ResponseLoss(nn.Module):
             hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
         is_response = labels[:, 1:] != IGNORED
         is_conflicting = conflicting[:, 1:][is_response]
-        total, losses = self.head(hidden[:, :-1][is_response], labels[:, 1:][is_response], is_conflicting, self.alpha)
+        total, losses = self.head(
+            hidden[:, :-1][is_response], labels[:, 1:][is_response], is_conflicting, self.alpha, scale
+        )
         return total, torch.stack([losses[~is_conflicting].sum(), losses[is_conflicting].sum()])
