@@ -1,6 +1,5 @@
 """A run with another config than the last one must not replace its results."""
 
-from pathlib import Path
 
 import pytest
 
