@@ -1,4 +1,4 @@
-# `make demo` runs the demo of the workflow, and `make test` runs all tests except those on Slurm. Both first install the locked packages of
+# `make demo` runs the demo of the workflow, `make tiny` the same with a model built from scratch, and `make test` runs all tests except those on Slurm. Both first install the locked packages of
 # envs/main.txt in .venv, if they are not installed yet.
 
 SHELL := /bin/bash
@@ -7,14 +7,17 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo gemma test test-slurm campaign check docs report bleurt comet vllm lock clean distclean
+.PHONY: demo tiny test test-slurm campaign check docs report bleurt comet vllm lock clean distclean
 
+# The demo, with Gemma 3 270M. Its terms are the user's to accept, which this target says and does.
+GEMMA := LicenseRef-Gemma
 demo: $(VENV)/.installed
-	snakemake --cores all
+	@echo "Gemma is provided under and subject to the Gemma Terms of Use, https://ai.google.dev/gemma/terms: make demo accepts them."
+	@python -m workflow_scripts.lat.progress --cores all --config 'accept_licences=[$(GEMMA)]'
 
-# The demo with a pretrained multilingual model; for its licence, see docs/base-models.md.
-gemma: $(VENV)/.installed
-	snakemake --cores all --configfile configs/gemma3-270m.yaml
+# The demo with a small model that is trained from nothing: no terms to accept, and no weights to download.
+tiny: $(VENV)/.installed
+	@python -m workflow_scripts.lat.progress --cores all --configfile configs/tiny.yaml
 
 test: $(VENV)/.installed .venv-bleurt/.installed .venv-vllm/.installed
 	pytest

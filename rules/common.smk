@@ -25,6 +25,7 @@ from workflow_scripts.lat.config import (
     check_config,
     check_config_files,
     check_environment,
+    check_licences,
     check_nodes,
     command_line_config,
     decode_settings,
@@ -40,14 +41,15 @@ from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.disk import check_disks
-from workflow_scripts.lat.files import InputError, read_text
+from workflow_scripts.lat.files import InputError, atomic_write, read_text
 from workflow_scripts.lat.languages import language_entries
 from workflow_scripts.lat.prompts.prompting import prompt_entries
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.launch import training_command
 from workflow_scripts.lat.data.lid import PY3LANGID
 from workflow_scripts.lat.names import BASE, SHARED
-from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, make_plan
+from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, job_seconds, make_plan
+from workflow_scripts.lat.progress import ESTIMATES
 from workflow_scripts.lat.data.sources import CORPORA, read_sources
 from workflow_scripts.lat.data.store import check_links
 
@@ -442,25 +444,47 @@ def replaced_results(jobs):
     return {step: steps.count(step) for step in dict.fromkeys(steps) if step not in COLLECTING}
 
 
+def check_start(jobs):
+    """Check what also a dry-run can tell: replaced results and licences.
+
+    Args:
+        jobs: the jobs of the run.
+
+    Returns:
+        The number of jobs by step that replace results.
+
+    Raises:
+        InputError: the run would replace results of another config, or download weights whose licence is not accepted.
+    """
+    check_licences(config, [job.wildcards.source for job in jobs if rule_name(job) == "fetch_source"])
+    replaced = replaced_results(jobs)
+    if not config["replace"]:
+        check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)
+    return replaced
+
+
 def check_prerequisites():
     """Check what the jobs of this run need besides their input files: Slurm, the judge's key, environments of metrics.
 
     Raises:
-        WorkflowError: something is missing, or the run would replace results that were made with another config.
+        WorkflowError: something is missing, or one of the errors of `check_start`.
     """
     try:
-        replaced = replaced_results(workflow.dag.needrun_jobs())
-        if not config["replace"]:
-            check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)
+        jobs = list(workflow.dag.needrun_jobs())
+        replaced = check_start(jobs)
         check_nodes(config, workflow.executor_plugin.name)
         if workflow.executor_plugin.name == SLURM:
             check_status_command(workflow.executor_settings.status_command)
-        for job in workflow.dag.needrun_jobs():
+        for job in jobs:
             if rule_name(job) == "judge":
                 secret(config["judge"]["key"])
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
         remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))
+        files = benchmark_files()
+        seconds = {job.jobid: job_seconds(config, rule_name(job), job.wildcards_dict, files) for job in jobs}
+        with atomic_write(WORKING_FOLDER / ESTIMATES) as handle:
+            json.dump(seconds, handle)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -504,9 +528,7 @@ def print_plan():
     if jobs:
         print(*make_plan(config, jobs, steps.values(), benchmark_files()), sep="\n")
     try:
-        if not config["replace"]:
-            replaced = replaced_results(workflow.dag.needrun_jobs(exclude_finished=False))
-            check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)
+        check_start(list(workflow.dag.needrun_jobs(exclude_finished=False)))
     except InputError as error:
         print(f"This run would stop: {error}")
 

@@ -16,6 +16,8 @@ from .lat.runtime import log, run_step
 
 # Lengths in tokens of the sequences on which the converted model is compared; scaled positions show in long ones.
 PROBE_LENGTHS = (8, 60, 800)
+# Number of tokens that are decoded after them.
+PROBE_STEPS = 3
 # Largest accepted difference of a log-probability, relative to their standard deviation. Both libraries compute in fp32
 # and agree to about 1e-5.
 TOLERANCE = 1e-3
@@ -77,16 +79,33 @@ def largest_difference(folder: Path, probes: list[list[str]], expected: list[tor
     """
     try:
         generator = ctranslate2.Generator(str(folder), compute_type="float32", intra_threads=torch.get_num_threads())
-        results = generator.score_batch(probes)
+        # One at a time: with Gemma 3, the library cannot score sequences of different lengths together. It can decode
+        # them together, which is compared with decoding each alone.
+        results = [generator.score_batch([probe])[0] for probe in probes]
+        together = _next_tokens(generator, probes)
+        alone = [tokens for probe in probes for tokens in _next_tokens(generator, [probe])]
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"{folder.name}: CTranslate2 cannot run the converted model ({fold(str(error))}); set"
             " `engine: transformers`"
         ) from None
+    if together != alone:
+        raise InputError(
+            f"{folder.name}: CTranslate2 decodes prompts of different lengths otherwise together than each alone; set"
+            " `engine: transformers`"
+        )
     return max(
         float((torch.tensor(result.log_probs) - wanted).abs().max() / wanted.std())
         for result, wanted in zip(results, expected, strict=True)
     )
+
+
+def _next_tokens(generator: ctranslate2.Generator, prompts: list[list[str]]) -> list[list[str]]:
+    """The tokens that greedy search adds to each prompt."""
+    results = generator.generate_batch(
+        prompts, max_length=PROBE_STEPS, min_length=PROBE_STEPS, beam_size=1, include_prompt_in_result=False
+    )
+    return [result.sequences[0] for result in results]
 
 
 if __name__ == "__main__":

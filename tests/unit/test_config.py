@@ -130,13 +130,10 @@ def learn(**settings):
         (gguf("lid.176.ftz"), "base_models.mine.gguf: `lid.176.ftz` is not among the GGUF files in"),
         (gguf("README.md"), "base_models.mine.gguf: `README.md` is no GGUF file"),
         (
-            lambda config: [
-                gguf(*(f"gemma3-270m-part{number}" for number in (1, 3, 2, 4)))(config),
-                put("base_models.mine.accept_licence", "LicenseRef-Gemma")(config),
-            ],
+            gguf(*(f"gemma3-270m-part{number}" for number in (1, 3, 2, 4))),
             r"base_models.mine.gguf: the parts have the numbers \[0, 2, 1, 3\]; name all parts, in their order",
         ),
-        (gguf("gemma3-270m-part1"), "add `accept_licence: LicenseRef-Gemma`"),
+        (put("accept_licences", ["LicenseRef-Gema"]), r"accept_licences: .*did you mean `LicenseRef-Gemma`\?"),
         (gguf("gemma3-270m-prt1"), r"base_models.mine.gguf: .*did you mean `gemma3-270m-part\d`\?"),
         (learn(model="lid.176.bin"), "learned.X.model: the row `lid.176.bin` of resources/sources.tsv is no bleurt"),
         (learn(kind="comet", model="BLEURT-20"), "the row `BLEURT-20` of resources/sources.tsv is no comet checkpoint"),

@@ -8,6 +8,8 @@ import torch
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
@@ -83,6 +85,29 @@ def test_a_model_with_a_sliding_window_is_compared_within_it(monkeypatch, save, 
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<pad>"}))
     run(convert, monkeypatch, "--model", folder, "--output", tmp_path / "converted")
     assert (tmp_path / "converted" / "model.bin").is_file()
+
+
+def test_a_model_whose_sequences_cannot_be_scored_together_is_converted(monkeypatch, save, tokenizer, tmp_path):
+    """CTranslate2 cannot score sequences of different lengths together with Gemma 3, but can decode them."""
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=16, sliding_window=64, max_position_embeddings=1024,
+    )  # fmt: skip
+    folder = save(Gemma3ForCausalLM(config))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<pad>"}))
+    run(convert, monkeypatch, "--model", folder, "--output", tmp_path / "converted")
+    assert (tmp_path / "converted" / "model.bin").is_file()
+
+
+def test_a_model_that_decodes_otherwise_in_a_batch_is_refused(monkeypatch, save, tokenizer, tmp_path):
+    def tokens(generator, prompts):
+        return [[prompt[-1] if len(prompts) > 1 else "x"] for prompt in prompts]
+
+    monkeypatch.setattr(convert, "_next_tokens", tokens)
+    with pytest.raises(InputError, match=r"otherwise together than each alone; set `engine: transformers`"):
+        run(convert, monkeypatch, "--model", save(llama(len(tokenizer))), "--output", tmp_path / "converted")
 
 
 def test_a_model_that_is_computed_otherwise_is_refused(monkeypatch, save, tokenizer, tmp_path):

@@ -53,6 +53,17 @@ ALL_SAMPLES = 51_000  # as in the paper's WMT benchmark
 INSTRUCTIONS = {"alpaca": 52_000, "alpacaeval": 805}
 OTHER_INSTRUCTIONS = 1000
 
+# Assumed, for the progress of a run without a GPU, for which only the ratios matter: operations per second of training,
+# and of decoding, which reads all weights for every token; bytes per second of a download; parameters per second that
+# are read from GGUF files; seconds of a job that processes text, and of training a small base model from nothing.
+CPU_OPERATIONS = {"training": 90e9, "decoding": 40e9}
+DOWNLOAD_BANDWIDTH = 10e6
+GGUF_PARAMETERS = 4e6
+TEXT_SECONDS = 3.0
+BUILD_SECONDS = 120.0
+# Tokens of a prompt without the introductory sentence of the Alpaca template.
+SHORT_PROMPT_TOKENS = 40
+
 # Rules whose needs depend on the size of their model. All other rules except downloads process text only.
 BASE_MODEL_RULES = ("fetch_base_model", "build_base_model", "dequantise_base_model")
 MODEL_RULES = (*BASE_MODEL_RULES, "finetune", "unlikelihood", "convert", "decode", "answer")
@@ -212,6 +223,24 @@ def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> l
     return [_count_lines(path) if path.is_file() else assumed for path in paths]
 
 
+def count_steps(config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], files: Files) -> int:
+    """Number of optimizer steps of a training, `finetune` or `unlikelihood`."""
+    benchmark, model = wildcards["benchmark"], wildcards["model"]
+    settings = step_settings(config, step, wildcards["base_model"], benchmark, model)
+    if step == "unlikelihood":
+        return settings["steps"]
+    samples = count_samples(benchmark, config["benchmarks"][benchmark], wildcards["run"], files)
+    samples += sum(INSTRUCTIONS.get(name, OTHER_INSTRUCTIONS) for name in config["models"][model].get("mix", ()))
+    return max(1, int(samples * settings["epochs"]) // settings["batch_size"])
+
+
+def count_sequences(config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], files: Files) -> int:
+    """Number of sequences that a training, `finetune` or `unlikelihood`, computes."""
+    settings = step_settings(config, step, wildcards["base_model"], wildcards["benchmark"], wildcards["model"])
+    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction.
+    return count_steps(config, step, wildcards, files) * settings["batch_size"] * (2 if step == "unlikelihood" else 1)
+
+
 def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> Estimate:
     """Estimate the needs of a job; jobs that only process text count as zero.
 
@@ -264,13 +293,7 @@ def _training(
     name, benchmark, model = wildcards["base_model"], wildcards["benchmark"], wildcards["model"]
     base_model = config["base_models"][name]
     settings = step_settings(config, step, name, benchmark, model)
-    batch, steps = settings["batch_size"], settings.get("steps", 0)
-    if step == "finetune":
-        samples = count_samples(benchmark, config["benchmarks"][benchmark], wildcards["run"], files)
-        samples += sum(INSTRUCTIONS.get(name, OTHER_INSTRUCTIONS) for name in config["models"][model].get("mix", ()))
-        steps = max(1, int(samples * settings["epochs"]) // batch)
-    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction.
-    sequences = steps * batch * (2 if step == "unlikelihood" else 1)
+    sequences = count_sequences(config, step, wildcards, files)
     snapshots = [
         name
         for name in used_models(config, wildcards["base_model"], benchmark)
@@ -280,7 +303,9 @@ def _training(
     weights = parameters * DTYPE_BYTES[dtype]
     written = weights * (1 + len(snapshots))
     # The previous checkpoint is deleted only when the next one is complete. Those of adapters are too small to count.
-    several = settings["checkpoint_minutes"] or 0 < settings["checkpoint_every"] < steps
+    several = settings["checkpoint_minutes"] or 0 < settings["checkpoint_every"] < count_steps(
+        config, step, wildcards, files
+    )
     copies = 0 if settings["lora_rank"] else 2 if several else 1
     gpus = base_model.get("gpus", 0) * base_model.get("nodes", 1)
     return Estimate(
@@ -309,6 +334,44 @@ def _decoding(
             gpus=config["base_models"][wildcards["base_model"]]["gpus"],
         )
     )
+
+
+def job_seconds(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> float:
+    """Estimate the seconds of a job on two CPU cores, for the progress of a run; the arguments are those of `estimate`.
+
+    Jobs of unknown size count like those that process text.
+    """
+    try:
+        return TEXT_SECONDS + _cpu_seconds(config, rule, wildcards, files)
+    except UnknownSize:
+        return TEXT_SECONDS
+
+
+def _cpu_seconds(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> float:
+    if rule == "fetch_source":
+        return estimate(config, rule, wildcards, files).download / DOWNLOAD_BANDWIDTH
+    if rule not in MODEL_RULES:
+        return 0.0
+    name = wildcards["base_model"]
+    base_model = config["base_models"][name]
+    parameters = count_parameters(name, base_model)
+    if rule == "dequantise_base_model":
+        return parameters / GGUF_PARAMETERS
+    if rule == "build_base_model":
+        return BUILD_SECONDS
+    tokens = RESPONSE_TOKENS + (PROMPT_TOKENS if base_model.get("preamble", True) else SHORT_PROMPT_TOKENS)
+    if rule in ("finetune", "unlikelihood"):
+        sequences = count_sequences(config, rule, wildcards, files)
+        return OPERATIONS_PER_TOKEN * parameters * sequences * tokens / CPU_OPERATIONS["training"]
+    if rule == "decode":
+        benchmark, system = wildcards["benchmark"], config["systems"][wildcards["system"]]
+        settings = decode_settings(config, name, benchmark, wildcards["system"])
+        lines = sum(count_test_lines(benchmark, config["benchmarks"][benchmark], files))
+        rows = 1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"]
+        tokens += DEMONSTRATION_TOKENS * system.get("shots", 0) // rows
+        tokens += (settings["max_new_tokens"] if system["model"] == BASE else RESPONSE_TOKENS) - RESPONSE_TOKENS
+        return 2 * parameters * lines * rows * tokens / CPU_OPERATIONS["decoding"]
+    return 0.0
 
 
 def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iterable[str], files: Files) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from ..credentials import check_base_url, check_key_variable
 from ..files import read_table
 from ..languages import RESOURCES
-from .base_models import check_base_models
+from .base_models import check_base_models, check_licences
 from .benchmarks import check_benchmarks
 from .environment import check_environment, check_nodes
 from .reading import check_config_files, command_line_config
@@ -38,6 +38,7 @@ __all__ = [
     "check_config",
     "check_config_files",
     "check_environment",
+    "check_licences",
     "check_nodes",
     "command_line_config",
     "decode_settings",

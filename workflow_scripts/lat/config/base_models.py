@@ -1,10 +1,11 @@
 """Check the base models of a config, and the model folders and files that they name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..data.sources import TERMS
 from ..files import InputError, TextError, parse_json, read_text
 from ..training.deepspeed_config import read_deepspeed_config
 from .references import check_known, sources, sources_of
@@ -29,6 +30,8 @@ def check_base_models(config: Mapping[str, Any], root: Path, paper_names: list[s
     Raises:
         InputError: a base model contradicts itself, or names a folder or file that is not usable.
     """
+    for licence in config["accept_licences"]:
+        check_known("accept_licences", licence, TERMS, "licences of weights with terms of their own")
     for name, model in config["base_models"].items():
         key = f"base_models.{name}"
         if sum(kind in model for kind in ("build", "hub", "path", "gguf")) != 1:
@@ -42,6 +45,25 @@ def check_base_models(config: Mapping[str, Any], root: Path, paper_names: list[s
         if "paper" in model:
             check_known(f"{key}.paper", model["paper"], paper_names, "paper's models")
         _check_deepspeed(f"{key}.deepspeed", model["deepspeed"], root)
+
+
+def check_licences(config: Mapping[str, Any], fetched: Iterable[str]) -> None:
+    """Check that the user accepts the licences of weights that a run downloads.
+
+    Args:
+        config: the checked configuration.
+        fetched: names of the sources that are downloaded.
+
+    Raises:
+        InputError: a licence has terms of its own and is not in `accept_licences`.
+    """
+    for name in fetched:
+        licence = sources()[name].licence
+        if licence in TERMS and licence not in config["accept_licences"]:
+            raise InputError(
+                f"config: {name} has terms of its own, {TERMS[licence]}; if you accept them, run `make demo` or add"
+                f" `--config 'accept_licences=[{licence}]'`; `make tiny` needs no such weights"
+            )
 
 
 def _check_deepspeed(key: str, name: str, root: Path) -> None:
@@ -69,13 +91,6 @@ def _check_gguf(key: str, model: Mapping[str, Any], root: Path) -> None:
             check_known(key, name, rows, "GGUF files in resources/sources.tsv, nor a file")
         else:
             _check_gguf_file(key, name, root / name, is_first=number == 0)
-        licence = sources()[name].licence if name in sources() else ""
-        # In SPDX, this prefix marks a licence that is not in the SPDX list, so users must read its terms.
-        if licence.startswith("LicenseRef-") and model.get("accept_licence") != licence:
-            raise InputError(
-                f"config: {key}: `{name}` has its own licence terms; read them (docs/base-models.md) and, if you"
-                f" accept them, add `accept_licence: {licence}`"
-            )
     files = [sources()[name].file if name in sources() else name for name in model["gguf"]]
     numbers = [int(found[1]) for file in files if (found := PART.search(file))]
     if len(numbers) == len(files) and numbers != list(range(numbers[0], numbers[0] + len(files))):

@@ -81,6 +81,9 @@ PLAIN_VALUES = {
     "python": (r"([0-9]+(\.[0-9]+)*)?", "version of Python"),
 }
 PACKAGE_NAMES = {"pypi": r"[A-Za-z0-9][\w.-]*", "hub": r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"}
+# In SPDX, this prefix marks a licence that is not in the SPDX list, so that users must read its terms.
+OWN_TERMS = "LicenseRef-"
+TERMS = {"LicenseRef-Gemma": "https://ai.google.dev/gemma/terms"}
 # pip's cache may have larger files than the package: the index of all its versions.
 CACHE_BYTES = 50_000_000
 
