@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo tiny test test-slurm campaign check docs report bleurt comet vllm lock clean distclean
+.PHONY: demo tiny test test-slurm campaign check docs readme report bleurt comet vllm lock clean distclean
 
 # The demo, with Gemma 3 270M. Its terms are the user's to accept, which this target says and does.
 GEMMA := LicenseRef-Gemma
@@ -45,6 +45,13 @@ check: $(VENV)/.installed
 # The reference of the config keys.
 docs: $(VENV)/.installed
 	python rules/schemas/describe.py > docs/config.md
+
+# The table and the figure of README.md, from the demo with five seeds.
+README_SEEDS := [1, 2, 3, 4, 5]
+readme: $(VENV)/.installed
+	python -m workflow_scripts.lat.progress --cores all --config 'accept_licences=[$(GEMMA)]' 'seeds=$(README_SEEDS)'
+	cp results/tables/{summary,intervals,versions}.tsv results/figures/off_target.png docs/demo/
+	python -m workflow_scripts.lat.reporting.readme --tables docs/demo --readme README.md
 
 # Snakemake's own report of the last run; CONFIG names the overlays of that run, if it had any.
 CONFIG :=

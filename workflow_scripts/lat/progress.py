@@ -120,8 +120,11 @@ def run(arguments: list[str]) -> int:
         ) as child,
     ):
         # Ctrl-C reaches Snakemake, too, whose jobs then save their state.
-        signal.signal(signal.SIGINT, lambda *_: printer.finish("stopping; what is running saves its state"))
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        handlers = {
+            signal.SIGINT: lambda *_: printer.finish("stopping; what is running saves its state"),
+            signal.SIGTERM: lambda *_: child.terminate(),
+        }
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         for line in child.stdout or ():
             log.write(line)
             log.flush()
@@ -129,6 +132,8 @@ def run(arguments: list[str]) -> int:
             if not state.seconds and ESTIMATES.exists():
                 state.seconds = {int(job): value for job, value in json.loads(ESTIMATES.read_text()).items()}
             printer.show(state.line(time.monotonic()))
+    for number, handler in previous.items():
+        signal.signal(number, handler)
     printer.finish("")
     minutes = (time.monotonic() - state.started) / 60
     if child.returncode:
