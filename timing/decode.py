@@ -7,7 +7,7 @@ The times of both include starting Python and loading the model. All use early s
 CTranslate2. Contrastive decoding is compared with itself in batches of one line; both are timed in one process, without
 loading the model. The times of the CPU are recorded too; they depend less on what else the machine does.
 
-    make demo && make vllm && python -m timing.decode --json decode.json
+    make tiny && make vllm && python -m timing.decode --json decode.json
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Speed of the evaluation: lines per second of off-target measurement, seconds of a whole paired bootstrap.
 
-    make demo && python -m timing.measure --json measure.json
+    make tiny && python -m timing.measure --json measure.json
 
 Language identification and the off-target scores run on one core over 10,000 output lines of the demo. The bootstrap
 takes 1,000 resamples of twelve directions and eight systems. SacreBLEU's own bootstrap compares one system with the

@@ -200,7 +200,7 @@ def workflow_step(
     model.train()
 
     def step(samples: Sequence[EncodedSample]) -> None:
-        train_step(engine, range(count), samples, count, PAD, chosen, None)
+        train_step(engine, range(count), samples, count, PAD, chosen, None, None)
 
     return step
 
