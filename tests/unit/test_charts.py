@@ -275,3 +275,9 @@ def test_logs_are_grouped_by_title_and_seed(tmp_path):
     }
     with pytest.raises(InputError, match=r"steps.tsv is the second log of m b: mt with the seed 1; remove one"):
         read_logs([("m b: mt", "1", path), ("m b: mt", "1", path)])
+
+
+def test_fonts_of_pdf_files_are_not_of_type_3(results):
+    content = io.BytesIO()
+    draw_off_target(results).savefig(content, format="pdf")
+    assert b"/Type0" in content.getvalue() and b"/Type3" not in content.getvalue()

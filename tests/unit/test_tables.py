@@ -9,7 +9,7 @@ import sacrebleu
 
 from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.reporting.formats import escape_markdown
+from workflow_scripts.lat.reporting.formats import escape_latex, escape_markdown, latex_note
 from workflow_scripts.lat.reporting.tables import (
     general_table,
     general_texts,
@@ -183,11 +183,12 @@ def test_significant_differences_are_marked_and_explained(scores, summary):
         "† differs significantly from MT (paired bootstrap over the test sentences, Holm-corrected p < 0.05); training"
         " variance is not covered: 1 training seed."
     )
-    assert text.count(note) == to_latex(blocks).count(f"% {note}") == 1
+    assert text.count(note) == to_latex(blocks).count(escape_latex(note)) == 1
     assert note.replace("<", "&lt;") in to_html(blocks, "Zero-shot")
     assert "No p-values" not in text
-    assert r"\textbf{30.0}\textsuperscript{\textdagger}" in to_latex(blocks)
-    assert "<strong>30.0</strong>†" in to_html(blocks, "Zero-shot")
+    # At the end of a cell, the mark has no width, so that decimal points stay aligned.
+    assert r"\textbf{30.0}\rlap{\textsuperscript{\textdagger}}" in to_latex(blocks)
+    assert '<strong>30.0</strong><span class="mark">†</span>' in to_html(blocks, "Zero-shot")
 
 
 def test_marks_stand_between_mean_and_standard_deviation(scores_of_seeds, summary):
@@ -250,7 +251,7 @@ def test_notes_say_what_the_numbers_are_computed_from(scores_of_seeds, summary, 
     blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), summary, "MT", with_intervals=True)
     assert notes(blocks) == expected
     assert to_markdown(blocks, "Zero-shot").count("\n\n" + "\n\n".join(map(escape_markdown, expected))) == 1
-    assert all(f"% {note}\n" in to_latex(blocks) for note in expected)
+    assert all(latex_note(note) in to_latex(blocks) for note in expected)
     without = make_blocks(scores, "zero-shot", ("BLEU", "OTR"))
     assert notes(without) == expected[: 1 if seeds else 0]
     assert ("±" in to_markdown(without, "Zero-shot")) == (seeds > 1)
@@ -269,7 +270,7 @@ def test_a_baseline_outside_the_experiment_is_noted_under_each_block(scores, sum
     note = "No p-values: the baseline Post-ins is not among the systems of this experiment."
     tables = to_markdown(blocks, "Zero-shot directions").split("\n\n")
     assert tables[2] == tables[5] == note and len(tables) == 7
-    assert to_latex(blocks).count(f"\\end{{tabular}}\n% {note}\n") == 2
+    assert to_latex(blocks).count(f"\\end{{tabular}}\\par}}\n{latex_note(note)}\n") == 2
     assert to_html(blocks, "Zero-shot").count(f"</table>\n<p>{note}</p>") == 2
     assert [block.note for block in blocks] == [note, note]
 

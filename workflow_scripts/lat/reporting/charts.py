@@ -56,6 +56,8 @@ plt.rcParams |= {
     "axes.axisbelow": True,
     "svg.hashsalt": "figures",
     "svg.fonttype": "none",
+    # Publishers refuse Type 3 fonts, which are the default.
+    "pdf.fonttype": 42,
     # Names and titles are shown as they are; `$` begins no formula.
     "text.parse_math": False,
     "text.usetex": False,

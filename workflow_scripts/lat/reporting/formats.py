@@ -37,6 +37,9 @@ LATEX = {
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
+    # Not every font has them.
+    MARK: r"\textdagger{}",
+    PLUS_MINUS: LATEX_PLUS_MINUS,
 }
 
 
@@ -141,17 +144,20 @@ def markdown_table(table: Table) -> str:
 
 
 def latex_table(table: Table) -> str:
-    """Format a table as a LaTeX tabular for `booktabs`; its note is a comment below it."""
+    """Format a table as a LaTeX tabular for `booktabs`, in small print, with its note below it."""
 
     def cell(content: Cell) -> str:
         text = escape_latex(content.text)
         for command in ["textit"] * content.italic + ["textbf"] * content.bold:
             text = rf"\{command}{{{text}}}"
-        mark = r"\textsuperscript{\textdagger}" if content.marked else ""
-        return f"{text}{mark}{content.end_text(LATEX_PLUS_MINUS)}"
+        end = content.end_text(LATEX_PLUS_MINUS)
+        # At the end of a cell, the mark has no width, so that decimal points stay aligned.
+        mark = r"\textsuperscript{\textdagger}" if end else r"\rlap{\textsuperscript{\textdagger}}"
+        return f"{text}{mark if content.marked else ''}{end}"
 
     columns = len(table.header)
     lines = [
+        r"{\small\setlength{\tabcolsep}{4pt}\noindent%",
         rf"\begin{{tabular}}{{{'l' * table.text_columns}{'r' * (columns - table.text_columns)}}}",
         r"\toprule",
         rf"\multicolumn{{{columns}}}{{l}}{{{escape_latex(table.title)}}} \\",
@@ -160,15 +166,15 @@ def latex_table(table: Table) -> str:
         r"\midrule",
         *(" & ".join(map(cell, row)) + r" \\" for row in table.rows),
         r"\bottomrule",
-        r"\end{tabular}",
-        *([latex_comment(table.note)] if table.note else []),
+        r"\end{tabular}\par}",
+        *([latex_note(table.note)] if table.note else []),
     ]
     return "\n".join(lines)
 
 
-def latex_comment(text: str) -> str:
-    """Return a text as a comment in LaTeX."""
-    return f"% {_one_line(text)}"
+def latex_note(text: str) -> str:
+    """Return a text as a paragraph in LaTeX, in smaller print."""
+    return rf"{{\footnotesize\noindent {escape_latex(text)}\par}}"
 
 
 def html_table(table: Table) -> str:
@@ -180,7 +186,10 @@ def html_table(table: Table) -> str:
         text = escape_html(content.text)
         for tag in ["em"] * content.italic + ["strong"] * content.bold:
             text = f"<{tag}>{text}</{tag}>"
-        return f"{text}{MARK if content.marked else ''}{content.end_text()}"
+        end = content.end_text()
+        # As in LaTeX, the mark has no width at the end of a cell.
+        mark = MARK if end else f'<span class="mark">{MARK}</span>'
+        return f"{text}{mark if content.marked else ''}{end}"
 
     def row(tag: str, cells: Sequence[str]) -> str:
         content = "".join(f"<{tag}{kind}>{text}</{tag}>" for kind, text in zip(classes, cells, strict=True))
@@ -211,7 +220,7 @@ def html_page(title: str, content: str) -> str:
         "body{font:15px system-ui,sans-serif;margin:2em;color:#222;background:#fff}"
         "table{border-collapse:collapse;margin:0 0 2em}caption{text-align:left;font-weight:600;padding:.4em 0}"
         "td,th{padding:.25em .7em;text-align:right;font-variant-numeric:tabular-nums}"
-        "td.text,th.text{text-align:left}thead{border-bottom:1.5px solid #222}"
+        "td.text,th.text{text-align:left}.mark{display:inline-block;width:0}thead{border-bottom:1.5px solid #222}"
         "tbody tr:nth-child(even){background:#f4f4f4}"
     )
     title = escape_html(title)

@@ -18,7 +18,7 @@ from .formats import (
     html_page,
     html_paragraph,
     html_table,
-    latex_comment,
+    latex_note,
     latex_table,
     markdown_table,
 )
@@ -36,7 +36,7 @@ def table_metrics(learned: Sequence[str]) -> tuple[str, ...]:
     Args:
         learned: names of the learned metrics.
     """
-    return ("BLEU", *learned, "OTR")
+    return ("BLEU", "chrF++", *learned, "OTR")
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,9 @@ def to_markdown(blocks: Sequence[Block], title: str) -> str:
 
 
 def to_latex(blocks: Sequence[Block]) -> str:
-    """Format a result table as LaTeX tabulars for `booktabs`; notes are comments."""
+    """Format a result table as LaTeX tabulars for `booktabs`, followed by its notes."""
     tables = [latex_table(block.table()) for block in blocks]
-    return "\n\n".join([*tables, *map(latex_comment, notes(blocks))]) + "\n"
+    return "\n\n".join([*tables, *map(latex_note, notes(blocks))]) + "\n"
 
 
 def to_html(blocks: Sequence[Block], title: str) -> str:
