@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo tiny test test-slurm campaign check docs readme report bleurt comet vllm lock clean distclean
+.PHONY: demo tiny test test-slurm campaign check docs readme report bleurt comet trl vllm lock clean distclean
 
 # The demo, with Gemma 3 270M. Its terms are the user's to accept, which this target says and does.
 GEMMA := LicenseRef-Gemma
@@ -87,8 +87,9 @@ endef
 $(VENV)/.installed: envs/main.txt envs/build.txt envs/torch.txt
 	$(install)
 
-# Environments of the learned metrics, whose libraries need other versions than the workflow.
-bleurt comet: %: .venv-%/.installed
+# Environments of the learned metrics, whose libraries need other versions than the workflow, and of TRL, with which
+# timing/peers.py compares training.
+bleurt comet trl: %: .venv-%/.installed
 
 .venv-%/.installed: envs/%.txt envs/build.txt envs/torch.txt
 	$(install)

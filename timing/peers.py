@@ -1,7 +1,6 @@
 """Time and memory of stage 1 with the SFTTrainer of TRL and with this workflow, on the same samples, model and steps.
 
-    python -m venv .venv-trl && .venv-trl/bin/pip install --requirement envs/trl.in
-    python -m timing.peers --json peers.json
+    make trl && python -m timing.peers --json peers.json
 
 Both train one process in fp32 on the CPU, on the samples in the same order, with the same learning rates, AdamW, and
 clipping; the losses of all steps are compared. TRL has its best settings for a CPU: a loss over the responses only,

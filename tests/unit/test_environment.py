@@ -32,7 +32,7 @@ def read_pins(name):
 
 
 def test_every_environment_is_locked():
-    assert {*ENVIRONMENTS, "vllm", "vllm-gpu", "torch", "build", "uv"} == set(LOCKED)
+    assert {*ENVIRONMENTS, "vllm", "vllm-gpu", "trl", "torch", "build", "uv"} == set(LOCKED)
 
 
 @pytest.mark.parametrize("name", LOCKED)
