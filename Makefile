@@ -50,7 +50,7 @@ docs: $(VENV)/.installed
 README_SEEDS := [1, 2, 3, 4, 5]
 readme: $(VENV)/.installed
 	python -m workflow_scripts.lat.progress --cores all --config 'accept_licences=[$(GEMMA)]' 'seeds=$(README_SEEDS)'
-	cp results/tables/{summary,intervals,versions}.tsv results/figures/off_target.png docs/demo/
+	cp results/tables/{summary,intervals,comparisons,versions}.tsv results/figures/off_target.png docs/demo/
 	python -m workflow_scripts.lat.reporting.readme --tables docs/demo --readme README.md
 
 # Snakemake's own report of the last run; CONFIG names the overlays of that run, if it had any.

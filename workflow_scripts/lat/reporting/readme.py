@@ -1,22 +1,26 @@
-"""Write the demo's result table into README.md, between two comments, from the tables of a run.
+"""Write the demo's results into README.md, between two comments, from the tables of a run.
 
     python -m workflow_scripts.lat.reporting.readme --tables docs/demo --readme README.md
 
 The table has the means over directions: zero-shot and supervised scores as mean and standard deviation over the seeds,
-and the zero-shot off-target ratio of each seed, so that a reader can see whether a run of their own is unusual.
+and the zero-shot off-target ratio of each seed, so that a reader can see whether a run of their own is unusual. Below
+it is the first sentence of the page.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from ..files import InputError, atomic_write, read_table, read_text
 from ..names import SHARED
+from .conclusion import conclusion
+from .reading import Experiment
+from .tables import SIGNIFICANT
 
 BEGIN = "<!-- Written by `make readme`. -->"
 END = "<!-- End of what `make readme` writes. -->"
-# Corrected p-values below this are marked.
-ALPHA = 0.05
 COLUMNS = (("zero-shot", "BLEU"), ("zero-shot", "OTR"), ("supervised", "BLEU"), ("supervised", "OTR"))
 
 
@@ -45,7 +49,7 @@ def result_table(tables: Path) -> str:
 
 
 def _cell(row: dict[str, str]) -> str:
-    mark = "†" if row["p_corrected"] and float(row["p_corrected"]) < ALPHA else ""
+    mark = "†" if row["p_corrected"] and float(row["p_corrected"]) < SIGNIFICANT else ""
     spread = f" ± {float(row['sd']):.1f}" if row["sd"] else ""
     return f"{float(row['mean']):.1f}{spread}{mark}"
 
@@ -61,8 +65,25 @@ def _of_seeds(path: Path, system: str) -> str:
     return ", ".join(values)
 
 
-def with_table(readme: str, table: str) -> str:
-    """Return a text with the table between the two comments.
+def sentence(tables: Path, baseline: str = "MT") -> str:
+    """Return the sentence about the scores.
+
+    Args:
+        tables: folder with `summary.tsv`, `intervals.tsv` and `comparisons.tsv` of one experiment.
+        baseline: the system that the others are tested against.
+    """
+    summary, intervals, comparisons = (
+        pd.read_csv(tables / f"{name}.tsv", sep="\t", dtype={"seed": str})
+        for name in ("summary", "intervals", "comparisons")
+    )
+    runs = {str(system): tuple(dict.fromkeys(rows.seed)) for system, rows in intervals.groupby("system", sort=False)}
+    kinds = dict(zip(summary.direction, summary.supervision, strict=True))
+    experiment = Experiment(str(summary.base_model[0]), str(summary.benchmark[0]), runs, kinds)
+    return conclusion(experiment, summary, comparisons, baseline)
+
+
+def with_results(readme: str, table: str, text: str) -> str:
+    """Return a text with table and sentence between the two comments.
 
     Raises:
         InputError: the text lacks the comments.
@@ -71,16 +92,16 @@ def with_table(readme: str, table: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise InputError(f"README.md: lacks the lines `{BEGIN}` and `{END}`")
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{table}\n{text}\n\n{END}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the flags and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", type=Path, required=True, help="folder with summary.tsv and intervals.tsv")
+    parser.add_argument("--tables", type=Path, required=True, help="folder with summary, intervals and comparisons")
     parser.add_argument("--readme", type=Path, required=True)
     values = parser.parse_args(arguments)
-    text = with_table(read_text(values.readme), result_table(values.tables))
+    text = with_results(read_text(values.readme), result_table(values.tables), sentence(values.tables))
     with atomic_write(values.readme) as handle:
         handle.write(text)
 

@@ -1,0 +1,28 @@
+"""The results in README.md are those of the committed tables."""
+
+import pytest
+
+from tests.conftest import ROOT
+from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.reporting.readme import main, result_table, sentence, with_results
+
+
+def test_the_results_in_the_readme_are_those_of_the_tables():
+    tables = ROOT / "docs" / "demo"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_results(text, result_table(tables), sentence(tables)) == text
+    assert result_table(tables).count("\n") == 6 and " ± " in result_table(tables)
+
+
+def test_the_command_writes_the_results(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    changed = tmp_path / "README.md"
+    changed.write_text(text.replace(result_table(ROOT / "docs" / "demo"), "old\n"), encoding="utf-8")
+    assert changed.read_text(encoding="utf-8") != text
+    main(["--tables", str(ROOT / "docs" / "demo"), "--readme", str(changed)])
+    assert changed.read_text(encoding="utf-8") == text
+
+
+def test_a_readme_without_the_comments_is_refused():
+    with pytest.raises(InputError, match="lacks the lines"):
+        with_results("# Title\n", "table", "sentence")
