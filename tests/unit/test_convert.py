@@ -92,7 +92,7 @@ def test_a_model_whose_sequences_cannot_be_scored_together_is_converted(monkeypa
     torch.manual_seed(0)
     config = Gemma3TextConfig(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=16, sliding_window=64, max_position_embeddings=1024,
+        num_key_value_heads=1, head_dim=16, query_pre_attn_scalar=16, sliding_window=64,
     )  # fmt: skip
     folder = save(Gemma3ForCausalLM(config))
     settings = json.loads((folder / "tokenizer_config.json").read_text())
