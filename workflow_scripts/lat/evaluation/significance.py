@@ -11,15 +11,13 @@ from ..names import AVERAGE
 from .bootstrap import (
     Floats,
     bleu_scores,
-    cache_references,
     chrf_scores,
     interval,
-    line_statistics,
     p_value,
     resample_means,
     two_sided_p_value,
 )
-from .scores import metrics
+from .scores import prepare_references
 
 _SCORE = ("supervision", "direction", "metric")
 INTERVAL_COLUMNS = ("system", "seed", *_SCORE, "value", "low", "high", "p")
@@ -115,15 +113,12 @@ def resample_scores(
             lines should have the same draws: their test sets may be translations of one another, and then a resample
             holds the same sentences in all of them.
     """
-    corpus_metrics = metrics(direction)
-    for metric in corpus_metrics.values():
-        cache_references(metric, references)
+    prepared = prepare_references(references, direction)
     scores: dict[str, dict[str, RunScores]] = {}
     for system, runs in systems.items():
         found: dict[str, list[tuple[float, Floats]]] = {}
         for outputs in runs:
-            for name, metric in corpus_metrics.items():
-                statistics = line_statistics(metric, outputs.hypotheses)
+            for name, statistics in prepared.statistics(outputs.hypotheses).items():
                 corpus_score = CORPUS_SCORES[name]
                 score = float(corpus_score(statistics.sum(axis=0))), corpus_score(draws @ statistics)
                 found.setdefault(name, []).append(score)
