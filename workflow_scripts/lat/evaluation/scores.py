@@ -9,7 +9,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from ..files import InputError, log
 from ..languages import languages, split_direction
-from .statistics import References
+from .statistics import References, Vocabulary
 
 METRICS = ("BLEU", "chrF++")  # the metrics of every direction
 
@@ -28,6 +28,10 @@ class Score(NamedTuple):
 
 # As many lines that end in a separate period are a sign of tokenized text, as in SacreBLEU.
 TOKENIZED_LINES = 100
+
+# Words that are kept to be recognised, by target language; these many take about 200 MB.
+WORDS_IN_MEMORY = 500_000
+_vocabularies: dict[str, Vocabulary] = {}
 
 
 def metrics(direction: str) -> dict[str, BLEU | CHRF]:
@@ -48,10 +52,18 @@ def _metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
 
 
 def prepare_references(references: Sequence[str], direction: str) -> References:
-    """Prepare the reference lines of a direction to compare the outputs of any number of systems with them."""
-    bleu = metrics(direction)["BLEU"]
-    assert isinstance(bleu, BLEU)
-    return References(references, bleu)
+    """Prepare the reference lines of a direction to compare the outputs of any number of systems with them.
+
+    Directions with the same target language share its words.
+    """
+    target = split_direction(direction)[1]
+    if sum(map(len, _vocabularies.values())) > WORDS_IN_MEMORY:
+        _vocabularies.clear()
+    if target not in _vocabularies:
+        bleu = metrics(direction)["BLEU"]
+        assert isinstance(bleu, BLEU)
+        _vocabularies[target] = Vocabulary(bleu)
+    return References(references, _vocabularies[target])
 
 
 def translation_scores(hypotheses: Sequence[str], references: Sequence[str], direction: str) -> list[Score]:

@@ -13,7 +13,6 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 
 from .bootstrap import BLEU_ORDER, Floats
 
@@ -88,28 +87,50 @@ def _ends(lengths: Sequence[int]) -> Integers:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
+class Vocabulary:
+    """Tokens and words of a target language, which are found once for each word of any of its lines."""
+
+    def __init__(self, bleu: BLEU) -> None:
+        """Start without words.
+
+        Args:
+            bleu: the metric with the tokenizer of the language.
+        """
+        self._tokenizer = bleu.tokenizer
+        self._numbers: defaultdict[str, int] = defaultdict()
+        self._numbers.default_factory = self._numbers.__len__
+        self._tokens = Pieces(lambda word: bleu.tokenizer(word).split(), self._numbers)
+        self._words = Pieces(separate_punctuation, self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def split(self, lines: Sequence[str]) -> tuple[Symbols, Symbols, Symbols]:
+        """Return the tokens of BLEU, the words of chrF++, and the characters without white space."""
+        words = [line.split() for line in lines]
+        if self._tokenizer.signature() == "13a":
+            # This tokenizer looks at no more than the characters beside a punctuation mark, and treats all white space
+            # alike, so that the tokens of a line are those of its words.
+            tokens = [list(chain.from_iterable(map(self._tokens.__getitem__, of_line))) for of_line in words]
+        else:
+            number_of = self._numbers.__getitem__
+            tokens = [list(map(number_of, self._tokenizer(line.rstrip()).split())) for line in lines]
+        pieces = [list(chain.from_iterable(map(self._words.__getitem__, of_line))) for of_line in words]
+        return Symbols.of_lines(tokens), Symbols.of_lines(pieces), Symbols.of_texts(list(map("".join, words)))
+
+
 class References:
-    """The reference lines of a direction, with which the outputs of any number of systems are compared.
+    """The reference lines of a direction, with which the outputs of any number of systems are compared."""
 
-    Attributes:
-        count: number of lines.
-    """
-
-    def __init__(self, lines: Sequence[str], bleu: BLEU) -> None:
+    def __init__(self, lines: Sequence[str], vocabulary: Vocabulary) -> None:
         """Split the lines into tokens, words and characters.
 
         Args:
             lines: the reference lines.
-            bleu: the metric with the tokenizer of the target language.
+            vocabulary: the words of the target language.
         """
-        self.count = len(lines)
-        self._bleu = bleu
-        numbers: defaultdict[str, int] = defaultdict()
-        numbers.default_factory = numbers.__len__
-        self._numbers = numbers
-        self._tokens = Pieces(lambda word: bleu.tokenizer(word).split(), numbers)
-        self._words = Pieces(separate_punctuation, numbers)
-        self._references = self._split(lines)
+        self._vocabulary = vocabulary
+        self._references = vocabulary.split(lines)
 
     def statistics(self, hypotheses: Sequence[str]) -> dict[str, Floats]:
         """Return the statistics of the output lines of a system, of shape (lines, statistics), by metric.
@@ -117,7 +138,7 @@ class References:
         Args:
             hypotheses: the output lines, as many as there are references.
         """
-        outputs = self._split(hypotheses)
+        outputs = self._vocabulary.split(hypotheses)
         pairs = zip(outputs, self._references, strict=True)
         (tokens, reference_tokens), (words, reference_words), (letters, reference_letters) = pairs
         lengths = np.stack([tokens.lengths, reference_tokens.lengths], axis=1)
@@ -128,19 +149,6 @@ class References:
             _chrf_counts(words, reference_words, WORD_ORDER),
         ]
         return {"BLEU": bleu.astype(np.float64), "chrF++": np.concatenate(chrf, axis=1).astype(np.float64)}
-
-    def _split(self, lines: Sequence[str]) -> tuple[Symbols, Symbols, Symbols]:
-        """Return the tokens of BLEU, the words of chrF++, and the characters without white space."""
-        words = [line.split() for line in lines]
-        if self._bleu.tokenizer.signature() == "13a":
-            # This tokenizer looks at no more than the two characters beside a punctuation mark, and treats all white
-            # space alike, so that the tokens of a line are those of its words.
-            tokens = [list(chain.from_iterable(map(self._tokens.__getitem__, of_line))) for of_line in words]
-        else:
-            number_of = self._numbers.__getitem__
-            tokens = [list(map(number_of, self._bleu.tokenizer(line.rstrip()).split())) for line in lines]
-        pieces = [list(chain.from_iterable(map(self._words.__getitem__, of_line))) for of_line in words]
-        return Symbols.of_lines(tokens), Symbols.of_lines(pieces), Symbols.of_texts(list(map("".join, words)))
 
 
 def separate_punctuation(word: str) -> list[str]:
