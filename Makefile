@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo gemma test test-slurm campaign check docs report bleurt comet lock clean distclean
+.PHONY: demo gemma test test-slurm campaign check docs report bleurt comet vllm lock clean distclean
 
 demo: $(VENV)/.installed
 	snakemake --cores all
@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 gemma: $(VENV)/.installed
 	snakemake --cores all --configfile configs/gemma3-270m.yaml
 
-test: $(VENV)/.installed .venv-bleurt/.installed
+test: $(VENV)/.installed .venv-bleurt/.installed .venv-vllm/.installed
 	pytest
 
 # Tests on a real Slurm of two nodes, which they start on this machine; skipped where that is not possible.
@@ -70,7 +70,7 @@ define install
 		$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/torch.txt; \
 	fi
 	rm -r $(@D)/torch
-	$(@D)/bin/pip check
+	$(or $(CHECK),$(@D)/bin/pip check)
 	touch $@
 endef
 
@@ -82,6 +82,21 @@ bleurt comet: %: .venv-%/.installed
 
 .venv-%/.installed: envs/%.txt envs/build.txt envs/torch.txt
 	$(install)
+
+# vLLM for the machine where `make` runs. The lock for CPUs lacks three packages that vLLM asks for and does not need for
+# text, and its torch may be another build, see envs/vllm.in and envs/lock.py.
+vllm: .venv-vllm/.installed
+
+ifeq ($(shell nvidia-smi --list-gpus 2> /dev/null),)
+.venv-vllm/.installed: CHECK = ! $(@D)/bin/pip check | grep --invert-match --extended-regexp ' (torchvision|torchaudio|torchcodec|triton), which is not installed| requirement torch==2.13.0\+cpu'
+.venv-vllm/.installed: envs/vllm.txt envs/build.txt envs/torch.txt
+	$(install)
+else
+.venv-vllm/.installed: envs/vllm-gpu.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement $<
+	touch $@
+endif
 
 # Resolve the requirements in envs/*.in again, to the newest versions, and write the pip locks and the conda files.
 lock:

@@ -428,7 +428,8 @@ COLLECTING = ("significance", "tables", "figures", "page")
 
 def chosen_config():
     """Return what the user wrote to choose the config of this run."""
-    return config_of_run(workflow.configfiles, workflow.config_settings.config_args or (), ROOT / "config.yaml")
+    arguments = workflow.config_settings.config_args or ()
+    return config_of_run(workflow.configfiles, arguments, ROOT / "config.yaml", WORKING_FOLDER)
 
 
 def replaced_results(jobs):

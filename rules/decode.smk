@@ -1,5 +1,8 @@
 # Decodes with each system: all directions in one job, which loads the model once, and answers to general instructions.
 
+# Names of CTranslate2 for the types of base models.
+COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
 
 def system_model(wildcards):
     """Return the folder of the model of a system."""
@@ -16,11 +19,16 @@ def system_settings(wildcards):
 def decode_flags(wildcards):
     """Return the decoding settings of a system as flags of the script."""
     entry = base_model_config(wildcards.base_model)
-    settings = system_settings(wildcards) | {
-        "dtype": entry.get("dtype", "bf16"),
+    dtype = entry.get("dtype", "bf16")
+    settings = system_settings(wildcards)
+    settings = settings | {
+        "dtype": dtype,
         "attention": entry.get("attention", "sdpa"),
+        "compute_type": (
+            settings["compute_type"] or COMPUTE_TYPES[dtype] if settings["engine"] == "ctranslate2" else None
+        ),
     }
-    return flags({key: value for key, value in settings.items() if key not in ("threads", "mem_mb")})
+    return flags({key: value for key, value in settings.items() if key not in ("threads", "mem_mb", "python")})
 
 
 def decode_memory(wildcards, attempt):
@@ -29,9 +37,23 @@ def decode_memory(wildcards, attempt):
     return own * 2 ** (attempt - 1) if own else memory(wildcards, attempt)
 
 
+def decode_python(wildcards):
+    """Return the interpreter of a system's decoding engine."""
+    settings = system_settings(wildcards)
+    if settings["engine"] == "vllm" and settings["python"]:
+        return from_repository(settings["python"])
+    return "python"
+
+
 def decode_environment(wildcards):
     """Return the conda environment of a system's decoding engine."""
     return "../envs/vllm.yaml" if system_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
+
+
+def decode_gpus(wildcards):
+    """Return the number of GPUs of a decoding job: vLLM divides the model among all, the other engines use one."""
+    count = gpus(wildcards)
+    return count if system_settings(wildcards)["engine"] == "vllm" else min(1, count)
 
 
 def system_conversion(wildcards):
@@ -60,10 +82,11 @@ rule decode:
         mem_mb=decode_memory,
         runtime=24 * 60,  # a retry continues
         nodes=1,
-        gpu=lambda wildcards: min(1, gpus(wildcards)),
+        gpu=decode_gpus,
     params:
         code=step_code("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
+        python=decode_python,
         directions=sorted_directions,
         wordings=prompts_hash,
         settings=decode_flags,
@@ -72,7 +95,7 @@ rule decode:
     message:
         "Decode: translating with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:
-        "python -m workflow_scripts.decode --model {input.model:q} --prompts {input.prompts:q} --output {output:q}"
+        "{params.python:q} -m workflow_scripts.decode --model {input.model:q} --prompts {input.prompts:q} --output {output:q}"
         " --unfinished {params.unfinished:q} {params.converted} --threads {threads} {params.settings}"
         " --directions {params.directions:q} 2>&1 | tee {log:q}"
 
@@ -92,6 +115,7 @@ use rule decode as answer with:
     params:
         code=step_code("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
+        python=decode_python,
         directions="answers",
         wordings=hash_of(prompt_entries([])),
         settings=lambda wildcards: f"{decode_flags(wildcards)} --line-breaks",

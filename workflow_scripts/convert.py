@@ -8,7 +8,7 @@ import torch
 from ctranslate2.converters import TransformersConverter
 from transformers import PreTrainedTokenizerBase
 
-from .lat.decoding import context_window, sliding_window
+from .lat.decoding.windows import context_window, sliding_window
 from .lat.files import InputError, fold, replaced_folder
 from .lat.manifest import write_manifest
 from .lat.models import load_model, load_tokenizer

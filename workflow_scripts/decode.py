@@ -9,6 +9,7 @@ continues after its last finished batch.
 import argparse
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -16,20 +17,12 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from .lat.decoding import (
-    CTranslate2Engine,
-    Engine,
-    Hypothesis,
-    Request,
-    Settings,
-    TransformersEngine,
-    VllmEngine,
-    context_window,
-    decode_in_batches,
-    sliding_window,
-)
+from .lat.decoding.ctranslate2_engine import CTranslate2Engine
+from .lat.decoding.requests import Engine, Hypothesis, Request, Settings, decode_in_parts
+from .lat.decoding.transformers_engine import TransformersEngine
+from .lat.decoding.vllm_engine import VllmEngine
+from .lat.decoding.windows import context_window, sliding_window
 from .lat.files import (
-    InputError,
     Journal,
     read_jsonl,
     read_table,
@@ -59,8 +52,9 @@ def main() -> None:
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
     parser.add_argument("--early-stopping", action="store_true", help="end a search at --beam finished hypotheses")
-    parser.add_argument("--batch-tokens", type=int, required=True, help="maximum of rows x tokens per batch")
+    parser.add_argument("--batch-tokens", type=int, required=True, help="maximum of stored tokens per batch")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
+    parser.add_argument("--compute-type", default="float32", help="type that CTranslate2 computes with")
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
@@ -88,6 +82,7 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
         arguments.engine,
         arguments.early_stopping,
         arguments.dtype,
+        arguments.compute_type,
         arguments.attention,
     ]
     parts.append(json.dumps(words, sort_keys=True))
@@ -99,38 +94,69 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
     tokenizer = load_tokenizer(arguments.model)
     engine = load_engine(arguments, tokenizer)
     rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
-    progress = Progress(sum(map(len, rows.values())), "lines")
-    for direction in waiting:
-        requests = [
-            Request(row["prompt"], tuple((prompt, weight) for prompt, weight in row["contrasts"]))
-            for row in rows[direction]
-        ]
-        language = rows[direction][0]["prompt_language"] if rows[direction] else "en"
-        journal = Journal(finished / f"{direction}.journal")
-        done = {int(index): Hypothesis(**fields) for batch in journal.read() for index, fields in batch.items()}
-        progress.skip(len(done))
-        try:
-            for batch in decode_in_batches(
-                engine, tokenizer, requests, settings, language, done, arguments.line_breaks
-            ):
-                journal.add({index: dataclasses.asdict(hypothesis) for index, hypothesis in batch.items()})
-                done |= batch
-                progress.update(len(batch))
-        except InputError as error:
-            raise InputError(f"{direction}: {error}") from None
-        hypotheses = [done[index] for index in range(len(requests))]
-        if arguments.line_breaks:
-            write_jsonl(finished / f"{direction}.jsonl", ({"answer": hypothesis.text} for hypothesis in hypotheses))
-        else:
-            write_lines(finished / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
-        counts = {
-            "direction": direction,
-            "lines": len(hypotheses),
-            "empty": sum(not hypothesis.text for hypothesis in hypotheses),
-            "truncated": sum(hypothesis.truncated for hypothesis in hypotheses),
-        }
-        write_table(finished / f"{direction}.counts.tsv", [counts], list(counts))
-        log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
+    requests = [
+        Request(
+            row["prompt"],
+            tuple((prompt, weight) for prompt, weight in row["contrasts"]),
+            row["prompt_language"],
+            direction,
+        )
+        for direction in waiting
+        for row in rows[direction]
+    ]
+    # Index of the first request of each direction.
+    starts = dict(zip(waiting, itertools.accumulate((len(rows[name]) for name in waiting), initial=0), strict=False))
+    journals = {direction: Journal(finished / f"{direction}.journal") for direction in waiting}
+    done = {
+        starts[direction] + int(index): Hypothesis(**fields)
+        for direction, journal in journals.items()
+        for batch in journal.read()
+        for index, fields in batch.items()
+    }
+    progress = Progress(len(requests), "lines")
+    progress.skip(len(done))
+    missing = {direction: len(rows[direction]) for direction in waiting}
+    for index in done:
+        missing[requests[index].group] -= 1
+
+    def write_complete() -> None:
+        for direction in [name for name, count in missing.items() if not count]:
+            del missing[direction]
+            lines = range(starts[direction], starts[direction] + len(rows[direction]))
+            write_direction(finished, direction, [done[index] for index in lines], arguments.line_breaks)
+
+    write_complete()
+    for found in decode_in_parts(engine, tokenizer, requests, settings, done, arguments.line_breaks):
+        new = {index: hypothesis for index, hypothesis in found.items() if index not in done}
+        for direction in dict.fromkeys(requests[index].group for index in new):
+            journals[direction].add(
+                {
+                    index - starts[direction]: dataclasses.asdict(hypothesis)
+                    for index, hypothesis in new.items()
+                    if requests[index].group == direction
+                }
+            )
+        for index in new:
+            missing[requests[index].group] -= 1
+        done |= new
+        progress.update(len(new))
+        write_complete()
+
+
+def write_direction(folder: Path, direction: str, hypotheses: list[Hypothesis], line_breaks: bool) -> None:
+    """Write the outputs of a direction, then their counts."""
+    if line_breaks:
+        write_jsonl(folder / f"{direction}.jsonl", ({"answer": hypothesis.text} for hypothesis in hypotheses))
+    else:
+        write_lines(folder / f"{direction}.txt", (hypothesis.text for hypothesis in hypotheses))
+    counts = {
+        "direction": direction,
+        "lines": len(hypotheses),
+        "empty": sum(not hypothesis.text for hypothesis in hypotheses),
+        "truncated": sum(hypothesis.truncated for hypothesis in hypotheses),
+    }
+    write_table(folder / f"{direction}.counts.tsv", [counts], list(counts))
+    log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
 
 
 def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
@@ -140,10 +166,16 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
         config = AutoConfig.from_pretrained(arguments.model)
         windows = [window for window in (context_window(config), sliding_window(config)) if window]
         window = min(windows, default=None)
-        return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.dtype, arguments.threads)
+        return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.compute_type, arguments.threads)
     if arguments.engine == "vllm":
-        window = context_window(AutoConfig.from_pretrained(arguments.model))
-        return VllmEngine(arguments.model, window, arguments.dtype, max(1, torch.cuda.device_count()))
+        return VllmEngine(
+            arguments.model,
+            tokenizer.eos_token_id,
+            context_window(AutoConfig.from_pretrained(arguments.model)),
+            arguments.dtype,
+            arguments.early_stopping,
+            torch.cuda.device_count(),
+        )
     model = load_model(arguments.model, arguments.dtype, arguments.attention)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     return TransformersEngine(model, tokenizer, arguments.early_stopping)

@@ -96,10 +96,9 @@ def learn(**settings):
         (put("benchmarks.wmt.corpora.test", {"sacrebleu": ["wmt21"]}), "`en-uk` is not among the directions of wmt21"),
         (put("benchmarks.iwslt4.corpora.test", {"local": ["data/mine"]}), r"no files `data/mine\.\*`"),
         (
-            put("base_models.tiny.decode.early_stopping", False),
+            put("base_models.tiny.decode", {"engine": "ctranslate2"}),
             "early_stopping is false, but engine ctranslate2 supports only true",
         ),
-        (put("base_models.tiny.decode.engine", "vllm"), "early_stopping is true, but engine vllm supports only false"),
         (put("significance.baselines", ["MT", "MTT"]), r"did you mean `MT`\?"),
         (put("benchmarks.demo.paper", "table2"), "benchmarks.demo.paper: `table2` is not among the tables"),
         (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),

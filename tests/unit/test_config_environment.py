@@ -126,14 +126,24 @@ def test_gguf_files(config, tmp_path):
 def test_engines_that_are_not_installed(config, monkeypatch):
     monkeypatch.setattr(environment, "_installed", lambda *packages: False)
     check_environment(config, ROOT, conda=False)
-    overlay("base_models: {tiny: {decode: {engine: vllm, early_stopping: false}}}")(config)
+    overlay("base_models: {tiny: {decode: {engine: vllm}}}")(config)
     check_config(config, ROOT)
     with pytest.raises(
-        InputError, match=r"^config: base_models.tiny.decode.engine: vllm is not installed; run snakemake"
+        InputError, match=r"^config: base_models.tiny.decode.engine: vllm needs .*: run `make vllm` and set `python:"
     ):
         check_environment(config, ROOT, conda=False)
     check_environment(config, ROOT, conda=True)
+    put("base_models.tiny.decode.python", ".venv-none/bin/python")(config)
+    for conda in (False, True):
+        with pytest.raises(
+            InputError,
+            match=r"^config: base_models.tiny.decode.python: no file .venv-none/bin/python; run `make vllm`$",
+        ):
+            check_environment(config, ROOT, conda)
+    put("base_models.tiny.decode.python", sys.executable)(config)
+    check_environment(config, ROOT, conda=False)
     # Contrastive decoding runs on transformers, whatever the engine of the other systems is.
+    put("base_models.tiny.decode.python", None)(config)
     config["experiments"][0]["systems"] = ["C_src+lang"]
     check_environment(config, ROOT, conda=False)
 

@@ -79,7 +79,10 @@ def test_keys_that_are_not_text(text, message):
         ("unlikelihood: {alpha: '0,05'}", "unlikelihood.alpha: `0,05` is text; write 0.05 with a point"),
         ("significance: {resamples: '1,000'}", "significance.resamples: `1,000` is text; write 1000 without a comma"),
         ("unlikelihood: {alpha: nan}", "unlikelihood.alpha: `nan` is text, not a number"),
-        ("seeds: [4294967296]", "seeds.0: 4294967296 is greater than the maximum of 4294967295; a seed is 0 to"),
+        (
+            "seeds: [4294967296]",
+            "seeds.0: 4294967296 is greater than the maximum of 4294967295; a seed is 0 to 4294967295",
+        ),
         ("seeds: [1, -1]", "seeds.1: -1 is less than the minimum of 0; a seed is 0 to 4294967295"),
         ("decode: {beam: 0}", "decode.beam: 0 is less than the minimum of 1"),
         ("detect: {lid: []}", "detect.lid is empty; add an entry"),

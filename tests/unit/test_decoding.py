@@ -1,5 +1,6 @@
 """Decoding methods: batches and order do not change the text, contrasts follow the formula, limits are kept."""
 
+import statistics
 import sys
 from types import SimpleNamespace
 
@@ -7,23 +8,25 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from tests.conftest import VOCABULARY
-from workflow_scripts.lat import decoding
-from workflow_scripts.lat.decoding import (
-    CTranslate2Engine,
+from tests.conftest import VOCABULARY, random_model
+from workflow_scripts.lat.decoding import levels, transformers_engine
+from workflow_scripts.lat.decoding.beams import Beams
+from workflow_scripts.lat.decoding.ctranslate2_engine import CTranslate2Engine
+from workflow_scripts.lat.decoding.levels import attention_by_levels, beam_search_by_levels, read_prefix
+from workflow_scripts.lat.decoding.plain import beam_search, contrastive_choice, contrastive_search
+from workflow_scripts.lat.decoding.probes import probe_contrastive, probe_levels, probe_search
+from workflow_scripts.lat.decoding.requests import (
+    BatchEngine,
+    Job,
     Request,
     Settings,
-    TransformersEngine,
-    VllmEngine,
-    beam_search,
-    contrastive_choice,
-    contrastive_search,
     decode,
-    decode_in_batches,
-    probe_contrastive,
-    probe_search,
+    decode_in_parts,
     shared_prefix,
+    until_mark,
 )
+from workflow_scripts.lat.decoding.transformers_engine import TransformersEngine
+from workflow_scripts.lat.decoding.vllm_engine import VllmEngine
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.models import encode_prompt
 from workflow_scripts.lat.training.tokenizing import train_tokenizer
@@ -50,24 +53,123 @@ class Tiny:
 def test_beam_search_of_a_padded_batch_equals_beam_search_of_single_prompts(model, beam):
     batch = prompts(6)
 
-    def trimmed(tokens):
-        return tokens[: tokens.index(1) + 1] if 1 in tokens else tokens
-
     together = [trimmed(row) for row in beam_search(model, batch, beam, 8, Tiny)]
     apart = [trimmed(beam_search(model, [prompt], beam, 8, Tiny)[0]) for prompt in batch]
     assert together == apart
 
 
-@pytest.mark.parametrize("beam", [1, 4])
-def test_a_shared_prefix_leaves_the_text_unchanged(model, beam):
-    prefix = prompts(1, seed=9)[0] * 3
-    batch = [prefix + prompt for prompt in prompts(6)]
+def trimmed(tokens: list[int], end: int = 1) -> list[int]:
+    """The tokens of a row up to its end token."""
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+
+
+class Ending(Tiny):
+    """A tokenizer whose end token is one that a model often generates, so that the rules of stopping matter."""
+
+    def __init__(self, model, batch):
+        rows = beam_search(model, batch, 1, 8, SimpleNamespace(pad_token_id=2, eos_token_id=None, bos_token_id=0))
+        self.eos_token_id = statistics.mode(token for row in rows for token in row[2:])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("beam", [1, 2, 4])
+@pytest.mark.parametrize("shared", [0, 5])
+def test_search_by_levels_equals_the_search_of_transformers(model, beam, shared, early_stopping):
+    prefix = prompts(1, seed=9)[0][:1] * shared
+    batch = [(prefix + prompt)[:8] for prompt in prompts(12)]  # within the sliding windows of the models
+    # A random model with tied embeddings repeats its last token for ever.
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(2)))
+    ending = Ending(model, batch)
+    end = ending.eos_token_id
+    expected = beam_search(model, batch, beam, 8, ending, early_stopping)
+    with attention_by_levels(model):
+        layers = read_prefix(model, prefix) if prefix else {}
+    arguments = {"shared": shared, "prefix": layers, "end": end, "pad": 2, "early_stopping": early_stopping}
+    found = beam_search_by_levels(model, batch, beam, 8, **arguments)
+    assert found == [trimmed(row, end) for row in expected]
+    lengths = {len(row) for row in found if end in row}
+    assert len(lengths) > 1, "the test needs lines that end at different places"
+
+
+def test_the_rules_of_stopping_give_different_text(llama):
+    batch = prompts(12)
+    arguments = {"shared": 0, "prefix": {}, "end": Ending(llama, batch).eos_token_id, "pad": 2}
+    early, late = (
+        beam_search_by_levels(llama, batch, 4, 12, early_stopping=early, **arguments) for early in (True, False)
+    )
+    assert early != late
+
+
+def test_the_engine_reads_a_prefix_once_and_gives_the_text_of_transformers(model, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        transformers_engine, "read_prefix", lambda *arguments: read.append(1) or read_prefix(*arguments)
+    )
+    prefix = [5, 6, 7, 8]
+    batch = [prefix + prompt[:3] for prompt in prompts(6)]
     engine = TransformersEngine(model, Tiny)
     requests = [[(prompt, 1.0)] for prompt in batch]
-    shared = shared_prefix(batch)
-    assert shared >= len(prefix)
-    for part in (requests[:2], requests[2:]):
-        assert engine.search(part, beam, 8, shared) == engine.search(part, beam, 8, 0)
+    found = engine.search(requests[:2], 4, 8, 4) + engine.search(requests[2:], 4, 8, 4)
+    assert found == [trimmed(row) for row in beam_search(model, batch, 4, 8, Tiny)]
+    assert read == [1]
+
+
+def test_tokens_beyond_a_sliding_window_are_decoded_by_transformers(monkeypatch):
+    model = random_model("mistral")  # with a window of 16 tokens
+    called = []
+    monkeypatch.setattr(
+        transformers_engine, "beam_search", lambda *arguments: called.append(1) or beam_search(*arguments)
+    )
+    engine = TransformersEngine(model, Tiny)
+    long = [[(list(range(3, 15)), 1.0)]]
+    assert engine.search(long, 4, 4, 0) == [trimmed(beam_search(model, [long[0][0][0]], 4, 4, Tiny)[0])]
+    assert called == []
+    engine.search(long, 4, 5, 0)
+    assert called == [1]
+
+
+def test_attention_without_a_fused_kernel_is_the_same(llama, monkeypatch):
+    batch = prompts(6)
+    arguments = {"shared": 0, "prefix": {}, "end": 1, "pad": 2, "early_stopping": False}
+    expected = beam_search_by_levels(llama, batch, 4, 8, **arguments)
+    # What other devices compute.
+    monkeypatch.setattr(levels, "has_kernel", lambda query, keys, values: False)
+    assert beam_search_by_levels(llama, batch, 4, 8, **arguments) == expected
+
+
+def test_lines_that_start_later_follow_the_same_rules():
+    """A line that is added to others gets the text that it gets alone."""
+    generator = torch.Generator().manual_seed(3)
+    table = torch.randn((30, 30), generator=generator).mul(2).log_softmax(-1)  # the next token depends on the last one
+
+    def step(beams, starts):
+        last = beams.last_tokens() if int(beams.lengths.min()) else None
+        rows = []
+        for line, start in enumerate(starts):
+            length = int(beams.lengths[line])
+            tokens = beams.tokens[line, :, length - 1].tolist() if length else [start] * beams.beam
+            rows.append(table[tokens])
+        assert last is None or last.shape == (len(starts), beams.beam)
+        return beams.advance(*torch.stack(rows).topk(2 * beams.beam))[1]
+
+    def alone(start, limit):
+        beams = Beams([limit], 3, 1, False)
+        while not bool(step(beams, [start])):
+            pass
+        return beams.best(0)
+
+    beams, waiting, lines, found = Beams([], 3, 1, False), [(5, 9), (6, 4), (7, 12), (8, 2), (9, 7)], [], {}
+    while waiting or lines:
+        new = [waiting.pop()] if waiting else []
+        beams.add([limit for _, limit in new])
+        lines += new
+        done = step(beams, [start for start, _ in lines])
+        for place in done.nonzero().flatten().tolist():
+            found[lines[place]] = beams.best(place)
+        beams.keep((~done).nonzero().flatten())
+        lines = [line for line, is_done in zip(lines, done.tolist(), strict=True) if not is_done]
+    assert found == {line: alone(*line) for line in found} and len(found) == 5
 
 
 def test_the_shared_prefix_is_shorter_than_every_prompt():
@@ -135,7 +237,7 @@ def test_hypotheses_are_in_the_order_of_the_requests_whatever_the_batches(tokeni
     requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
     texts = []
     for batch_tokens in (1, 60, 10_000):
-        texts.append([h.text for h in decode(engine, tokenizer, requests, Settings(2, 5, batch_tokens), "en")])
+        texts.append([h.text for h in decode(engine, tokenizer, requests, Settings(2, 5, batch_tokens))])
     assert texts[0] == texts[1] == texts[2]
     assert all("\n" not in text for text in texts[0])
 
@@ -144,27 +246,45 @@ def test_finished_batches_are_skipped_and_the_others_are_unchanged(tokenizer):
     engine = TransformersEngine(small_model(tokenizer), tokenizer)
     requests = [request("a b c d e f g h"[: 1 + 2 * n]) for n in (3, 0, 6, 1, 5)]
     settings = Settings(2, 5, 40)
-    batches = list(decode_in_batches(engine, tokenizer, requests, settings, "en"))
+    batches = list(decode_in_parts(engine, tokenizer, requests, settings))
     assert len(batches) > 2
     first = batches[0] | {}
-    rest = list(decode_in_batches(engine, tokenizer, requests, settings, "en", done=first))
+    rest = list(decode_in_parts(engine, tokenizer, requests, settings, done=first))
     assert rest == batches[1:]
 
 
 def test_batches_have_at_most_batch_tokens_and_the_longest_come_first():
-    lengths, rows_per_request = [5, 50, 7, 6, 40], [4, 4, 4, 4, 4]
-    batches = list(decoding._batches(lengths, rows_per_request, [10] * 5, Settings(4, 10, 500)))
+    jobs = {number: Job([([3] * length, 1.0)], 10) for number, length in enumerate([5, 50, 7, 6, 40])}
+    settings = Settings(4, 10, 500)
+    batches = list(BatchEngine()._batches(jobs, settings, 0))
     assert batches[0] == [1, 4]
-    assert sorted(index for batch in batches for index in batch) == [0, 1, 2, 3, 4]
+    assert sorted(number for batch in batches for number in batch) == [0, 1, 2, 3, 4]
     for batch in batches:
-        cost = 4 * len(batch) * (max(lengths[index] for index in batch) + 10)
+        cost = 4 * len(batch) * (max(jobs[number].length for number in batch) + 10)
         assert cost <= 500 or len(batch) == 1
+
+
+def test_a_prompt_counts_once_and_a_shared_prefix_not_at_all(llama):
+    engine = TransformersEngine(llama, Tiny)
+    settings = Settings(4, 10, 500)
+    assert engine.stored_tokens(Job([([3] * 50, 1.0)], 10), settings, shared=45) == 5 + 4 * 10
+    assert engine.stored_tokens(Job([([3] * 50, 1.0), ([3] * 40, -0.5)], 10), settings, shared=0) == 2 * (50 + 10)
+
+
+def test_prompts_of_different_directions_are_not_in_one_batch(tokenizer):
+    engine = TransformersEngine(small_model(tokenizer), tokenizer)
+    requests = [Request(f"{group} {text}", group=group) for text in ("a b", "c", "d e") for group in ("it-nl", "nl-it")]
+    settings = Settings(2, 5, 10_000)
+    parts = [sorted(part) for part in decode_in_parts(engine, tokenizer, requests, settings)]
+    assert parts == [[0, 2, 4], [1, 3, 5]]
+    apart = [decode(engine, tokenizer, [request], settings)[0] for request in requests]
+    assert decode(engine, tokenizer, requests, settings) == apart
 
 
 def test_a_prompt_as_long_as_the_window_gives_one_clear_error(tokenizer):
     with pytest.raises(InputError, match=r"line 2: a prompt of .* window of 64"):
         engine = TransformersEngine(small_model(tokenizer), tokenizer)
-        decode(engine, tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000), "en")
+        decode(engine, tokenizer, [request("a"), request("a b " * 64)], Settings(1, 5, 1000))
 
 
 @pytest.mark.parametrize("name", ["transformers", "ctranslate2"])
@@ -178,13 +298,13 @@ def test_a_line_that_nearly_fills_the_window_does_not_shorten_others(tokenizer, 
         model.save_pretrained(tmp_path / "model")
         tokenizer.save_pretrained(tmp_path / "model")
         TransformersConverter(str(tmp_path / "model")).convert(str(tmp_path / "converted"))
-        engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 2010, "fp32", threads=1)
+        engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 2010, "float32", threads=1)
     else:
         engine = TransformersEngine(model, tokenizer)
     length = len(encode_prompt(tokenizer, long.prompt))
     assert 2000 <= length < 2010
-    cut, whole = decode(engine, tokenizer, [long, short], settings, "en")
-    assert [whole] == decode(engine, tokenizer, [short], settings, "en")
+    cut, whole = decode(engine, tokenizer, [long, short], settings)
+    assert [whole] == decode(engine, tokenizer, [short], settings)
     # The output fits in the window, and it counts as truncated unless the model happened to end there.
     assert len(tokenizer(cut.text, add_special_tokens=False)["input_ids"]) <= 2 * (2010 - length)
     assert cut.truncated or len(cut.text) == 0
@@ -192,22 +312,22 @@ def test_a_line_that_nearly_fills_the_window_does_not_shorten_others(tokenizer, 
 
 def test_an_empty_line_is_decoded_like_any_other_and_no_lines_give_no_output(tokenizer):
     engine = TransformersEngine(small_model(tokenizer), tokenizer)
-    assert len(decode(engine, tokenizer, [request(""), request("a")], Settings(1, 5, 1000), "en")) == 2
-    assert decode(engine, tokenizer, [], Settings(1, 5, 1000), "en") == []
+    assert len(decode(engine, tokenizer, [request(""), request("a")], Settings(1, 5, 1000))) == 2
+    assert decode(engine, tokenizer, [], Settings(1, 5, 1000)) == []
 
 
 def test_the_next_header_ends_a_response():
-    assert decoding.until_mark("Hallo.\n\n### Instruction:\nmore", ["\n\n###"]) == ("Hallo.", True)
-    assert decoding.until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
+    assert until_mark("Hallo.\n\n### Instruction:\nmore", ["\n\n###"]) == ("Hallo.", True)
+    assert until_mark("Hallo.", ["\n\n###"]) == ("Hallo.", False)
 
 
 def test_the_generation_defaults_of_a_model_are_not_used(tokenizer):
     model = small_model(tokenizer)
-    expected = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600), "en")
+    expected = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600))
     model.generation_config.repetition_penalty = 5.0
     model.generation_config.no_repeat_ngram_size = 1
     model.generation_config.do_sample = True
-    found = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600), "en")
+    found = decode(TransformersEngine(model, tokenizer), tokenizer, [request("a b c")], Settings(4, 12, 600))
     assert found == expected
 
 
@@ -225,46 +345,105 @@ def test_ctranslate2_gives_the_text_of_early_stopping(tokenizer, tmp_path, threa
     TransformersConverter(str(tmp_path / "model")).convert(str(tmp_path / "converted"))
     requests = [request("a b c d e f g h i j k l m n"[: 1 + 2 * (n % 14)]) for n in range(30)]
     settings = Settings(4, 12, 600)
-    reference = decode(TransformersEngine(model, tokenizer, early_stopping=True), tokenizer, requests, settings, "en")
-    engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 64, "fp32", threads)
-    assert decode(engine, tokenizer, requests, settings, "en") == reference
-    assert decode(TransformersEngine(model, tokenizer), tokenizer, requests, settings, "en") != reference
+    reference = decode(TransformersEngine(model, tokenizer, early_stopping=True), tokenizer, requests, settings)
+    engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 64, "float32", threads)
+    assert decode(engine, tokenizer, requests, settings) == reference
+    assert decode(TransformersEngine(model, tokenizer), tokenizer, requests, settings) != reference
     with pytest.raises(InputError, match="engine: transformers"):
-        decode(engine, tokenizer, [Request("a", (("b", -0.5),))], settings, "en")
+        decode(engine, tokenizer, [Request("a", (("b", -0.5),))], settings)
 
 
 class FakeLLM:
-    """Records what `vllm.LLM` is called with, and answers in types like those of vLLM."""
+    """A `vllm.LLM` that runs a model of transformers, with requests and answers in types like those of vLLM."""
 
-    def __init__(self, **settings):
-        self.settings = settings
+    def __init__(self, model, **settings):
+        self.network, self.settings, self.calls = FakeLLM.network, settings, []
 
-    def beam_search(self, prompts, params):
-        self.received = prompts, params
-        best = [SimpleNamespace(tokens=[*prompt["prompt_token_ids"], 40 + n, 1]) for n, prompt in enumerate(prompts)]
-        return [SimpleNamespace(sequences=[sequence, SimpleNamespace(tokens=[])]) for sequence in best]
+    @torch.inference_mode()
+    def generate(self, prompts, params, use_tqdm):
+        self.calls.append(len(prompts))
+        params = params if isinstance(params, list) else [params] * len(prompts)
+        answers = []
+        for prompt, wanted in zip(prompts, params, strict=True):
+            tokens, listed = [], []
+            while len(tokens) < wanted["max_tokens"] and not {*tokens} & {*wanted.get("stop_token_ids", ())}:
+                ids = torch.tensor([[*prompt["prompt_token_ids"], *tokens]])
+                values, order = self.network(ids).logits[0, -1].log_softmax(-1).sort(descending=True)
+                tokens.append(int(order[0]))
+                best = zip(order.tolist(), values.tolist(), range(1, wanted.get("logprobs", 0) + 1), strict=False)
+                listed.append({i: SimpleNamespace(logprob=value, rank=rank) for i, value, rank in best})
+            answers.append(SimpleNamespace(outputs=[SimpleNamespace(token_ids=tokens, logprobs=listed)]))
+        return answers
 
 
-def test_vllm_runs_beam_search_over_token_ids(monkeypatch, tmp_path):
-    params = SimpleNamespace(BeamSearchParams=lambda **settings: settings)
-    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=FakeLLM, sampling_params=params))
-    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
-    engine = VllmEngine(tmp_path, 64, "bf16", 2)
-    expected = {"model": str(tmp_path), "dtype": "bfloat16", "tensor_parallel_size": 2, "enable_prefix_caching": True}
-    assert engine.llm.settings == expected
-    assert engine.search([[([5, 6, 7], 1.0)], [([5, 8], 1.0)]], 4, 12, 1) == [[40, 1], [41, 1]]
-    assert engine.llm.received == (
-        [{"prompt_token_ids": [5, 6, 7]}, {"prompt_token_ids": [5, 8]}],
-        {"beam_width": 4, "max_tokens": 12, "temperature": 0.0, "length_penalty": 1.0},
-    )
+@pytest.fixture
+def vllm(monkeypatch, tmp_path, llama):
+    """Start the engine on the fake vLLM."""
+    fake = SimpleNamespace(LLM=FakeLLM, SamplingParams=lambda **settings: settings)
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    with torch.no_grad():
+        llama.lm_head.weight[Tiny.eos_token_id] *= 3
+    FakeLLM.network = llama
+
+    def start(early_stopping=False, gpus=0):
+        engine = VllmEngine(tmp_path, Tiny.eos_token_id, 64, "bf16", early_stopping, gpus)
+        engine.llm.calls.clear()  # a first call shows whether the model runs
+        return engine
+
+    return start
+
+
+def test_vllm_is_started_for_the_device(vllm):
+    common = {"dtype": "bfloat16", "enable_prefix_caching": True, "disable_log_stats": True}
+    assert vllm(gpus=2).llm.settings == common | {"tensor_parallel_size": 2}
+    assert vllm(gpus=0).llm.settings == common | {"enforce_eager": True, "block_size": 32}
+
+
+def test_greedy_search_is_one_call_of_vllm_for_all_lines(vllm, llama):
+    jobs = {number: Job([(prompt, 1.0)], 8, f"group {number % 2}") for number, prompt in enumerate(prompts(12))}
+    engine = vllm()
+    (found,) = engine.run(jobs, Settings(1, 8, 100), done={3})
+    assert engine.llm.calls == [11]
+    assert 3 not in found
+    for number, output in found.items():
+        assert output == trimmed(beam_search(llama, [jobs[number].prompts[0][0]], 1, 8, Tiny)[0])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("batch_tokens", [1, 150, 10_000])
+def test_beam_search_on_vllm_has_the_rules_of_transformers(vllm, llama, early_stopping, batch_tokens):
+    jobs = {number: Job([(prompt, 1.0)], 8) for number, prompt in enumerate(prompts(12))}
+    engine = vllm(early_stopping)
+    found = {}
+    for part in engine.run(jobs, Settings(4, 8, batch_tokens), done={3}):
+        assert not found.keys() & part.keys()
+        found |= part
+    assert found.keys() == jobs.keys() - {3}
+    for number, output in found.items():
+        expected = beam_search(llama, [jobs[number].prompts[0][0]], 4, 8, Tiny, early_stopping)
+        assert output == trimmed(expected[0])
+    # At most the stored tokens of `batch_tokens` at once: 4 x 8 new ones and the prompt.
+    assert max(engine.llm.calls) <= max(1, batch_tokens // (4 * 8 + 1)) * 4
+    # A search that never stopped early would take 8 steps for each line.
+    assert len(engine.llm.calls) < 8 * 11 if batch_tokens == 1 else True
+
+
+def test_vllm_refuses_contrasts(vllm):
+    jobs = {0: Job([([5], 1.0), ([6], -0.5)], 12)}
     with pytest.raises(InputError, match="engine: transformers"):
-        engine.search([[([5], 1.0), ([6], -0.5)]], 1, 12, 0)
+        vllm().run(jobs, Settings(1, 12, 100), done=())
 
 
 def test_without_vllm_there_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(InputError, match="engine: vllm is not installed here"):
-        VllmEngine(tmp_path, 64, "bf16", 1)
+    with pytest.raises(InputError, match="engine: vllm is not installed here; run `make vllm`"):
+        VllmEngine(tmp_path, 1, 64, "bf16", False, 1)
+
+
+def test_a_compute_type_that_the_machine_lacks_is_one_clear_error(monkeypatch, tmp_path, tokenizer):
+    monkeypatch.setattr("ctranslate2.get_supported_compute_types", lambda device: {"float32", "int8"})
+    with pytest.raises(InputError, match=r"cannot compute with bfloat16; choose one of float32, int8$"):
+        CTranslate2Engine(tmp_path, tokenizer, 64, "bfloat16", 1)
 
 
 def recurrent(kind: str, **values) -> PreTrainedModel:
@@ -275,16 +454,25 @@ def recurrent(kind: str, **values) -> PreTrainedModel:
     return AutoModelForCausalLM.from_config(config).eval()
 
 
-def test_models_whose_caches_are_keys_and_values_share_prefixes(model):
-    assert probe_search(model, 2) == (True, True)
+def test_models_whose_caches_are_keys_and_values_are_searched_by_levels(model):
+    assert probe_levels(model, 2)
+    assert probe_search(model, 2)
     assert probe_contrastive(model, 2)
+    # The probe leaves the attention as it was.
+    assert model.config._attn_implementation != "levels"
 
 
-def test_a_hybrid_model_is_decoded_without_a_shared_prefix():
+def test_a_hybrid_model_is_decoded_by_transformers(caplog):
     layers = {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16}
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2}
     model = recurrent("lfm2", **shape, **layers)
-    assert probe_search(model, 2) == (True, False)
+    assert probe_search(model, 2) and not probe_levels(model, 2)
+    with caplog.at_level("INFO", logger="lat"):
+        engine = TransformersEngine(model, Tiny)
+    assert "lfm2: keys and values are stored for each hypothesis" in caplog.text
+    batch = prompts(3)
+    expected = beam_search(model, batch, 2, 4, Tiny)
+    assert engine.search([[(prompt, 1.0)] for prompt in batch], 2, 4, 0) == expected
 
 
 def test_a_model_that_ignores_padding_is_one_clear_error(tokenizer):

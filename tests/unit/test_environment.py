@@ -32,7 +32,7 @@ def read_pins(name):
 
 
 def test_every_environment_is_locked():
-    assert {*ENVIRONMENTS, "torch", "build", "uv"} == set(LOCKED)
+    assert {*ENVIRONMENTS, "vllm", "vllm-gpu", "torch", "build", "uv"} == set(LOCKED)
 
 
 @pytest.mark.parametrize("name", LOCKED)
@@ -62,11 +62,14 @@ def test_conda_file_lists_the_locked_versions(name):
 
 def test_only_the_lock_of_torch_has_torch_and_cuda():
     """Another build of torch, such as the one for CPUs, then needs no package of PyPI's build."""
-    for name in LOCKED:
+    for name in set(LOCKED) - {"vllm-gpu"}:
         assert {bool(CUDA.fullmatch(package)) for package in read_lock(name)} == {name == "torch"}
 
 
-@pytest.mark.parametrize("target", [".venv/.installed", ".venv-bleurt/.installed", ".venv-comet/.installed", "lock"])
+TARGETS = [f".venv{name}/.installed" for name in ("", "-bleurt", "-comet", "-vllm")]
+
+
+@pytest.mark.parametrize("target", [*TARGETS, "lock"])
 def test_make_checks_hashes(target):
     make = ["make", "--dry-run", "--always-make", target]
     # Without the flags of `make test`.
@@ -88,7 +91,7 @@ def lock_script(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "lock.py"))
-    for name in ("main", "torch"):
+    for name in ("main", "torch", "vllm-gpu"):
         (tmp_path / f"{name}.in").write_text("")
         (tmp_path / f"{name}.txt").write_text("old")
     return module
@@ -100,7 +103,8 @@ def test_lock_script_separates_torch(lock_script, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, compiled))
     lock_script.main()
-    for name, expected in (("main", ["six"]), ("torch", ["nvidia-nccl-cu13", "torch"])):
+    everything = ["nvidia-nccl-cu13", "six", "torch"]
+    for name, expected in (("main", ["six"]), ("torch", ["nvidia-nccl-cu13", "torch"]), ("vllm-gpu", everything)):
         lock = (tmp_path / f"{name}.txt").read_text()
         assert re.findall("^(.*)==", lock, re.MULTILINE) == expected
         assert lock.count("--hash") == len(expected) and lock.endswith("a\n")
@@ -113,4 +117,4 @@ def test_lock_script_changes_nothing_if_one_file_cannot_be_resolved(lock_script,
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(SystemExit, match=r"torch\.in: could not be resolved; no lock was changed"):
         lock_script.main()
-    assert [path.read_text() for path in sorted(tmp_path.glob("*.txt"))] == ["old", "old"]
+    assert [path.read_text() for path in sorted(tmp_path.glob("*.txt"))] == ["old"] * 3

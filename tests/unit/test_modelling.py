@@ -1,14 +1,16 @@
 """One forward pass over packed sequences equals the plain version: one pass per sequence, full logits, fp64."""
 
+import itertools
+
 import pytest
 import torch
 
 from tests.conftest import VOCABULARY
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.training import head
-from workflow_scripts.lat.training.head import SLICE_VALUES
 from workflow_scripts.lat.training.layout import LAYOUTS
 from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
+from workflow_scripts.lat.training.prefixes import share_prefixes
 from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 
 
@@ -22,6 +24,24 @@ def samples(seed: int = 3) -> list[EncodedSample]:
     # conflicts that are shorter or longer than their prompt.
     shapes = [(9, 6, 9), (1, 4, 3), (14, 1, 12), (5, 11, 8)]
     return [EncodedSample(tokens(prompt), tokens(response), tokens(conflict)) for prompt, response, conflict in shapes]
+
+
+def alike(seed: int = 5) -> list[EncodedSample]:
+    """Samples whose prompts begin alike: all with the same tokens, and those of one direction with more of them."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def tokens(count: int) -> list[int]:
+        return torch.randint(3, VOCABULARY, (count,), generator=generator).tolist()
+
+    beginning, header = tokens(21), tokens(3)
+    directions = [beginning + tokens(count) for count in (19, 20)]
+    data = []
+    for number in range(10):
+        source, response = tokens(1 + number), tokens(1 + number % 4)
+        prompts = [directions[index] + source + header for index in (number % 2, (number + number // 4) % 2)]
+        data.append(EncodedSample(prompts[0], response, prompts[1]))
+    # Two equal prompts with different responses, and a prompt that ends where the others go on.
+    return [*data, EncodedSample(data[0].prompt, tokens(2), beginning)]
 
 
 def plain_loss(model, samples, alpha):
@@ -58,7 +78,7 @@ def assert_same_gradients(found, expected, tolerance=1e-5):
 @pytest.mark.parametrize("slice_values", [VOCABULARY * 3, 2**23], ids=["many slices", "one slice"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_loss_and_every_gradient_equal_the_plain_version(model, layout, slice_values, monkeypatch):
-    monkeypatch.setitem(SLICE_VALUES, "cpu", slice_values)
+    monkeypatch.setattr(head, "SLICE_VALUES", slice_values)
     data, alpha = samples(), 0.3
     expected = plain_loss(model.double(), data, alpha)
     expected_gradients = gradients(model, expected)
@@ -68,6 +88,63 @@ def test_loss_and_every_gradient_equal_the_plain_version(model, layout, slice_va
     torch.testing.assert_close((total / count).double(), expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(parts @ torch.tensor([1.0, alpha]), total, rtol=1e-6, atol=0)
     assert_same_gradients(gradients(model, total / count), expected_gradients)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["", "checkpointing"])
+def test_a_shared_beginning_is_computed_once_and_every_gradient_equals_the_plain_version(model, checkpointing):
+    data, alpha = alike(), 0.3
+    expected = plain_loss(model.double(), data, alpha)
+    expected_gradients = gradients(model, expected)
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.train()
+
+    tensors = packed(data, "tree")
+    depths = {siblings.depth for siblings in tensors["tree"].siblings}
+    assert depths == {0, 20, 40, 41}
+    assert tensors["input_ids"].numel() < 0.5 * sum(sample.tokens for sample in data)
+    total, _ = ResponseLoss(model.float(), alpha)(**tensors)
+    count = sum(len(sample.response) for sample in data)
+    torch.testing.assert_close((total / count).double(), expected, rtol=1e-5, atol=0)
+    assert_same_gradients(gradients(model, total / count), expected_gradients)
+
+
+def test_a_shared_beginning_in_bf16_gives_gradients_close_to_those_in_fp32(model):
+    data = alike()
+    found = []
+    for layout, cast in (("padded", model.float()), ("tree", model.bfloat16())):
+        total, _ = ResponseLoss(cast, 0.3)(**packed(data, layout))
+        found.append(torch.cat([gradient.float().flatten() for gradient in gradients(cast, total).values()]))
+    assert (found[1] - found[0]).norm() / found[0].norm() < 0.05
+
+
+def test_a_model_with_shared_beginnings_computes_the_same_without_them(model):
+    ids = torch.tensor([samples()[0].prompt * 3])
+    expected = model(ids).logits
+    ResponseLoss(model, 0.3)(**packed(alike(), "tree"))
+    assert torch.equal(model(ids).logits, expected)
+
+
+def test_attention_that_cannot_be_replaced_is_an_error_and_not_another_loss(llama):
+    llama.set_attn_implementation("eager")
+    with pytest.raises(NotImplementedError, match="llama with the attention eager"):
+        ResponseLoss(llama, 0.3)(**packed(alike(), "tree"))
+
+
+def test_every_token_of_a_sequence_is_found_in_the_row():
+    sequences = [sample.prompt + sample.response for sample in alike()]
+    shareable = [len(sample.prompt) - 1 for sample in alike()]
+    row = share_prefixes(sequences, shareable)
+    starts = [0, *itertools.accumulate(each.runs * (each.depth + each.length) for each in row.tree.siblings)]
+    found = {}
+    for siblings, start, end in zip(row.tree.siblings, starts, starts[1:], strict=False):
+        for run in row.tree.keys[start:end].view(siblings.runs, -1).tolist():
+            path = run[: run.index(run[-1]) + 1]  # without padding
+            assert [row.positions[place] for place in path] == list(range(len(path)))
+            found[path[-1] + 1] = [row.tokens[place] for place in path]
+    assert [found[end] for end in row.ends] == sequences
+    assert torch.equal(row.tree.queries[row.tree.query_places], torch.arange(len(row.tokens)))
+    assert torch.equal(row.tree.keys[row.tree.key_places], torch.arange(len(row.tokens)))
 
 
 @pytest.mark.parametrize("scale", [0.02, 1.0, 8.0], ids=["flat", "peaked", "certain"])
@@ -122,7 +199,7 @@ def test_logits_never_exist_for_more_than_a_slice_of_response_tokens(llama, monk
     data = samples()
     loss = ResponseLoss(llama, 0.3)
     token_counts.clear()  # without the comparison with the model in the constructor
-    monkeypatch.setitem(SLICE_VALUES, "cpu", 10 * VOCABULARY)
+    monkeypatch.setattr(head, "SLICE_VALUES", 10 * VOCABULARY)
     loss(**packed(data))
     assert sum(token_counts) == 2 * sum(len(sample.response) for sample in data)
     assert max(token_counts) <= 10

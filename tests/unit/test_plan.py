@@ -39,25 +39,53 @@ def test_training_needs_six_operations_per_parameter_and_token():
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        # 16,384 // (4 x 612) = 6 lines per batch, 20 and 1 batches of 80 steps
-        ({}, 21 * 80),
-        ({"stops_early": False}, 21 * 512),
-        # 16,384 // (4 x 1,112) = 3
-        ({"shots": 5}, 42 * 80),
+        # 16,384 // (100 + 4 x 512) = 7 lines per batch, 18 and 1 batches of 80 steps
+        ({}, 19 * 80),
+        ({"stops_early": False}, 19 * 512),
+        # demonstrations are stored once
+        ({"shots": 5}, 19 * 80),
         # 16,384 // (3 x 612) = 8
-        ({"rows": 3}, 16 * 80),
+        ({"contrasts": 2}, 16 * 80),
     ],
 )
 def test_decoding_reads_the_weights_at_every_step_of_every_batch(changes, steps):
-    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "transformers"}
-    arguments = {"lines": [120, 5], "rows": 4, "shots": 0, "stops_early": True, "settings": settings} | changes
+    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "transformers", "beam": 4}
+    arguments = {"lines": [120, 5], "contrasts": 0, "shots": 0, "stops_early": True, "settings": settings} | changes
     assert plan.decoding_gpu_hours(2e9, **arguments) == pytest.approx((60 + 2 + steps * 0.001 * 5) / 3600)
 
 
-def test_vllm_always_searches_to_the_maximum_length():
-    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "vllm"}
-    hours = plan.decoding_gpu_hours(2e9, [6], rows=4, shots=0, stops_early=True, settings=settings)
-    assert hours == pytest.approx((60 + 2 + 512 * 0.001 * 2) / 3600)
+@pytest.mark.parametrize(("shots", "batches"), [(0, 21), (5, 42)])
+def test_ctranslate2_stores_the_prompt_of_every_hypothesis(shots, batches):
+    # 16,384 // (4 x 612) = 6 lines per batch, 16,384 // (4 x 1,112) = 3 with demonstrations
+    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "ctranslate2", "beam": 4}
+    hours = plan.decoding_gpu_hours(2e9, [120, 5], contrasts=0, shots=shots, stops_early=True, settings=settings)
+    assert hours == pytest.approx((60 + 2 + batches * 80 * 0.001 * 2) / 3600)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines", "steps"),
+    [
+        # 16,384 // (100 + 4 x 512) = 7 lines at once, each of 44 steps
+        ({}, 7, 44),
+        ({"stops_early": False}, 7, 512),
+        # 16,384 // (600 + 4 x 512) = 6
+        ({"shots": 5}, 6, 44),
+    ],
+)
+def test_a_beam_search_on_vllm_costs_a_request_for_every_hypothesis_and_step(changes, lines, steps):
+    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "vllm", "beam": 4}
+    arguments = {"lines": [1000, 400], "contrasts": 0, "shots": 0, "stops_early": True, "settings": settings} | changes
+    seconds = 1400 * steps / lines * (0.001 * 2 + lines * 4 * 0.0004)
+    assert plan.decoding_gpu_hours(2e9, **arguments) == pytest.approx((60 + 2 + seconds) / 3600)
+
+
+def test_a_greedy_search_on_vllm_decodes_many_lines_at_once():
+    settings = {"max_new_tokens": 512, "batch_tokens": 16384, "engine": "vllm", "beam": 1}
+    arguments = {"contrasts": 0, "shots": 0, "stops_early": True, "settings": settings}
+    steps = 1400 * 44 / 256
+    assert plan.decoding_gpu_hours(2e9, [1400], **arguments) == pytest.approx((62 + steps * 0.002) / 3600)
+    # With four GPUs, each waits for the start, and each reads a quarter of the weights.
+    assert plan.decoding_gpu_hours(2e9, [1400], gpus=4, **arguments) == pytest.approx((4 * 62 + steps * 0.002) / 3600)
 
 
 def test_training_needs_space_for_the_model_its_snapshots_and_checkpoints():

@@ -1,6 +1,5 @@
 """A run with another config than the last one must not replace its results."""
 
-from pathlib import Path
 
 import pytest
 
@@ -11,12 +10,16 @@ from workflow_scripts.lat.files import InputError
 def test_the_config_of_a_run_is_what_the_user_chose(tmp_path):
     defaults = tmp_path / "config.yaml"
     defaults.touch()
+    folder = tmp_path / "run"
     chosen = config_of_run(
-        [defaults, "b.yaml", Path("a.yaml")], ["seeds=[1]", "replace=true", "decode={beam: 1}"], defaults
+        [defaults, str(folder / "overlays" / "b.yaml"), folder / "a.yaml", tmp_path / "c.yaml"],
+        ["seeds=[1]", "replace=true", "decode={beam: 1}"],
+        defaults,
+        folder,
     )
-    # The order of files matters, since later ones override earlier ones; that of values does not.
-    here = Path.cwd().resolve()
-    assert chosen == [f"{here}/b.yaml", f"{here}/a.yaml", "decode={beam: 1}", "seeds=[1]"]
+    # The order of files matters, since later ones override earlier ones; that of values does not. Files of the folder
+    # have the same name after the folder was moved.
+    assert chosen == ["overlays/b.yaml", "a.yaml", f"{tmp_path.resolve()}/c.yaml", "decode={beam: 1}", "seeds=[1]"]
 
 
 def test_the_configs_of_the_results_are_remembered(tmp_path):

@@ -298,17 +298,18 @@ def test_a_model_contains_a_record_of_its_training(data, tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_loss_and_gradients_under_the_engine_equal_the_plain_ones(processes):
-    """Llama with and without tied embeddings, Qwen3, Gemma3, Mistral; ZeRO 0, 2, 3; one micro-batch and four."""
+    """Five architectures; ZeRO 0, 2, 3; one micro-batch and four; rows and tree; and the weights after some steps."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, done.stderr[-4000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
-    assert len(found) == 5 * 3 * 2
-    for *case, loss_error, gradient_error in found:
+    assert len(found) == 5 * (3 * 2 * 2 + 1)
+    for *case, loss_error, error in found:
         assert loss_error < 1e-6, case
-        assert gradient_error < 1e-5, case
+        # AdamW divides a gradient by its size, so that rounding changes a small share of what a weight has moved.
+        assert error < (1e-2 if "weights" in case else 1e-5), case
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_one_clear_error(data, tmp_path):

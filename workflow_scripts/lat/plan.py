@@ -1,7 +1,8 @@
 """Estimate the GPU-hours, disk space and downloads of the jobs of a dry-run, from the configuration.
 
-Nothing is measured. All assumptions are constants in this module, and the estimates give orders of magnitude only:
-whether to request an hour or a week, a hundred gigabytes or a terabyte.
+The estimates give orders of magnitude only: whether to request an hour or a week, a hundred gigabytes or a terabyte.
+All numbers that they rest on are constants in this module, each with its source: a data sheet, a measurement that
+docs/performance.md describes, or an assumption. No measurement was made on a GPU.
 """
 
 import math
@@ -14,29 +15,37 @@ from .config import decode_settings, keeps_weights, step_settings, used_models
 from .data.sources import find_source
 from .names import BASE
 
-# Data sheet of an A100 with 80 GB: dense bf16 operations per second, and memory bandwidth in bytes per second.
+# Data sheet: an A100 with 80 GB: dense bf16 operations per second, and memory bandwidth in bytes per second.
 OPERATIONS = 312e12
 BANDWIDTH = 2.0e12
-# Share of these operations that training reaches; small micro-batches under ZeRO-3 reach less.
+# Assumed: share of these operations that training reaches; small micro-batches under ZeRO-3 reach less.
 UTILISATION = 0.4
 # Operations of the forward and backward pass per parameter and token (Kaplan et al., arXiv 2001.08361).
 OPERATIONS_PER_TOKEN = 6
-# Duration of a decoding step, as a multiple of the time that it takes to read all weights once. Eager transformers
-# spends most of a step on launching kernels: about 30 tokens per second with a 7B model, where the bandwidth would
-# allow 150.
+# Assumed: duration of a decoding step, as a multiple of the time that it takes to read all weights once. Eager
+# transformers spends most of a step on launching kernels: about 30 tokens per second with a 7B model, where the
+# bandwidth would allow 150.
 STEP_TIME_FACTOR = {"transformers": 5.0, "ctranslate2": 2.0, "vllm": 2.0}
-# Seconds to start Python, libraries and processes; bytes per second to read and write models on a shared disk.
+# Measured on a CPU: seconds that vLLM spends on a hypothesis in each step of a beam search, apart from the model. Each
+# is a new request.
+VLLM_REQUEST_SECONDS = 0.4e-3
+# Default of vLLM: number of lines of a greedy search that are decoded at once.
+VLLM_SEQUENCES = 256
+# Assumed: seconds to start Python, libraries and processes; bytes per second to read and write models on a shared disk.
 START_SECONDS = 60
 DISK_BANDWIDTH = 1e9
 
-# Tokens of a sentence of 20 words in the Alpaca template; Chinese and Japanese need about twice as many.
+# Assumed: tokens of a sentence of 20 words in the Alpaca template; Chinese and Japanese need about twice as many.
 PROMPT_TOKENS = 100
 RESPONSE_TOKENS = 40
 DEMONSTRATION_TOKENS = 100
-# Decoding steps of a batch, as a multiple of the mean number of response tokens: the longest line of the batch
-# determines the number of steps, and beam search continues after the first finished hypothesis.
+# Measured with the demo's model, a beam of 4 and batches of 22 to 95 lines: decoding steps of a batch, as a multiple of
+# the mean number of response tokens (1.4 to 2.8). The longest line of the batch determines the number of steps.
 STEPS_FACTOR = 2
-# Assumptions for files that do not exist yet: lines of a test set in one direction, and training samples of a benchmark
+# Measured in the same runs: steps of a line until its search is done (1.1). With vLLM, another line then takes its
+# place.
+LINE_STEPS_FACTOR = 1.1
+# Assumed for files that do not exist yet: lines of a test set in one direction, and training samples of a benchmark
 # that uses all of its data.
 TEST_LINES = {"iwslt17-test": 1150, "flores200": 1000}
 OTHER_TEST_LINES = 2000  # WMT22: 1,448 to 2,037
@@ -139,26 +148,47 @@ def training_gpu_hours(parameters: float, sequences: float, gpus: int, bytes_mov
 
 
 def decoding_gpu_hours(
-    weights: float, lines: Iterable[int], rows: int, shots: int, stops_early: bool, settings: Mapping[str, Any]
+    weights: float,
+    lines: Iterable[int],
+    contrasts: int,
+    shots: int,
+    stops_early: bool,
+    settings: Mapping[str, Any],
+    gpus: int = 1,
 ) -> float:
-    """GPU-hours of decoding with a system on one GPU.
+    """GPU-hours of decoding with a system.
 
     Args:
         weights: bytes of the model.
         lines: number of test lines of each direction.
-        rows: number of sequences per line: beams or, in contrastive decoding, the prompt and its contrasts.
+        contrasts: contrasts per line; 0 for beam search.
         shots: demonstrations per prompt.
         stops_early: whether outputs end before the maximum length, as those of a fine-tuned model do.
         settings: settings of the step `decode`.
+        gpus: number of GPUs that the model is divided among, which only vLLM does.
     """
-    longest = settings["max_new_tokens"]
-    prompt = PROMPT_TOKENS + shots * DEMONSTRATION_TOKENS
-    batch = max(1, settings["batch_tokens"] // (rows * (prompt + longest)))
-    # The beam search of vLLM always continues to the maximum output length.
-    steps = min(longest, STEPS_FACTOR * RESPONSE_TOKENS) if stops_early and settings["engine"] != "vllm" else longest
-    steps *= sum(math.ceil(count / batch) for count in lines)
-    step = weights / BANDWIDTH * STEP_TIME_FACTOR[settings["engine"]]
-    return (START_SECONDS + weights / DISK_BANDWIDTH + steps * step) / 3600
+    engine, beam, longest = settings["engine"], settings["beam"], settings["max_new_tokens"]
+    prompt, demonstrations = PROMPT_TOKENS, shots * DEMONSTRATION_TOKENS
+    # Tokens of a line that a batch stores.
+    if contrasts:
+        stored = (1 + contrasts) * (prompt + demonstrations + longest)
+    elif engine == "ctranslate2":
+        stored = beam * (prompt + demonstrations + longest)
+    else:
+        stored = prompt + beam * longest
+        # Transformers stores the demonstrations of a direction once; the limit of vLLM does not know what is shared.
+        stored += demonstrations if engine == "vllm" else 0
+    batch = max(1, settings["batch_tokens"] // stored)
+    step = weights / BANDWIDTH * STEP_TIME_FACTOR[engine]
+    start = START_SECONDS + weights / DISK_BANDWIDTH
+    if engine == "vllm":
+        batch = VLLM_SEQUENCES if beam == 1 else batch
+        line_steps = min(longest, LINE_STEPS_FACTOR * RESPONSE_TOKENS) if stops_early else longest
+        steps = sum(lines) * line_steps / batch
+        requests = 0.0 if beam == 1 else batch * beam * VLLM_REQUEST_SECONDS
+        return (gpus * (start + steps * requests) + steps * step) / 3600
+    steps = min(longest, STEPS_FACTOR * RESPONSE_TOKENS) if stops_early else longest
+    return (start + steps * sum(math.ceil(count / batch) for count in lines) * step) / 3600
 
 
 def count_samples(name: str, benchmark: Mapping[str, Any], run: str, files: Files) -> int:
@@ -271,11 +301,12 @@ def _decoding(
         gpu_hours=decoding_gpu_hours(
             weights,
             lines,
-            rows=1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"],
+            contrasts=len(system.get("contrasts", ())),
             shots=system.get("shots", 0),
             # Answers to general instructions may be long, and so may outputs of a model that is not fine-tuned.
             stops_early=system["model"] != BASE and not long,
             settings=settings,
+            gpus=config["base_models"][wildcards["base_model"]]["gpus"],
         )
     )
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..files import InputError
+from ..names import BASE
 from .base_models import read_object
-from .settings import decode_settings, key_of_setting
+from .settings import decode_settings, key_of_setting, step_settings
 
 SLURM = "slurm"
 WITHOUT_JOBS = ("dryrun", "touch")  # executors of Snakemake that run no job
-CONDA = "run snakemake with `--software-deployment-method conda`"
 
 
 def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> None:
@@ -38,10 +38,23 @@ def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> Non
             )
         engines = {decode_settings(config, base_model, benchmark, system)["engine"] for system in experiment["systems"]}
         key = key_of_setting(config, "decode", "engine", base_model, benchmark)
-        if "vllm" in engines and not conda and not _installed("vllm"):
-            raise InputError(f"config: {key}: vllm is not installed; {CONDA}, or choose another engine")
+        if "vllm" in engines:
+            _check_vllm(config, key, base_model, benchmark, root, conda)
         if "ctranslate2" in engines and "path" in entry:
             _check_converter(key, f"base_models.{base_model}.path", root / entry["path"])
+
+
+def _check_vllm(config: Mapping[str, Any], key: str, base_model: str, benchmark: str, root: Path, conda: bool) -> None:
+    """Check that the environment of vLLM exists."""
+    python = step_settings(config, "decode", base_model, benchmark, BASE)["python"]
+    if python and not (root / python).exists():
+        key = key_of_setting(config, "decode", "python", base_model, benchmark)
+        raise InputError(f"config: {key}: no file {python}; run `make vllm`")
+    if not python and not conda and not _installed("vllm"):
+        raise InputError(
+            f"config: {key}: vllm needs an environment of its own: run `make vllm` and set `python:"
+            " .venv-vllm/bin/python` beside the engine, or add --software-deployment-method conda"
+        )
 
 
 def _installed(*packages: str) -> bool:

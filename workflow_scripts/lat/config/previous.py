@@ -17,16 +17,25 @@ RECORD = Path(".snakemake") / "configs.json"
 REPLACE = "replace"
 
 
-def config_of_run(files: Sequence[str | Path], arguments: Sequence[str], defaults: Path) -> list[str]:
+def config_of_run(files: Sequence[str | Path], arguments: Sequence[str], defaults: Path, folder: Path) -> list[str]:
     """Return what a user wrote to choose the config of a run: its files and its values on the command line.
 
+    A file inside the folder of the run is named relative to it, so that a folder may be moved or copied.
+
     Args:
-        files: all config files of the run, in the order in which they are merged.
+        files: absolute paths of all config files of the run, in the order in which they are merged.
         arguments: the values of `--config`, such as `seeds=[1,2]`.
         defaults: the file with the default values, which every run has.
+        folder: the folder of the run, which contains `results`.
     """
-    chosen = [str(Path(file).resolve()) for file in files if Path(file).resolve() != defaults.resolve()]
-    return [*chosen, *sorted(text for text in arguments if not text.startswith(f"{REPLACE}="))]
+    chosen = [Path(file).resolve() for file in files]
+    here = folder.resolve()
+    names = [
+        str(file.relative_to(here) if file.is_relative_to(here) else file)
+        for file in chosen
+        if file != defaults.resolve()
+    ]
+    return [*names, *sorted(text for text in arguments if not text.startswith(f"{REPLACE}="))]
 
 
 def known_configs(record: Path) -> list[list[str]]:

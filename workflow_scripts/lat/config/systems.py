@@ -213,12 +213,10 @@ def _check_decoding(config: Mapping[str, Any], base_model: str, benchmark: str) 
         )
     settings = step_settings(config, "decode", base_model, benchmark, BASE)
     engine, early = settings["engine"], settings["early_stopping"]
-    supported = {"ctranslate2": True, "vllm": False}.get(engine, early)
-    if early != supported:
+    if engine == "ctranslate2" and not early:
         key = key_of_setting(config, "decode", "early_stopping", base_model, benchmark)
         raise InputError(
-            f"config: {key} is {str(early).lower()}, but engine {engine} supports only {str(supported).lower()}; set"
-            " it, or choose engine transformers"
+            f"config: {key} is false, but engine ctranslate2 supports only true; set it, or choose engine transformers"
         )
 
 

@@ -87,12 +87,41 @@ def end_processes(status: int = 0) -> NoReturn:
     os._exit(status)
 
 
+def leave_out_waste(engine: Any) -> None:
+    """Let an engine without ZeRO in fp32 skip what changes nothing: a sum over one process, a second gradient norm."""
+    if not _is_plain(engine):
+        return
+    if deepspeed.comm.get_world_size() == 1:
+        # The engine would copy all gradients into a buffer and back.
+        engine.enable_backward_allreduce = False
+    if engine.gradient_clipping() > 0:
+        engine.clip_fp32_gradients = lambda: _clip_gradients(engine)
+
+
 def gradient_norm(engine: Any) -> float | None:
     """Norm of the whole gradient before clipping, or None if the engine computes it in its own step."""
-    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
+    if not _is_plain(engine) or engine.gradient_clipping() > 0:
         return None
     gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
     return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def _is_plain(engine: Any) -> bool:
+    """Whether the engine uses a plain PyTorch optimizer."""
+    return not (engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled())
+
+
+def _clip_gradients(engine: Any) -> None:
+    """Clip the gradients and keep their norm, which the engine's own clipping does not keep."""
+    parameters = [parameter for parameter in engine.module.parameters() if parameter.grad is not None]
+    limit = engine.gradient_clipping()
+    norm = torch.nn.utils.get_total_norm(parameter.grad for parameter in parameters)
+    if engine.optimizer.defaults.get("fused"):
+        # Fused optimizers divide the gradients by this number when they read them.
+        engine.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp_(min=1)
+    else:
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    engine._global_grad_norm = norm
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -17,8 +17,9 @@ from transformers import PreTrainedModel
 from ..files import InputError
 from .losses import token_losses
 
-# Number of logits per slice: large enough for efficient matrix products, small enough not to raise the peak memory.
-SLICE_VALUES = {"cpu": 2**23, "cuda": 2**27}
+# Number of logits per slice. Each slice reads the weight of the head, and reads and writes its gradient, so that slices
+# of few tokens take longer; slices of many tokens would raise the peak memory.
+SLICE_VALUES = 2**27
 
 
 class HeadLoss(nn.Module):
@@ -39,7 +40,9 @@ class HeadLoss(nn.Module):
         self.cap: float | None = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
         self._check_logits(model)
 
-    def forward(self, hidden: Tensor, tokens: Tensor, conflicting: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, tokens: Tensor, conflicting: Tensor, alpha: float, scale: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """Compute the loss of each token, and their sum with the losses of conflicting tokens multiplied by alpha.
 
         Args:
@@ -47,11 +50,12 @@ class HeadLoss(nn.Module):
             tokens: the response tokens that the hidden states predict, [tokens], int64.
             conflicting: True for the tokens whose loss is unlikelihood instead of likelihood, [tokens], bool.
             alpha: weight of the unlikelihood loss.
+            scale: factor of the sum. Here it costs nothing; as a factor of the result, it multiplies all gradients.
 
         Returns:
             The weighted sum, an fp32 scalar with gradient, and the unweighted losses, fp32 [tokens] without gradient.
         """
-        return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, alpha, self.cap)
+        return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, alpha, scale, self.cap)
 
     def _check_logits(self, model: PreTrainedModel) -> None:
         """Compare the logits with those of the model.
@@ -91,15 +95,15 @@ class _SlicedHeadLoss(torch.autograd.Function):
         tokens: Tensor,
         conflicting: Tensor,
         alpha: float,
+        factor: float,
         cap: float | None,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden_gradient, needs_weight_gradient = ctx.needs_input_grad[:2]
-        weights = torch.where(conflicting, alpha, 1.0)
+        weights = torch.where(conflicting, factor * alpha, factor)
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if needs_hidden_gradient else None
-        # Always fp32: a sum over slices in bf16 would lose small contributions.
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if needs_weight_gradient else None
-        step = max(1, SLICE_VALUES.get(hidden.device.type, 2**23) // len(weight))
+        weight_gradient = None
+        step = max(1, SLICE_VALUES // len(weight))
         for start in range(0, len(tokens), step):
             part = slice(start, start + step)
             logits = _logits(hidden[part], weight, cap)
@@ -116,7 +120,7 @@ class _SlicedHeadLoss(torch.autograd.Function):
                 slice_losses = token_losses(log_p, conflicting[part])
                 (log_p_gradient,) = torch.autograd.grad(slice_losses.sum(), log_p)
             losses[part] = slice_losses.detach()
-            if hidden_gradient is None and weight_gradient is None:
+            if not (needs_hidden_gradient or needs_weight_gradient):
                 continue
             # d log p(token) / d logits = onehot(token) - softmax
             log_p_gradient = (log_p_gradient * weights[part])[:, None]
@@ -130,6 +134,9 @@ class _SlicedHeadLoss(torch.autograd.Function):
                 weight_gradient.addmm_(gradient.t(), hidden[part])
             elif weight_gradient is not None:
                 weight_gradient += gradient.t() @ hidden[part]
+            elif needs_weight_gradient:
+                # Always fp32: a sum over slices in bf16 would lose small contributions.
+                weight_gradient = (gradient.t() @ hidden[part]).float()
         ctx.gradients = hidden_gradient, weight_gradient
         ctx.weight_dtype = weight.dtype
         ctx.mark_non_differentiable(losses)
@@ -140,8 +147,10 @@ class _SlicedHeadLoss(torch.autograd.Function):
     def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.gradients
         del ctx.gradients  # Without another reference, autograd keeps the gradient of the weight instead of copying it.
-        if hidden_gradient is not None:
+        # On a GPU, the comparison would wait for the forward pass, and the product takes less time.
+        scaled = scale.device.type == "cpu" and scale == 1
+        if hidden_gradient is not None and not scaled:
             hidden_gradient = hidden_gradient.mul_(scale)
         if weight_gradient is not None:
-            weight_gradient = weight_gradient.mul_(scale).to(ctx.weight_dtype)
-        return hidden_gradient, weight_gradient, None, None, None, None
+            weight_gradient = (weight_gradient if scaled else weight_gradient.mul_(scale)).to(ctx.weight_dtype)
+        return hidden_gradient, weight_gradient, None, None, None, None, None

@@ -15,14 +15,16 @@ from transformers import PreTrainedModel
 
 from ..files import InputError
 from ..runtime import log
+from .prefixes import TokenTree, restored_attention, run_with_tree, share_prefixes
 
+# `tree`: all sequences in one row without padding, what several begin with only once, see `prefixes.py`.
 # `rows`: several sequences per row, each row about as long as the longest sequence, where attention is cheapest.
 # `single row`: all sequences in one row, which is what flash attention can keep apart.
 # `padded`: one sequence per row, which every causal model keeps apart.
-Layout = Literal["rows", "single row", "padded"]
+Layout = Literal["tree", "rows", "single row", "padded"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-PROBE_LENGTHS = (9, 6)  # tokens of the two sequences
+PROBE_LENGTHS = (9, 6)  # tokens of the two sequences in rows
 # Largest accepted difference of hidden states and gradients, relative to the largest value. Models that do not keep
 # sequences apart differ by 6e-4 and more in fp32. In bf16 rounding alone reaches about 1e-2.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
@@ -47,11 +49,13 @@ class Probe(NamedTuple):
     future_gradient: float
 
 
-def choose_layout(model: PreTrainedModel) -> Layout:
-    """Choose the layout with the least padding that leaves the sequences of this model independent of one another.
+def choose_layout(model: PreTrainedModel, longest: int) -> Layout:
+    """Choose the layout with the fewest tokens that leaves the sequences of this model independent of one another.
 
     Args:
         model: a causal language model on the device it is trained on, without adapters.
+        longest: tokens of the longest sample. If a model limits attention to a number of tokens that no sample
+            exceeds, the limit is not tested.
 
     Raises:
         InputError: no layout does so, and the loss would depend on micro_batch_size; or the model is not causal.
@@ -59,9 +63,11 @@ def choose_layout(model: PreTrainedModel) -> Layout:
     packed: Layout = "single row" if "flash" in model.config._attn_implementation else "rows"
     tolerance = TOLERANCE[model.dtype]
     accepts_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
-    candidates: list[Layout] = [packed, "padded"] if accepts_positions else ["padded"]
+    candidates: list[Layout] = ["tree", packed, "padded"] if accepts_positions else ["padded"]
     for layout in candidates:
-        probe = probe_layout(model, layout)
+        probe = probe_layout(model, layout, longest)
+        if probe is None:
+            continue
         if probe.future_gradient > CROSS_GRADIENT:
             raise InputError(
                 f"{model.config.model_type}: a token sees the tokens after it, so that the model cannot learn to"
@@ -73,6 +79,13 @@ def choose_layout(model: PreTrainedModel) -> Layout:
                     "%s does not keep packed sequences apart: training with one sequence per row, which is slower",
                     model.config.model_type,
                 )
+            elif layout == packed:
+                log.info(
+                    "%s with the attention %s cannot process the common beginning of several prompts once: it is"
+                    " processed with each prompt, which is slower",
+                    model.config.model_type,
+                    model.config._attn_implementation,
+                )
             return layout
     raise InputError(
         f"{model.config.model_type}: the sequences of a micro-batch influence one another, packed or padded ({probe});"
@@ -80,73 +93,130 @@ def choose_layout(model: PreTrainedModel) -> Layout:
     )
 
 
-def probe_layout(model: PreTrainedModel, layout: Layout) -> Probe:
-    """Process two sequences together in a layout and separately, and compare the results."""
+def probe_layout(model: PreTrainedModel, layout: Layout, longest: int = 0) -> Probe | None:
+    """Process two sequences together in a layout and separately, and compare the results.
+
+    Args:
+        model: a causal language model.
+        layout: the layout.
+        longest: minimum number of tokens of the sequences in the layout `tree`.
+
+    Returns:
+        The comparison; None if the model cannot process the layout.
+    """
     generator = torch.Generator().manual_seed(0)
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    first, second = (torch.randint(vocabulary // 8, vocabulary, (n,), generator=generator) for n in PROBE_LENGTHS)
+    arranged = _arrange(layout, model.get_input_embeddings().weight.shape[0], longest, generator)
+    places, other_places = arranged.second.to(model.device), arranged.not_second.to(model.device)
     training = model.training
     model.eval()
     try:
-        together, embedded = _together(model, first, second, layout)
-        weights = torch.randn(together[1].shape, generator=generator).to(model.device)
-        (gradient,) = torch.autograd.grad((together[1].float() * weights).sum(), embedded)
-        on_first, on_second = _split(gradient, layout)
         with torch.no_grad():
-            first_alone, _ = _forward(model, first[None], None)
-        second_alone, embedded = _forward(model, second[None], None)
-        (alone,) = torch.autograd.grad((second_alone[0].float() * weights).sum(), embedded, retain_graph=True)
-        (early,) = torch.autograd.grad((second_alone[0, :2].float() * weights[:2]).sum(), embedded)
+            first_alone, _ = _forward(model, arranged.ids[arranged.first][None])
+        second_alone, embedded = _forward(model, arranged.ids[arranged.second][None])
+        weights = torch.randn(second_alone.shape, generator=generator).to(model.device)
+        (alone,) = torch.autograd.grad((second_alone.float() * weights).sum(), embedded, retain_graph=True)
+        (early,) = torch.autograd.grad((second_alone[:2].float() * weights[:2]).sum(), embedded)
+        with restored_attention(model):
+            together, embedded = _forward(model, arranged.ids.view(arranged.shape), arranged.positions, arranged.tree)
+            (gradient,) = torch.autograd.grad((together[places].float() * weights).sum(), embedded)
+    except torch.OutOfMemoryError:
+        raise  # it says nothing about the model
+    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        if layout != "tree":
+            raise
+        return None
     finally:
         model.train(training)
-    differences = [together[0] - first_alone[0], together[1] - second_alone[0]]
+    differences = [together[arranged.first.to(model.device)] - first_alone, together[places] - second_alone]
     return Probe(
         values=max(map(_largest, differences)) / max(_largest(first_alone), _largest(second_alone)),
-        gradient=_largest(on_second - alone[0]) / _largest(alone),
-        cross_gradient=_largest(on_first) / _largest(alone),
-        future_gradient=_largest(early[0, 2:]) / _largest(alone),
+        gradient=_largest(gradient[places] - alone) / _largest(alone),
+        cross_gradient=_largest(gradient[other_places]) / _largest(alone),
+        future_gradient=_largest(early[2:]) / _largest(alone),
     )
 
 
-def _together(
-    model: PreTrainedModel, first: Tensor, second: Tensor, layout: Layout
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Return the hidden states of the two sequences in one forward pass, and their token embeddings."""
-    if layout == "padded":
-        filler = torch.zeros(len(first) - len(second), dtype=torch.long)
-        hidden, embedded = _forward(model, torch.stack([first, torch.cat([second, filler])]), None)
+class _Arranged(NamedTuple):
+    """Sequences in a layout.
+
+    Attributes:
+        ids: the token ids of all rows, one row after another.
+        shape: number and length of the rows.
+        positions: position ids, or None for those of the model.
+        tree: the runs of the row of the layout `tree`.
+        first: the places of the tokens of one sequence among `ids`.
+        second: those of another.
+        not_second: the places that do not belong to the second sequence.
+    """
+
+    ids: Tensor
+    shape: tuple[int, int]
+    positions: Tensor | None
+    tree: TokenTree | None
+    first: Tensor
+    second: Tensor
+    not_second: Tensor
+
+
+def _arrange(layout: Layout, vocabulary: int, longest: int, generator: torch.Generator) -> _Arranged:
+    """Arrange random sequences in a layout; in the layout `tree`, these are three, which share one and two runs."""
+
+    def draw(length: int) -> Tensor:
+        return torch.randint(vocabulary // 8, vocabulary, (length,), generator=generator)
+
+    tree = None
+    if layout == "tree":
+        length = max(longest, *PROBE_LENGTHS)
+        shared, shared_by_two = draw(length // 2), draw(3)
+        ends = [draw(5), draw(length - length // 2 - 3), draw(4)]
+        sequences = [torch.cat([shared, *([shared_by_two] if number else []), end]) for number, end in enumerate(ends)]
+        shareable = [len(sequence) - len(end) for sequence, end in zip(sequences, ends, strict=True)]
+        row = share_prefixes([sequence.tolist() for sequence in sequences], shareable, min_saved=1)
+        tree = row.tree
+        ids, positions, shape = torch.tensor(row.tokens), torch.tensor([row.positions]), (1, len(row.tokens))
+        own = [torch.arange(end - len(tokens), end) for tokens, end in zip(ends, row.ends, strict=True)]
+        start, end = tree.siblings[-1].before[-1]
+        first = torch.cat([torch.arange(len(shared)), own[0]])
+        second = torch.cat([torch.arange(len(shared)), torch.arange(start, end), own[1]])
     else:
-        positions = torch.cat([torch.arange(len(first)), torch.arange(len(second))])
-        hidden, embedded = _forward(model, torch.cat([first, second])[None], positions[None])
-    return _split(hidden, layout), embedded
+        length, other = PROBE_LENGTHS
+        first, second = torch.arange(length), torch.arange(length, length + other)
+        ids, shape = draw(length + other), (1, length + other)
+        positions = torch.cat([first, torch.arange(other)])[None]
+        if layout == "padded":
+            ids, shape, positions = torch.cat([ids, ids.new_zeros(length - other)]), (2, length), None
+    belongs = torch.zeros(len(ids), dtype=torch.bool)
+    belongs[second] = True
+    return _Arranged(ids, shape, positions, tree, first, second, (~belongs).nonzero()[:, 0])
 
 
-def _split(tensor: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Return the parts of the first and of the second sequence, [tokens, hidden] each."""
-    length, other = PROBE_LENGTHS
-    if layout == "padded":
-        return tensor[0], tensor[1, :other]
-    return tensor[0, :length], tensor[0, length:]
+def _forward(
+    model: PreTrainedModel, ids: Tensor, positions: Tensor | None = None, tree: TokenTree | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the last hidden states and the token embeddings they were computed from, which record gradients.
 
-
-def _forward(model: PreTrainedModel, ids: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the last hidden states and the token embeddings they were computed from, which record gradients."""
+    Both have the shape [tokens, hidden], with one row after another.
+    """
     embeddings: list[Tensor] = []
 
     def record(module: torch.nn.Module, inputs: object, output: Tensor) -> Tensor:
-        embeddings.append(output if output.requires_grad else output.detach().requires_grad_(torch.is_grad_enabled()))
-        return embeddings[-1]
+        flat = output.flatten(0, 1)
+        embeddings.append(flat if flat.requires_grad else flat.detach().requires_grad_(torch.is_grad_enabled()))
+        return embeddings[-1].view(output.shape)
 
     hook = model.get_input_embeddings().register_forward_hook(record)
-    arguments = {"input_ids": ids.to(model.device)}
+    inputs = {"input_ids": ids.to(model.device)}
     if positions is not None:
-        arguments["position_ids"] = positions.to(model.device)
+        inputs["position_ids"] = positions.to(model.device)
     try:
-        hidden = model.base_model(**arguments, use_cache=False).last_hidden_state
+        if tree is None:
+            hidden = model.base_model(**inputs, use_cache=False).last_hidden_state
+        else:
+            hidden = run_with_tree(model, tree.to(model.device), **inputs)
     finally:
         hook.remove()
-    return hidden, embeddings[-1]
+    return hidden.flatten(0, 1), embeddings[-1]
 
 
 def _largest(tensor: Tensor) -> float:
-    return float(tensor.detach().abs().max())
+    return float(tensor.detach().abs().max()) if tensor.numel() else 0.0

@@ -20,7 +20,7 @@ from ..files import InputError
 from ..runtime import Progress, log
 from .adapters import add_adapters
 from .checkpoints import Checkpoints, save_model
-from .engine import Interrupted, StopSignal, engine_config, gradient_norm, peak_memory_mb
+from .engine import Interrupted, StopSignal, engine_config, gradient_norm, leave_out_waste, peak_memory_mb
 from .hyperparameters import Hyperparameters
 from .layout import Layout, choose_layout
 from .modelling import ResponseLoss
@@ -78,7 +78,7 @@ def train(
     # Attention implementations may exist on the GPU only, so that the model is compared with itself there.
     if torch.cuda.is_available():
         model.to(torch.device("cuda", torch.cuda.current_device()))
-    layout = choose_layout(model)
+    layout = choose_layout(model, max(map(len, samples)))
     engine = start_engine(model, hyperparameters, deepspeed_config, steps)
     stop = StopSignal() if checkpoints else None
     rows: list[dict[str, Any]] = checkpoints.load(engine).get("rows", []) if checkpoints else []
@@ -139,6 +139,7 @@ def start_engine(
             optimizer, math.ceil(steps * hyperparameters.warmup_ratio), steps
         ),
     )
+    leave_out_waste(engine)
     return engine
 
 
@@ -190,9 +191,11 @@ def accumulate_gradients(
     for number, micro_batch in enumerate(own_batches, 1):
         share = 1 / response_tokens if micro_batch else 0.0
         engine.set_gradient_accumulation_boundary(number == len(own_batches))
-        loss, parts = engine(**to_tensors(micro_batch or [shortest], pad, layout, engine.device))
         # The engine averages gradients over the processes; this loss is already a share of the global mean.
-        engine.backward(loss * (world * share), scale_wrt_gas=False)
+        inputs = to_tensors(micro_batch or [shortest], pad, layout, engine.device)
+        loss, parts = engine(**inputs, scale=world * share)
+        # A copy, because the engine would divide the gradient of its own output by the number of micro-batches.
+        engine.backward(loss.clone(), scale_wrt_gas=False)
         losses += parts * share
     return losses
 

@@ -1,6 +1,6 @@
 """Packed sequences, and the forward pass of training, which computes the losses of the response tokens only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from .head import HeadLoss
 from .layout import Layout
+from .prefixes import TokenTree, run_with_tree, share_prefixes
 
 IGNORED = -100  # label of tokens outside responses
 
@@ -26,7 +27,7 @@ class TokenSequence:
         return len(self.prompt) + len(self.response)
 
 
-def pack(sequences: Iterable[TokenSequence], pad: int, layout: Layout) -> dict[str, Tensor]:
+def pack(sequences: Iterable[TokenSequence], pad: int, layout: Layout) -> dict[str, Any]:
     """Arrange sequences in rows, in packed layouts with little padding.
 
     Position ids start at 0 for each sequence; from them the model sees where a sequence begins, and lets no sequence
@@ -40,8 +41,10 @@ def pack(sequences: Iterable[TokenSequence], pad: int, layout: Layout) -> dict[s
     Returns:
         `input_ids`, `position_ids` and `labels` (-100 outside responses), int64, and `conflicting`, bool, which is True
         for the labels of conflicting sequences; all of shape [rows, row length]. The layout `padded` has no
-        `position_ids`, since the model's own are right.
+        `position_ids`, since the model's own are right; the layout `tree` also has the `tree` of the only row.
     """
+    if layout == "tree":
+        return _pack_tree(list(sequences))
     longest_first = sorted(sequences, key=len, reverse=True)
     # Rows as long as the longest sequence make attention cheapest: its cost grows with the square of their length.
     capacity = sum(map(len, longest_first)) if layout == "single row" else len(longest_first[0])
@@ -78,6 +81,28 @@ def pack(sequences: Iterable[TokenSequence], pad: int, layout: Layout) -> dict[s
     return tensors
 
 
+def _pack_tree(sequences: Sequence[TokenSequence]) -> dict[str, Any]:
+    """Arrange sequences in one row in which common beginnings of prompts are present once, see `prefixes.py`."""
+    # The last token of a prompt predicts the response of this sequence alone.
+    row = share_prefixes(
+        [sequence.prompt + sequence.response for sequence in sequences],
+        [len(sequence.prompt) - 1 for sequence in sequences],
+    )
+    labels = torch.full((1, len(row.tokens)), IGNORED)
+    conflicting = torch.zeros((1, len(row.tokens)), dtype=torch.bool)
+    for sequence, end in zip(sequences, row.ends, strict=True):
+        response = slice(end - len(sequence.response), end)
+        labels[0, response] = torch.tensor(sequence.response)
+        conflicting[0, response] = sequence.conflicting
+    return {
+        "input_ids": torch.tensor([row.tokens]),
+        "position_ids": torch.tensor([row.positions]),
+        "labels": labels,
+        "conflicting": conflicting,
+        "tree": row.tree,
+    }
+
+
 class ResponseLoss(nn.Module):
     """Compute both losses of a batch of packed sequences, conflicting ones included, in a single forward pass.
 
@@ -105,22 +130,29 @@ class ResponseLoss(nn.Module):
         labels: Tensor | None = None,
         conflicting: Tensor | None = None,
         position_ids: Tensor | None = None,
+        tree: TokenTree | None = None,
+        scale: float = 1.0,
     ) -> Any:
         """Compute the objective of `losses.py`, but summed over the response tokens, not averaged.
 
-        The arguments are the tensors that `pack` returns.
+        The arguments are what `pack` returns, and the factor `scale`.
 
         Returns:
-            likelihood + alpha * unlikelihood, an fp32 scalar; and the two parts without alpha, fp32 [2], without
-            gradient. Without labels, the logits of all positions, fp32 [rows, row length, vocabulary].
+            scale * (likelihood + alpha * unlikelihood), an fp32 scalar; and the two parts without factors, fp32 [2],
+            without gradient. Without labels, the logits of all positions, fp32 [rows, row length, vocabulary].
         """
         if labels is None or conflicting is None:
             return self.model(input_ids=input_ids, use_cache=False).logits.float()
-        # No attention mask is given: transformers builds the mask of packed sequences, sliding windows included, from
-        # the position ids.
-        positions = {} if position_ids is None else {"position_ids": position_ids}
-        hidden = self.model.base_model(input_ids=input_ids, use_cache=False, **positions).last_hidden_state
+        inputs = {"input_ids": input_ids} | ({} if position_ids is None else {"position_ids": position_ids})
+        if tree is not None:
+            hidden = run_with_tree(self.model, tree, **inputs)
+        else:
+            # No attention mask is given: transformers builds the mask of packed sequences, sliding windows included,
+            # from the position ids.
+            hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
         is_response = labels[:, 1:] != IGNORED
         is_conflicting = conflicting[:, 1:][is_response]
-        total, losses = self.head(hidden[:, :-1][is_response], labels[:, 1:][is_response], is_conflicting, self.alpha)
+        total, losses = self.head(
+            hidden[:, :-1][is_response], labels[:, 1:][is_response], is_conflicting, self.alpha, scale
+        )
         return total, torch.stack([losses[~is_conflicting].sum(), losses[is_conflicting].sum()])

@@ -1,0 +1,10 @@
+"""Decode prompts: engines that run a model, and what they share.
+
+- `requests`: the lines to decode, their batches, and the text of an output.
+- `beams`: the rules of beam search, apart from any model.
+- `levels`: attention to keys and values that several rows share, and search with it.
+- `plain`: search with `generate` of transformers, and contrastive decoding.
+- `probes`: whether a model gives the same logits in a batch as alone.
+- `transformers_engine`, `ctranslate2_engine`, `vllm_engine`: one engine each.
+- `windows`: context windows of models.
+"""
