@@ -36,7 +36,7 @@ from workflow_scripts.lat.runtime import cpu_model, run_step
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = (30, 21, 15)
 LINES = 200
-BASE_MODEL, BENCHMARK, BASELINE, SEED, SHARED = "made-up", "all", "MT", "1", "shared"
+BASE_MODEL, BENCHMARKS, BASELINE, SEED, SHARED = "made-up", ("all",), "MT", "1", "shared"
 # By system: the share of other words than in the reference, and the share of lines in English.
 SYSTEMS = {
     "Base": (0.9, 0.6),
@@ -170,15 +170,24 @@ def make_outputs(folder: Path, codes: Sequence[str], lines: int) -> list[str]:
     return directions
 
 
-def stages(folder: Path, directions: Sequence[str], lid: Sequence[str]) -> Iterator[list[Job]]:
-    """Yield the jobs of the steps from detect to page; the jobs of one list may run at the same time."""
-    names = [BASE_MODEL, BENCHMARK]
+def stages(
+    folder: Path, directions: Sequence[str], lid: Sequence[str], benchmarks: Sequence[str] = BENCHMARKS
+) -> Iterator[list[Job]]:
+    """Yield the jobs of the steps from detect to page; the jobs of one list may run at the same time.
+
+    Args:
+        folder: folder of test sets and outputs.
+        directions: the directions.
+        lid: the language identifiers.
+        benchmarks: benchmarks of tables and page, all of which have the same outputs.
+    """
     seeds = {system: SHARED if system == UNTRAINED else SEED for system in SYSTEMS}
     groups = {"supervised": [d for d in directions if "en" in d.split("-")]}
     groups["zero-shot"] = [d for d in directions if d not in set(groups["supervised"])]
     columns: list[str | Path] = []
     for supervision, of_group in groups.items():
-        columns += ["--directions", BENCHMARK, supervision, *of_group]
+        for benchmark in benchmarks:
+            columns += ["--directions", benchmark, supervision, *of_group]
     test, tables = folder / "test", folder / "tables"
     paths = {
         system: {
@@ -198,14 +207,8 @@ def stages(folder: Path, directions: Sequence[str], lid: Sequence[str]) -> Itera
         Job("detect", ["--folder", path, "--suffix", suffix, "--lines", lines, "--scores", scores, *detect])
         for _, path, suffix, lines, scores in found
     ]
-    yield [
-        Job(
-            "score",
-            ["--hypotheses", of["outputs"], "--references", test, "--output", of["score"]]
-            + ["--directions", *sorted(directions)],
-        )
-        for of in paths.values()
-    ]
+    score: list[str | Path] = ["--references", test, "--directions", *sorted(directions)]
+    yield [Job("score", ["--hypotheses", of["outputs"], "--output", of["score"], *score]) for of in paths.values()]
     words: list[str | Path] = ["--references", test, "--baselines", BASELINE]
     for system, of in paths.items():
         words += ["--system", system, seeds[system], of["outputs"], of["lines"], of["score"], of["off-target"]]
@@ -214,16 +217,21 @@ def stages(folder: Path, directions: Sequence[str], lid: Sequence[str]) -> Itera
     for name in ("intervals", "summary", "comparisons"):
         words += [f"--{name}", folder / f"significance/{name}.tsv"]
     yield [Job("significance", words)]
-    words = ["--reference-scores", BENCHMARK, reference / "otr.tsv", *columns, "--baselines", BASELINE]
-    for system, of in paths.items():
-        words += ["--scores", *names, system, seeds[system], of["score"], of["off-target"]]
-    yield [Job("tables", [*words, "--significance", *names, folder / "significance", "--output", tables])]
-    words = [*columns, "--baselines", BASELINE, "--texts", BENCHMARK, test, "--config", "seeds: [1]"]
+    words = [*columns, "--baselines", BASELINE, "--output", tables]
+    for benchmark in benchmarks:
+        words += ["--reference-scores", benchmark, reference / "otr.tsv"]
+        words += ["--significance", BASE_MODEL, benchmark, folder / "significance"]
+        for system, of in paths.items():
+            words += ["--scores", BASE_MODEL, benchmark, system, seeds[system], of["score"], of["off-target"]]
+    yield [Job("tables", words)]
+    words = [*columns, "--baselines", BASELINE, "--config", "seeds: [1]"]
     for name in ("scores", "intervals", "summary", "comparisons", "versions"):
         words += [f"--{name}", tables / f"{name}.tsv"]
-    for system, of in paths.items():
-        words += ["--outputs", *names, system, seeds[system], of["outputs"], of["lines"]]
-    yield [Job("page", [*words, "--output", folder / "page/index.html"])]
+    for benchmark in benchmarks:
+        words += ["--texts", benchmark, test]
+        for system, of in paths.items():
+            words += ["--outputs", BASE_MODEL, benchmark, system, seeds[system], of["outputs"], of["lines"]]
+    yield [Job("page", [*words, "--output", folder / "page/index.html", "--examples", folder / "page/examples"])]
 
 
 @dataclass
@@ -273,14 +281,16 @@ def run_jobs(jobs: Sequence[Job], workflow: Path, at_a_time: int) -> Use:
     return use
 
 
-def measure(languages: int, lines: int, lid: Sequence[str], at_a_time: int, folder: Path) -> dict[str, object]:
+def measure(
+    languages: int, lines: int, lid: Sequence[str], at_a_time: int, folder: Path, benchmarks: Sequence[str] = BENCHMARKS
+) -> dict[str, object]:
     """Return seconds and memory of one size, in all and by step."""
     copy_workflow(folder / "workflow")
     directions = make_outputs(folder, list(CODES)[:languages], lines)
     load = os.getloadavg()[0]
     steps: dict[str, Use] = {}
     started = time.perf_counter()
-    for jobs in stages(folder, directions, lid):
+    for jobs in stages(folder, directions, lid, benchmarks):
         steps[jobs[0].step] = use = run_jobs(jobs, folder / "workflow", at_a_time)
         print(f"{languages} languages, {jobs[0].step}: {use.seconds:.1f} s, {use.memory_gb:.2f} GB", file=sys.stderr)
     return {
@@ -310,6 +320,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="output file; the results are printed in any case")
     parser.add_argument("--languages", type=int, nargs="+", default=LANGUAGES, help="sizes, the largest one first")
     parser.add_argument("--lines", type=int, default=LINES, help="lines of each direction")
+    parser.add_argument("--benchmarks", type=int, default=1, help="benchmarks of tables and page, with equal outputs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="jobs at a time")
     parser.add_argument("--lid", nargs="+", default=["lid.176.ftz", "py3langid"], help="language identifiers")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder with the identifier")
@@ -331,7 +342,8 @@ def main() -> None:
             folder = arguments.folder and (arguments.folder / str(languages)).resolve()
             if not folder:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            sizes.append(measure(languages, arguments.lines, lid, arguments.jobs, folder))
+            benchmarks = [*BENCHMARKS, *(f"copy {number}" for number in range(1, arguments.benchmarks))]
+            sizes.append(measure(languages, arguments.lines, lid, arguments.jobs, folder, benchmarks))
     results = {
         "scale_s": sizes[0]["seconds"],
         "scale_memory_gb": sizes[0]["memory_gb"],

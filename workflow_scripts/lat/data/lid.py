@@ -3,17 +3,20 @@
 Every identifier returns the language codes of `resources/languages.tsv`, whatever its own labels are.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from ..files import InputError, fold, sha256
 from ..languages import code_of_label
 from .sources import read_sources
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LABEL_PREFIX = "__label__"
 
@@ -142,6 +145,7 @@ class PurePythonIdentifier:
         # Imported here, since py3langid reads its model when it is imported.
         from importlib.metadata import version
 
+        import numpy as np
         from py3langid.langid import MODEL_FILE
         from py3langid.langid import LanguageIdentifier as Library
 
@@ -168,6 +172,8 @@ class PurePythonIdentifier:
 
     def _identify(self, texts: Sequence[bytes]) -> list[tuple[str, float]]:
         """Return (language, probability) of texts that are sorted by their lengths, the longest one first."""
+        import numpy as np
+
         lengths = np.array(list(map(len, texts)))
         longest = len(texts[0])
         padded = b"".join(text.ljust(longest, b"\0") for text in texts)
@@ -192,7 +198,9 @@ class PurePythonIdentifier:
             scores[:, removed] = 0.0
         best = scores.argmax(axis=1)
         probabilities = scores[np.arange(len(texts)), best].tolist()
-        return [(self._codes[code], probability) for code, probability in zip(best.tolist(), probabilities, strict=True)]
+        return [
+            (self._codes[code], probability) for code, probability in zip(best.tolist(), probabilities, strict=True)
+        ]
 
 
 def _count_visits(features: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -201,6 +209,8 @@ def _count_visits(features: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int6
     Args:
         features: one row per text, with -1 in place of states that are no feature.
     """
+    import numpy as np
+
     rows, columns = np.nonzero(features >= 0)
     found = features[rows, columns].astype(np.int64)
     _, firsts, counts = np.unique((rows << 32) | found, return_index=True, return_counts=True)

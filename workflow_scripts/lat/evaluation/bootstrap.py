@@ -14,14 +14,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .ranking import MINIMUM_SEEDS
+
 Floats = NDArray[np.float64]
 
 BLEU_ORDER = 4
 CHRF_BETA = 2
 
-# With fewer seeds, the variation between them cannot be estimated in a useful way: the 95 % t-interval of two seeds
-# extends 12.7 standard errors to each side.
-MINIMUM_SEEDS = 3
 # Differences up to this are rounding errors of sums.
 ROUNDING = 1e-9
 

@@ -1,15 +1,19 @@
 """BLEU and chrF++ of one direction, each with its SacreBLEU signature."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
-
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import InputError, log
 from ..languages import languages, split_direction
-from .statistics import References, Vocabulary
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    from .statistics import References, Vocabulary
 
 METRICS = ("BLEU", "chrF++")  # the metrics of every direction
 
@@ -44,6 +48,9 @@ def metrics(direction: str) -> dict[str, BLEU | CHRF]:
 
 @cache
 def _metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
     found: dict[str, BLEU | CHRF] = {"BLEU": BLEU(tokenize=tokenizer), "chrF++": CHRF(word_order=2)}
     for metric in found.values():
         # A part of the signature, which SacreBLEU sets when it reads references.
@@ -56,6 +63,10 @@ def prepare_references(references: Sequence[str], direction: str) -> References:
 
     Directions with the same target language share its words.
     """
+    from sacrebleu.metrics.bleu import BLEU
+
+    from .statistics import References, Vocabulary
+
     target = split_direction(direction)[1]
     if sum(map(len, _vocabularies.values())) > WORDS_IN_MEMORY:
         _vocabularies.clear()
