@@ -12,8 +12,8 @@ PACKAGE = ROOT / "workflow_scripts"
 SCRIPTS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 # Modules that take from a tenth of a second to several seconds to load.
 LARGE = (
-    "accelerate", "babel.core", "comet", "bleurt_pytorch", "ctranslate2", "deepspeed", "fasttext", "httpx2",
-    "huggingface_hub", "itables", "jinja2", "jsonschema", "matplotlib", "numpy", "openai", "pandas", "peft", "polib",
+    "accelerate", "comet", "bleurt_pytorch", "ctranslate2", "deepspeed", "fasttext", "httpx2",
+    "huggingface_hub", "itables", "jinja2", "jsonschema", "matplotlib", "numpy", "openai", "pandas", "peft",
     "psutil", "py3langid", "sacrebleu", "safetensors", "snakemake", "tokenizers", "torch", "transformers", "vllm",
 )  # fmt: skip
 HELP = """

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING
 
 from ..evaluation.offtarget import (
@@ -837,14 +838,15 @@ def read_lines_table(path: Path, counts: Mapping[str, int]) -> Lines:
     labels: dict[str, dict[str, list[str]]] = {name: {direction: [] for direction in counts} for name in others}
     languages = {direction: language_verdicts(direction) for direction in counts}
     for row in rows:
-        direction, label, verdict = row["direction"], row["label"], Verdict(row["verdict"])
+        # Few labels are different, and a large benchmark has millions of lines.
+        direction, label, verdict = row["direction"], intern(row["label"]), Verdict(row["verdict"])
         of_language = languages[direction].get(label, Verdict.OTHER)
         if label if verdict == Verdict.EMPTY else verdict not in (of_language, Verdict.NO_WORDS):
             problem = f"the verdict of a line of {direction} in the language `{label}` cannot be {verdict}"
             raise damaged(path, LINES, f"line {row.line}: {problem}")
         classified[direction].append(ClassifiedLine(label, float(row["score"]), verdict, row["copy"] == "1"))
         for name in others:
-            labels[name][direction].append(row[name])
+            labels[name][direction].append(intern(row[name]))
     return Lines(path, classified, labels)
 
 
