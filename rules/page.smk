@@ -47,12 +47,14 @@ rule page:
         texts=every_benchmark("results/download/{benchmark}/test"),
         general=["results/tables/general.tsv"] if comparisons() else [],
     output:
-        report(
+        page=report(
             "results/page/index.html",
             caption="../resources/captions/page.rst",
             category="Examples",
             labels={"page": "tables, figures and all output lines"},
         ),
+        # The output lines of a large run; otherwise, they are in the page, and this folder is empty.
+        examples=directory("results/page/examples"),
     log:
         "results/page/logs/page.log",
     conda:
@@ -74,11 +76,11 @@ rule page:
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
         comparisons=comparison_flags(),
     message:
-        "Page: writing {output}"
+        "Page: writing {output.page}"
     shell:
         "python -m workflow_scripts.page --scores {input.scores:q} --intervals {input.intervals:q}"
         " --summary {input.summary:q} --comparisons {input.comparisons:q} --versions {input.versions:q} {params.inputs}"
         " {params.columns} {params.learned} --figures {input.figures:q} --captions {params.captions:q}"
         " --baselines {params.baselines:q} --config {params.config:q} {params.general} {params.comparisons}"
-        " --output {output:q}"
+        " --output {output.page:q} --examples {output.examples:q}"
         " 2>&1 | tee {log:q}"

@@ -1,18 +1,18 @@
 """Convert a model to the format of CTranslate2, once for all systems that decode with it."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ctranslate2
-import torch
-from ctranslate2.converters import TransformersConverter
-from transformers import PreTrainedTokenizerBase
-
-from .lat.decoding.windows import context_window, sliding_window
 from .lat.files import InputError, fold, replaced_folder
 from .lat.manifest import write_manifest
-from .lat.models import load_model, load_tokenizer
 from .lat.runtime import log, run_step
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
 # Lengths in tokens of the sequences on which the converted model is compared; scaled positions show in long ones.
 PROBE_LENGTHS = (8, 60, 800)
@@ -29,6 +29,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of a transformers model")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
+
+    # Imported here, since these libraries take seconds to load, and the check of the flags does without them.
+    from ctranslate2.converters import TransformersConverter
+
+    from .lat.models import load_tokenizer
 
     tokenizer = load_tokenizer(arguments.model)
     probes, expected = log_probabilities(arguments.model, tokenizer)
@@ -57,6 +62,11 @@ def main() -> None:
 
 def log_probabilities(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[list[list[int]], list[torch.Tensor]]:
     """Random sequences of tokens, and the log-probability that transformers gives each token after its first."""
+    import torch
+
+    from .lat.decoding.windows import context_window, sliding_window
+    from .lat.models import load_model
+
     # Every architecture supports the attention implementation `eager`.
     model = load_model(folder, "fp32", "eager").eval()
     window = min(context_window(model.config) or max(PROBE_LENGTHS), sliding_window(model.config) or max(PROBE_LENGTHS))
@@ -77,6 +87,9 @@ def largest_difference(folder: Path, probes: list[list[str]], expected: list[tor
 
     It is relative to the standard deviation of the expected ones.
     """
+    import ctranslate2
+    import torch
+
     try:
         generator = ctranslate2.Generator(str(folder), compute_type="float32", intra_threads=torch.get_num_threads())
         # One at a time: with Gemma 3, the library cannot score sequences of different lengths together. It can decode

@@ -6,6 +6,8 @@ Finished lines are stored in a folder that is named by everything that determine
 continues after its last finished batch.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import hashlib
@@ -13,15 +15,8 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import AutoConfig, PreTrainedTokenizerBase
-
-from .lat.decoding.ctranslate2_engine import CTranslate2Engine
-from .lat.decoding.requests import Engine, Hypothesis, Request, Settings, decode_in_parts
-from .lat.decoding.transformers_engine import TransformersEngine
-from .lat.decoding.vllm_engine import VllmEngine
-from .lat.decoding.windows import context_window, sliding_window
 from .lat.files import (
     Journal,
     read_jsonl,
@@ -32,8 +27,13 @@ from .lat.files import (
     write_lines,
     write_table,
 )
-from .lat.models import DTYPES, load_model, load_tokenizer
+from .lat.names import DTYPES
 from .lat.runtime import Progress, log, run_step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from .lat.decoding.requests import Engine, Hypothesis, Settings
 
 
 def main() -> None:
@@ -58,6 +58,12 @@ def main() -> None:
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
+
+    # Imported here, since these libraries take seconds to load, and the check of the flags does without them.
+    import torch
+
+    from .lat.decoding.requests import Settings
+
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
 
@@ -91,6 +97,9 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
 
 def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting: list[str], finished: Path) -> None:
     """Decode the directions in `waiting`. The file of counts is written last and marks a direction as finished."""
+    from .lat.decoding.requests import Hypothesis, Request, decode_in_parts
+    from .lat.models import load_tokenizer
+
     tokenizer = load_tokenizer(arguments.model)
     engine = load_engine(arguments, tokenizer)
     rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
@@ -161,13 +170,22 @@ def write_direction(folder: Path, direction: str, hypotheses: list[Hypothesis], 
 
 def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
     """Load the engine that the flags name, on a GPU if there is one."""
+    import torch
+    from transformers import AutoConfig
+
+    from .lat.decoding.windows import context_window, sliding_window
+
     if arguments.engine == "ctranslate2":
+        from .lat.decoding.ctranslate2_engine import CTranslate2Engine
+
         # Beyond a sliding window, CTranslate2 computes other values than transformers.
         config = AutoConfig.from_pretrained(arguments.model)
         windows = [window for window in (context_window(config), sliding_window(config)) if window]
         window = min(windows, default=None)
         return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.compute_type, arguments.threads)
     if arguments.engine == "vllm":
+        from .lat.decoding.vllm_engine import VllmEngine
+
         return VllmEngine(
             arguments.model,
             tokenizer.eos_token_id,
@@ -176,6 +194,9 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
             arguments.early_stopping,
             torch.cuda.device_count(),
         )
+    from .lat.decoding.transformers_engine import TransformersEngine
+    from .lat.models import load_model
+
     model = load_model(arguments.model, arguments.dtype, arguments.attention)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     return TransformersEngine(model, tokenizer, arguments.early_stopping)

@@ -1,14 +1,25 @@
 """Identify the language of every output line, and compute the off-target scores of every direction."""
 
 import argparse
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from .lat.data.lid import load_identifier
-from .lat.evaluation.offtarget import ClassifiedLine, Verdict, classify, cross_check_scores, off_target_scores
-from .lat.files import SCORE_COLUMNS, InputError, read_lines, write_table
+from .lat.evaluation.offtarget import (
+    ClassifiedLine,
+    OffTargetScore,
+    Verdict,
+    classify,
+    cross_check_scores,
+    off_target_scores,
+)
+from .lat.files import SCORE_COLUMNS, InputError, atomic_write, fold, read_lines, write_table
 from .lat.runtime import log, run_step
 
 COLUMNS = ("direction", "line", "label", "score", "verdict", "copy")
+BATCH = 4096
 
 
 def main() -> None:
@@ -37,51 +48,76 @@ def main() -> None:
     names = [*COLUMNS, *(other.name for other in others)]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"--lid: two columns of the table of lines would be called `{twice}`; rename the model file")
-    line_rows, score_rows = [], []
-    for direction in arguments.directions:
-        outputs = read_lines(arguments.folder / f"{direction}{arguments.suffix}")
-        sources = read_lines(arguments.sources / f"{direction}.src.txt")
-        lines = classify(identifier.identify(outputs), outputs, sources, direction)
-        scores = off_target_scores(lines, outputs, direction)
-        with_signature = [(score, identifier.signature) for score in scores]
-        labels = {}
-        for other in others:
-            labels[other.name] = [label for label, _ in other.identify(outputs)]
-            scores = cross_check_scores(lines, labels[other.name], other.name, direction)
-            with_signature += [(score, other.signature) for score in scores]
-        line_rows += [
-            line_row(direction, index, line) | {name: labels[name][index] for name in labels}
-            for index, line in enumerate(lines)
-        ]
-        score_rows += [
-            {
-                "direction": direction,
-                "metric": score.metric,
-                "value": f"{score.value:.4f}",
-                "n": score.n,
-                "signature": signature,
-            }
-            for score, signature in with_signature
-        ]
-        log.info("%s: OTR %.1f %% of %d lines", direction, with_signature[0][0].value, len(lines))
-    # Only empty outputs in one direction are a valid result; only empty outputs in all directions are a mistake.
-    if all(row["verdict"] == Verdict.EMPTY for row in line_rows):
-        raise InputError(
-            f"{arguments.folder}: every output is empty; look at the model and its prompts, then decode again"
-        )
-    write_table(arguments.lines, line_rows, (*COLUMNS, *(other.name for other in others)))
+    score_rows: list[dict[str, object]] = []
+    has_text = False
+    with atomic_write(arguments.lines) as handle:
+        handle.write("\t".join(map(fold, names)) + "\n")
+        for batch in read_batches(arguments.folder, arguments.suffix, arguments.sources, arguments.directions):
+            outputs = [line for _, of_direction, _ in batch for line in of_direction]
+            predictions = iter(identifier.identify(outputs))
+            labels_of = {other.name: iter([label for label, _ in other.identify(outputs)]) for other in others}
+            for direction, of_direction, sources in batch:
+                count = len(of_direction)
+                lines = classify(list(islice(predictions, count)), of_direction, sources, direction)
+                has_text = has_text or any(line.verdict != Verdict.EMPTY for line in lines)
+                found = [(score, identifier.signature) for score in off_target_scores(lines, of_direction, direction)]
+                labels = {name: list(islice(of_other, count)) for name, of_other in labels_of.items()}
+                for other in others:
+                    scores = cross_check_scores(lines, labels[other.name], other.name, direction)
+                    found += [(score, other.signature) for score in scores]
+                handle.writelines(line_rows(direction, lines, list(labels.values())))
+                score_rows += [score_row(direction, score, signature) for score, signature in found]
+                log.info("%s: OTR %.1f %% of %d lines", direction, found[0][0].value, count)
+        # Only empty outputs in one direction are a valid result; only empty outputs in all directions are a mistake.
+        if not has_text:
+            raise InputError(
+                f"{arguments.folder}: every output is empty; look at the model and its prompts, then decode again"
+            )
     write_table(arguments.scores, score_rows, SCORE_COLUMNS)
 
 
-def line_row(direction: str, index: int, line: ClassifiedLine) -> dict[str, object]:
-    """Return one row of the table of lines; the table counts lines from 1, `index` counts from 0."""
+def read_batches(
+    folder: Path, suffix: str, sources: Path, directions: Sequence[str]
+) -> Iterator[list[tuple[str, list[str], list[str]]]]:
+    """Read output and source lines, and yield directions with their lines in batches of at least `BATCH` output lines.
+
+    Identifiers are faster if they get more lines at once, and all lines of a large benchmark would take much memory.
+    """
+    batch, count = [], 0
+    for direction in directions:
+        outputs = read_lines(folder / f"{direction}{suffix}")
+        batch.append((direction, outputs, read_lines(sources / f"{direction}.src.txt")))
+        count += len(outputs)
+        if count >= BATCH:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
+
+
+def line_rows(direction: str, lines: Sequence[ClassifiedLine], others: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of one direction in the table of lines, which counts lines from 1.
+
+    Args:
+        direction: the direction.
+        lines: its output lines.
+        others: the labels of the lines by each of the identifiers that are cross-checks.
+    """
+    # A label of a model may be any text, and most labels occur in many lines.
+    text = cache(fold)
+    for number, (line, *labels) in enumerate(zip(lines, *others, strict=True), 1):
+        row = f"{direction}\t{number}\t{text(line.label)}\t{line.score:.4f}\t{line.verdict}\t{int(line.copy)}"
+        yield "\t".join([row, *map(text, labels)]) + "\n"
+
+
+def score_row(direction: str, score: OffTargetScore, signature: str) -> dict[str, object]:
+    """Return one row of the table of scores."""
     return {
         "direction": direction,
-        "line": index + 1,
-        "label": line.label,
-        "score": f"{line.score:.4f}",
-        "verdict": line.verdict,
-        "copy": int(line.copy),
+        "metric": score.metric,
+        "value": f"{score.value:.4f}",
+        "n": score.n,
+        "signature": signature,
     }
 
 

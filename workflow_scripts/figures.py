@@ -1,23 +1,15 @@
 """Draw the figures of a run: scores, languages of off-target lines, studies, and training losses."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from .lat.files import InputError, replaced_file
-from .lat.reporting.charts import (
-    heat_map_figure,
-    losses_figure,
-    off_target_figure,
-    off_target_languages_figure,
-    study_figure,
-)
 from .lat.reporting.reading import (
     Experiment,
     add_experiment_flags,
@@ -33,6 +25,10 @@ from .lat.reporting.reading import (
     summary_frame,
 )
 from .lat.runtime import run_step
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 SUFFIXES = ("svg", "png", "pdf")
 
@@ -74,6 +70,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="output folder")
     arguments = parser.parse_args()
 
+    # Imported here, since matplotlib takes a second to load, and the check of the flags does without it.
+    from .lat.reporting import charts
+
     experiments = make_experiments(arguments.run, arguments.directions)
     score_rows = read_all_scores(arguments.scores, experiments, arguments.learned)
     interval_rows = read_intervals(arguments.intervals, experiments, arguments.learned)
@@ -82,12 +81,12 @@ def main() -> None:
     check_summary(arguments.summary, summary_rows, score_rows)
     scores, intervals, summary = scores_frame(score_rows), intervals_frame(interval_rows), summary_frame(summary_rows)
     logs = read_logs(arguments.step_log)
-    save(off_target_figure(scores, intervals, summary), arguments.output / "off_target")
-    save(heat_map_figure(scores), arguments.output / "heat_map")
-    save(off_target_languages_figure(scores), arguments.output / "off_target_languages")
-    save(losses_figure(logs), arguments.output / "losses")
+    save(charts.off_target_figure(scores, intervals, summary), arguments.output / "off_target")
+    save(charts.heat_map_figure(scores), arguments.output / "heat_map")
+    save(charts.off_target_languages_figure(scores), arguments.output / "off_target_languages")
+    save(charts.losses_figure(logs), arguments.output / "losses")
     for study in arguments.study:
-        figure = study_figure(study["label"], read_points(study, experiments), scores, intervals, summary)
+        figure = charts.study_figure(study["label"], read_points(study, experiments), scores, intervals, summary)
         save(figure, arguments.output / f"study-{study['name']}")
 
 

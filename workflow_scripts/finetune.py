@@ -8,14 +8,18 @@ import argparse
 
 from .lat.runtime import run_step
 from .lat.training.hyperparameters import add_training_arguments
-from .lat.training.run import run_training
 
 
 def main() -> None:
     """Parse the flags and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_training_arguments(parser)
-    run_training(parser.parse_args())
+    arguments = parser.parse_args()
+
+    # Imported here, since its libraries take seconds to load, and the check of the flags does without them.
+    from .lat.training.run import run_training
+
+    run_training(arguments)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 
 from .lat.credentials import secret
-from .lat.evaluation.judging import OUTCOMES, Judge, Prices, compare, count
 from .lat.files import InputError, Journal, read_jsonl, write_jsonl, write_table
 from .lat.prompts.instructions import read_instructions
 from .lat.runtime import log, run_step
 
-COLUMNS = ("base_model", "benchmark", "seed", "system", "baseline", "instructions", "judge", "n", *OUTCOMES, "p")
+COLUMNS = (
+    "base_model", "benchmark", "seed", "system", "baseline", "instructions", "judge", "n", "win", "tie", "lose",
+    "unclear", "p",
+)  # fmt: skip
 
 
 def read_answers(path: Path) -> list[str]:
@@ -55,6 +57,9 @@ def main() -> None:
     parser.add_argument("--judgements", type=Path, required=True, help="output file, one comparison per JSON line")
     parser.add_argument("--output", type=Path, required=True, help="output table with one row")
     arguments = parser.parse_args()
+
+    # Imported here, since the client of the judge takes a second to load, and the check of the flags does without it.
+    from .lat.evaluation.judging import OUTCOMES, Judge, Prices, compare, count
 
     tasks = read_instructions(arguments.instructions)
     answers, baseline_answers = read_answers(arguments.answers), read_answers(arguments.baseline_answers)

@@ -1,12 +1,17 @@
-"""Write the HTML page of a run, which works offline: sortable tables, figures, provenance, and all output lines."""
+"""Write the HTML page of a run, which works offline: sortable tables, figures, provenance, and all output lines.
+
+The output lines of a large run are in a folder beside the page.
+"""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from .lat.evaluation.scores import METRICS
-from .lat.files import atomic_write
+from .lat.files import atomic_write, replaced_folder
 from .lat.reporting.page import (
+    EXAMPLES,
+    EXAMPLES_IN_PAGE,
     Outputs,
     Results,
     describe_experiment,
@@ -17,6 +22,8 @@ from .lat.reporting.page import (
     signatures,
     table_of,
     table_packs,
+    text_bytes,
+    write_examples,
 )
 from .lat.reporting.reading import (
     add_comparison_flag,
@@ -80,6 +87,12 @@ def main() -> None:
     parser.add_argument("--general", type=Path, help="table of comparisons on general tasks")
     add_comparison_flag(parser)
     parser.add_argument("--output", type=Path, required=True, help="HTML file")
+    parser.add_argument(
+        "--examples",
+        type=Path,
+        required=True,
+        help=f"folder for the output lines of a large run, called `{EXAMPLES}` and beside the HTML file",
+    )
     arguments = parser.parse_args()
 
     experiments = make_experiments((names[:4] for names in arguments.outputs), arguments.directions)
@@ -105,20 +118,38 @@ def main() -> None:
         general.append(table_of(general_table(read_general_comparisons([(arguments.general, arguments.comparison)]))))
 
     folders = {benchmark: Path(folder) for benchmark, folder in arguments.texts}
-    packs: dict[str, Any] = {"experiments": list(map(describe_experiment, experiments))}
+    hypotheses = {tuple(names): Path(folder) for *names, folder, _ in arguments.outputs}
+    size = sum(
+        text_bytes(
+            folders[experiment.benchmark],
+            experiment.directions,
+            [
+                hypotheses[experiment.base_model, experiment.benchmark, system, run]
+                for system, runs in experiment.runs.items()
+                for run in runs
+            ],
+        )
+        for experiment in experiments
+    )
+    is_beside = size > EXAMPLES_IN_PAGE
+    packs: dict[str, Any] = {"experiments": [describe_experiment(experiment, is_beside) for experiment in experiments]}
     count = 0
-    for number, experiment in enumerate(experiments):
-        texts = read_texts(folders[experiment.benchmark], experiment.directions)
-        counts = {direction: len(sources) for direction, (sources, _) in texts.items()}
-        count += sum(counts.values())
-        scores_of_experiment = rows_of(score_rows, experiment)
-        outputs = {}
-        for *names, system, seed, folder, table in arguments.outputs:
-            if names == [experiment.base_model, experiment.benchmark]:
-                lines = read_lines_table(Path(table), counts)
-                check_verdicts(lines, arguments.scores, rows_of(scores_of_experiment, experiment, system, seed))
-                outputs[system, seed] = Outputs(Path(folder), lines)
-        packs |= example_packs(number, experiment, texts, outputs)
+    with replaced_folder(arguments.examples) as examples:
+        for number, experiment in enumerate(experiments):
+            test = folders[experiment.benchmark]
+            counts = {name: len(read_texts(test, [name])[name][0]) for name in experiment.directions}
+            count += sum(counts.values())
+            scores_of_experiment = rows_of(score_rows, experiment)
+            outputs = {}
+            for *names, system, seed, folder, table in arguments.outputs:
+                if names == [experiment.base_model, experiment.benchmark]:
+                    lines = read_lines_table(Path(table), counts)
+                    check_verdicts(lines, arguments.scores, rows_of(scores_of_experiment, experiment, system, seed))
+                    outputs[system, seed] = Outputs.of_lines(Path(folder), lines)
+            if is_beside:
+                write_examples(examples, number, experiment, test, outputs)
+            else:
+                packs |= example_packs(str(number), experiment, read_texts(test, experiment.directions), outputs)
     seeds = results.seeds
     names = " and ".join(experiment["name"] for experiment in packs["experiments"])
     page = render(
@@ -135,11 +166,18 @@ def main() -> None:
         signatures=signatures(results.scores),
         versions=[(row["what"], row["version"]) for row in read_versions(arguments.versions)],
         config=arguments.config,
+        is_beside=is_beside,
         packs=packs | (tables if len(seeds) > 1 else {}),
     )
     with atomic_write(arguments.output) as handle:
         handle.write(page)
-    log.info("%s: %.1f MB, %d examples", arguments.output, len(page.encode()) / 1e6, count)
+    log.info(
+        "%s: %.1f MB, %d examples%s",
+        arguments.output,
+        len(page.encode()) / 1e6,
+        count,
+        f" in {arguments.examples}" if is_beside else "",
+    )
 
 
 if __name__ == "__main__":

@@ -1,29 +1,27 @@
 """Compute 95 % intervals of all scores and test differences between systems, over test sentences and training seeds."""
 
+from __future__ import annotations
+
 import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .lat.evaluation.bootstrap import MINIMUM_SEEDS, Floats, draw
-from .lat.evaluation.significance import (
-    COMPARISON_COLUMNS,
-    INTERVAL_COLUMNS,
-    SUMMARY_COLUMNS,
-    Outputs,
-    RunScores,
-    SignificanceTables,
-    resample_scores,
-)
+from .lat.evaluation.ranking import MINIMUM_SEEDS
 from .lat.files import InputError, read_lines, write_table
 from .lat.languages import split_direction
 from .lat.names import SHARED
 from .lat.reporting.reading import TOLERANCE, check_verdicts, read_line_scores, read_lines_table, read_system_scores
 from .lat.runtime import Progress, log, run_step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .lat.evaluation.bootstrap import Floats
+    from .lat.evaluation.significance import Outputs, RunScores
 
 SEED = re.compile(r"0|[1-9]\d*", re.ASCII)
 SIGNIFICANT = 0.05
@@ -72,6 +70,8 @@ class Run:
         lines = read_lines(path)
         if len(lines) != count:
             raise InputError(f"{path}: {len(lines)} hypotheses for {count} references; decode and detect it again")
+        from .lat.evaluation.significance import Outputs
+
         learned = {metric: of_directions[direction] for metric, of_directions in self.learned.items()}
         return Outputs(lines, self.off_target[direction], learned)
 
@@ -115,6 +115,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if any(len(words) < 4 for words in arguments.system):
         parser.error("--system: a name, a seed, a folder and a table are required")
+
+    # Imported here, since these modules need NumPy, and the check of the flags does without it.
+    import numpy as np
+
+    from .lat.evaluation.bootstrap import draw
+    from .lat.evaluation.significance import (
+        COMPARISON_COLUMNS,
+        INTERVAL_COLUMNS,
+        SUMMARY_COLUMNS,
+        SignificanceTables,
+        resample_scores,
+    )
 
     names = check_runs([(name, seed) for name, seed, *_ in arguments.system])
     learned = check_learned(names, [(name, seed, metric) for name, seed, metric, _ in arguments.learned])
@@ -233,6 +245,8 @@ def read_run(
     Raises:
         InputError: a table is damaged, or does not belong to the lines.
     """
+    import numpy as np
+
     hypotheses, lines_path, *score_paths = paths
     lines = read_lines_table(lines_path, counts)
     scores: dict[tuple[str, str], TableScore] = {}

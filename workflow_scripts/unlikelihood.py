@@ -10,7 +10,6 @@ from pathlib import Path
 
 from .lat.runtime import run_step
 from .lat.training.hyperparameters import add_training_arguments
-from .lat.training.run import run_training
 
 
 def main() -> None:
@@ -23,6 +22,10 @@ def main() -> None:
         "--snapshot-steps", type=int, nargs="*", default=[], help="steps after which a snapshot of the model is kept"
     )
     arguments = parser.parse_args()
+
+    # Imported here, since its libraries take seconds to load, and the check of the flags does without them.
+    from .lat.training.run import run_training
+
     run_training(arguments, arguments.alpha, arguments.snapshots, arguments.snapshot_steps)
 
 

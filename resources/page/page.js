@@ -16,6 +16,9 @@ const fields = form.elements;
 // The selected seed, or an empty text for the means over seeds; null on pages with fewer than two seeds.
 const picker = document.getElementById("seeds")?.elements.seed ?? null;
 const packs = new Map();
+// Packed data and scripts from the folder of examples beside the page, which only pages with many examples have.
+const packed = new Map();
+const scripts = new Map();
 const sortable = new Map();
 let experiments = [];
 // The directions of the selected experiment, with the texts and the outputs that are shown.
@@ -24,11 +27,40 @@ let requests = 0;
 let found = [];
 let start = 0;
 
+function decodeBase64(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  // A loop: `Uint8Array.from` with a function for each character takes twenty times as long.
+  for (let position = 0; position < text.length; position++) bytes[position] = text.charCodeAt(position);
+  return bytes;
+}
+
 async function unpack(id) {
-  const text = atob(document.getElementById(id).textContent);
-  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const bytes = decodeBase64(packed.get(id) ?? document.getElementById(id).textContent);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
+}
+
+// Called by the scripts in the folder of examples.
+function addPacks(found) {
+  for (const [name, text] of Object.entries(found)) packed.set(name, text);
+}
+
+// A page that is opened from a folder may load scripts from there, but may not read files.
+function loadScript(address) {
+  if (!scripts.has(address)) scripts.set(address, new Promise((resolve) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => resolve(true);
+    script.onerror = () => {
+      // It is tried again when it is selected again.
+      scripts.delete(address);
+      resolve(false);
+    };
+    document.head.append(script);
+  }));
+  return scripts.get(address);
 }
 
 // Each pack is unpacked when it is first needed, so that the page does not become slower with each seed.
@@ -113,9 +145,10 @@ function setOptions(select, entries) {
 function fillFilters() {
   const experiment = experiments[fields.experiment.value];
   const kinds = [...new Set(experiment.directions.map((direction) => direction.supervision))];
+  // Examples beside the page are loaded one direction at a time.
+  const groups = experiment.folder ? [] : [["", "all"], ...kinds.map((kind) => [kind, `all ${kind}`])];
   setOptions(fields.direction, [
-    ["", "all"],
-    ...kinds.map((kind) => [kind, `all ${kind}`]),
+    ...groups,
     ...experiment.directions.map((direction) => [direction.name, `${direction.name} (${direction.supervision})`]),
   ]);
   setOptions(fields.system, [["", "any"], ...experiment.systems.map((system, number) => [String(number), system])]);
@@ -128,12 +161,27 @@ async function loadExamples() {
   const seed = experiment.seeds.includes(selected) ? selected : experiment.seeds[0];
   const request = ++requests;
   const runs = experiment.runs.filter((run) => run === seed || run === SHARED);
-  const [texts, ...outputs] = await Promise.all([`texts-${number}`, ...runs.map((run) => `outputs-${number}-${run}`)].map(load));
-  // Another experiment or seed may have been selected while this one was unpacked.
+  let name = number;
+  let shown = experiment.directions;
+  if (experiment.folder) {
+    const position = shown.findIndex((direction) => direction.name === fields.direction.value);
+    const address = [...experiment.folder, `${shown[position].name}.js`].map(encodeURIComponent).join("/");
+    const isLoaded = await loadScript(address);
+    if (request !== requests) return;
+    if (!isLoaded) {
+      directions = found = [];
+      showNothing(`There is no file ${address} beside this page; open the page in its results folder.`);
+      return;
+    }
+    name = `${number}-${position}`;
+    shown = [shown[position]];
+  }
+  const [texts, ...outputs] = await Promise.all([`texts-${name}`, ...runs.map((run) => `outputs-${name}-${run}`)].map(load));
+  // Another experiment, direction or seed may have been selected while this one was unpacked.
   if (request !== requests) return;
   const ofSystems = new Map(outputs.flat());
   const ofSystem = (position, part) => experiment.systems.map((system) => ofSystems.get(system)[position][part]);
-  directions = experiment.directions.map((direction, position) => ({
+  directions = shown.map((direction, position) => ({
     ...direction,
     source: texts[position][0],
     reference: texts[position][1],
@@ -256,6 +304,12 @@ function show() {
   next.disabled = end === found.length;
 }
 
+function showNothing(text) {
+  cards.replaceChildren();
+  count.textContent = text;
+  previous.disabled = next.disabled = true;
+}
+
 function turnPage(step) {
   const target = start + step * PAGE_SIZE;
   if (target < 0 || target >= found.length) return;
@@ -266,8 +320,12 @@ function turnPage(step) {
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", (event) => {
+  // Before the first examples are there, there are no experiments.
+  const folder = experiments[fields.experiment.value]?.folder;
   if (event.target === fields.experiment) {
     fillFilters();
+    loadExamples();
+  } else if (folder && event.target === fields.direction) {
     loadExamples();
   } else {
     filter();

@@ -8,14 +8,13 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
+from timing.evaluation import line_statistics
 from timing.significance import CASES, simulate
 from workflow_scripts.lat.evaluation.bootstrap import (
     bleu_scores,
-    cache_references,
     chrf_scores,
     draw,
     interval,
-    line_statistics,
     p_value,
     resample_means,
     student_t_draws,
@@ -43,14 +42,6 @@ def test_scores_of_summed_statistics_equal_those_of_sacrebleu(metric, scores, pa
     hypotheses, references = zip(*pairs, strict=True)
     sums = line_statistics(metric, hypotheses, references).sum(axis=0)
     assert scores(sums) == pytest.approx(metric.corpus_score(list(hypotheses), [list(references)]).score, abs=1e-9)
-
-
-@pytest.mark.parametrize("metric", [BLEU(), CHRF(word_order=2)], ids=["BLEU", "chrF"])
-def test_statistics_with_cached_references_are_the_same(metric):
-    hypotheses, references = corpus(1, 20, 0.3)
-    expected = line_statistics(metric, hypotheses, references)
-    cache_references(metric, references)
-    assert np.array_equal(line_statistics(metric, hypotheses), expected)
 
 
 def test_outputs_without_a_match_score_zero():

@@ -4,9 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_lid import SENTENCES, write_tiny_lid
 
-from workflow_scripts.lat.data.lid import LanguageIdentifier, load_identifier, readable_text
+from timing.evaluation import identify
+from workflow_scripts.lat.data import lid
+from workflow_scripts.lat.data.lid import PY3LANGID, Identifier, LanguageIdentifier, load_identifier, readable_text
 from workflow_scripts.lat.files import InputError
 
 
@@ -18,6 +22,11 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def identifier(model) -> LanguageIdentifier:
     return LanguageIdentifier(model)
+
+
+@pytest.fixture(scope="module")
+def py3langid() -> Identifier:
+    return load_identifier(PY3LANGID)
 
 
 def test_labels_have_no_prefix_and_are_in_order(identifier):
@@ -71,6 +80,20 @@ def test_many_lines_are_one_call_of_the_library(identifier):
     started = time.process_time()
     assert len(identifier.identify([SENTENCES["en"]] * 10_000)) == 10_000
     assert time.process_time() - started < 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(lines=st.lists(st.text(max_size=40) | st.text("abc dé漢字ж", max_size=40), max_size=12))
+def test_py3langid_says_of_many_lines_what_it_says_of_each(py3langid, lines):
+    texts = [*lines, "Dit is een zin.", "", "A", "ÄÖÜ", "Это предложение.", "漢字" * 300, "é" * 500, "</s> Une phrase."]
+    assert py3langid.identify(texts) == identify(py3langid._library, texts)
+
+
+def test_py3langid_looks_at_lines_in_batches(py3langid, monkeypatch):
+    lines = [f"{'een zin met woorden ' * (number % 5)}{number}" for number in range(20)]
+    expected = py3langid.identify(lines)
+    monkeypatch.setattr(lid, "BATCH", 3)
+    assert py3langid.identify(lines) == expected
 
 
 def test_loading_prints_nothing(model, capfd):

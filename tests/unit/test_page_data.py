@@ -1,6 +1,8 @@
 """The data of the HTML page: tables and examples of every seed; names, texts and captions are shown as they are."""
 
+import base64
 import dataclasses
+import gzip
 import html
 import json
 import re
@@ -26,6 +28,8 @@ from workflow_scripts.lat.reporting.page import (
     render,
     table_of,
     table_packs,
+    text_bytes,
+    write_examples,
 )
 from workflow_scripts.lat.reporting.reading import Experiment, Lines
 
@@ -46,6 +50,7 @@ def test_the_page_shows_every_text_itself(text):
         signatures=[(text, text)],
         versions=[(text, text)],
         config=text,
+        is_beside=True,
         packs={},
     )
     head, body = page.split("</head>")
@@ -94,7 +99,7 @@ def test_texts_and_outputs_have_the_same_number_of_lines(tmp_path):
     experiment = Experiment("m", "b", {"MT": ("1",)}, {"it-nl": "zero-shot"})
     outputs = {("MT", "1"): make_outputs(tmp_path, ["een"])}
     with pytest.raises(InputError, match=r"it-nl\.txt: 1 lines for 2 sources; delete the folder and run again"):
-        example_packs(0, experiment, texts, outputs)
+        example_packs("0", experiment, texts, outputs)
 
 
 def make_outputs(folder, lines) -> Outputs:
@@ -102,7 +107,8 @@ def make_outputs(folder, lines) -> Outputs:
     write_lines(folder / "it-nl.txt", lines)
     first = ClassifiedLine("nl", 0.9, Verdict.TARGET, False)
     others = ClassifiedLine("it", 0.9, Verdict.SOURCE, False)
-    return Outputs(folder, Lines(folder / "lines.tsv", {"it-nl": [first, *[others] * (len(lines) - 1)]}, {}))
+    classified = {"it-nl": [first, *[others] * (len(lines) - 1)]}
+    return Outputs.of_lines(folder, Lines(folder / "lines.tsv", classified, {}))
 
 
 def test_the_outputs_of_each_seed_are_a_pack_and_no_test_line_is_repeated(tmp_path):
@@ -114,7 +120,7 @@ def test_the_outputs_of_each_seed_are_a_pack_and_no_test_line_is_repeated(tmp_pa
         for system, of_system in runs.items()
         for run in of_system
     }
-    packs = example_packs(3, experiment, texts, outputs)
+    packs = example_packs("3", experiment, texts, outputs)
     assert packs == {
         "texts-3": [(["uno", "due"], ["een", "twee"])],
         "outputs-3-shared": [["Base", [[["Base shared", "due"], ["nl", "it"], "ts"]]]],
@@ -123,12 +129,54 @@ def test_the_outputs_of_each_seed_are_a_pack_and_no_test_line_is_repeated(tmp_pa
     }
     assert json.dumps(packs).count("uno") == json.dumps(packs).count("twee") == 1
     assert describe_experiment(experiment) == {
+        "folder": None,
         "name": "m on b",
         "systems": ["Base", "MT"],
         "seeds": ["1", "2"],
         "runs": ["shared", "1", "2"],
         "directions": [{"name": "it-nl", "supervision": "zero-shot"}],
     }
+
+
+def test_examples_beside_the_page_are_those_of_the_page(tmp_path):
+    """One file per direction, with the same lines as in a page with all examples."""
+    directions = {"it-nl": "zero-shot", "en-nl": "supervised"}
+    experiment = Experiment("m", "b", {"Base": ("shared",), "MT": ("1", "2")}, directions)
+    texts = tmp_path / "test"
+    outputs = {}
+    for number, direction in enumerate(directions):
+        write_lines(texts / f"{direction}.src.txt", [f"uno {number}", "due"])
+        write_lines(texts / f"{direction}.ref.txt", ["een", f"twee </script> {number}"])
+    for run in [("Base", "shared"), ("MT", "1"), ("MT", "2")]:
+        folder = tmp_path / "/".join(run)
+        for direction in directions:
+            write_lines(folder / f"{direction}.txt", [f"{run} {direction}", "due"])
+        outputs[run] = Outputs(folder, {key: ["nl", "it"] for key in directions}, {"it-nl": "ts", "en-nl": "to"})
+    packs = example_packs("0", experiment, read_texts(texts, directions), outputs)
+    write_examples(tmp_path / "examples", 0, experiment, texts, outputs)
+    folder = tmp_path / "examples/m/b"
+    assert sorted(path.name for path in folder.iterdir()) == ["en-nl.js", "it-nl.js"]
+    for position, direction in enumerate(directions):
+        text = (folder / f"{direction}.js").read_text()
+        found = re.fullmatch(r"addPacks\((.*)\);\n", text)
+        of_direction = {
+            name: json.loads(gzip.decompress(base64.b64decode(packed))) for name, packed in json.loads(found[1]).items()
+        }
+        assert of_direction == {
+            f"texts-0-{position}": [list(packs["texts-0"][position])],
+            **{
+                f"outputs-0-{position}-{run}": [
+                    [system, [lines[position]]] for system, lines in packs[f"outputs-0-{run}"]
+                ]
+                for run in ("shared", "1", "2")
+            },
+        }
+    assert describe_experiment(experiment, is_beside=True)["folder"] == ["examples", "m", "b"]
+    # Both texts and the outputs of three runs; lines end with a line feed.
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.txt"))
+    assert text_bytes(texts, directions, [of_run.hypotheses for of_run in outputs.values()]) == size
+    with pytest.raises(InputError, match=r"it-en\.src\.txt: cannot be read \(No such file or directory\); run again"):
+        text_bytes(texts, ["it-en"], [])
 
 
 def row_of(pack, title, system):

@@ -11,7 +11,7 @@ from workflow_scripts import figures, judge, page
 from workflow_scripts.detect import COLUMNS as LINE_COLUMNS
 from workflow_scripts.lat.evaluation import scores, significance
 from workflow_scripts.lat.files import SCORE_COLUMNS, InputError, read_table, write_table
-from workflow_scripts.lat.reporting import reading
+from workflow_scripts.lat.reporting import charts, reading
 from workflow_scripts.lat.reporting.reading import (
     Experiment,
     make_experiments,
@@ -58,8 +58,9 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def folder(finished, tmp_path, monkeypatch):
     """A copy of the results; scripts check their tables, but draw nothing."""
-    for name in ("off_target_figure", "heat_map_figure", "off_target_languages_figure", "losses_figure", "save"):
-        monkeypatch.setattr(figures, name, lambda *_: None)
+    for name in ("off_target_figure", "heat_map_figure", "off_target_languages_figure", "losses_figure"):
+        monkeypatch.setattr(charts, name, lambda *_: None)
+    monkeypatch.setattr(figures, "save", lambda *_: None)
     monkeypatch.setattr(page, "render", lambda **_: "")
     return shutil.copytree(finished, tmp_path / "copy")
 

@@ -6,9 +6,10 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from workflow_scripts.detect import line_row
+from workflow_scripts.detect import COLUMNS, line_rows
 from workflow_scripts.lat.evaluation.bootstrap import draw, interval, p_value
 from workflow_scripts.lat.evaluation.offtarget import classify, off_target_scores
+from workflow_scripts.lat.evaluation.ranking import holm
 from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.evaluation.significance import (
     COMPARISON_COLUMNS,
@@ -17,7 +18,6 @@ from workflow_scripts.lat.evaluation.significance import (
     Outputs,
     RunScores,
     SignificanceTables,
-    holm,
     resample_scores,
 )
 from workflow_scripts.lat.files import SCORE_COLUMNS, InputError, read_table, write_lines, write_table
@@ -338,7 +338,7 @@ def folder(tmp_path):
                 chosen = hypotheses[:count]
                 write_lines(path / f"{direction}.txt", chosen)
                 lines = classify([(label, 0.5) for label in labels[:count]], chosen, ["a"] * count, direction)
-                rows += [line_row(direction, line, of_line) for line, of_line in enumerate(lines)]
+                rows += line_rows(direction, lines, [])
                 ratios += [
                     (direction, score.metric, f"{score.value:.4f}", score.n, "lid")
                     for score in off_target_scores(lines, chosen, direction)
@@ -350,7 +350,7 @@ def folder(tmp_path):
                 of_lines = [right - number - line for line in range(1, count + 1)]
                 learned += [(direction, line, f"{score:.1f}") for line, score in enumerate(of_lines, 1)]
                 means.append((direction, "M", f"{sum(of_lines) / count:.4f}", count, "m"))
-            write_table(path / "lines.tsv", rows, list(rows[0]))
+            (path / "lines.tsv").write_text("\t".join(COLUMNS) + "\n" + "".join(rows))
             tables = {"otr": ratios, "score": scores, "learned": means, "learned.lines": learned}
             for name, found in tables.items():
                 columns = ("direction", "line", "score") if name == "learned.lines" else SCORE_COLUMNS

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sacrebleu
 
+from timing.evaluation import make_block, table_by_cells
 from workflow_scripts.lat.evaluation.scores import translation_scores
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.reporting.formats import escape_latex, escape_markdown, latex_note
@@ -281,6 +282,15 @@ def test_the_note_names_only_experiments_without_the_baseline(scores, summary):
     blocks = make_blocks(both, "zero-shot", ("BLEU",), summary, "MT")
     assert [bool(block.note) for block in blocks] == [False, True]
     assert not any(block.note for block in make_blocks(both, "zero-shot", ("BLEU",)))
+
+
+@pytest.mark.parametrize("with_intervals", [False, True])
+def test_cells_are_those_that_are_looked_up_one_by_one(scores, scores_of_seeds, summary, with_intervals):
+    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), summary, "MT", with_intervals)
+    blocks += make_blocks(scores_of_seeds, "zero-shot", ("BLEU", "OTR"), summary, "MT", with_intervals)
+    assert len(blocks) == 4
+    for block in (*blocks, make_block(7)):
+        assert block.table() == table_by_cells(block)
 
 
 def test_intervals_are_shown_on_request(scores, summary):

@@ -1,8 +1,13 @@
 """The versions that the timing code compares compute the same result; their times are not tested."""
 
+from unittest.mock import patch
+
+import numpy as np
 import pytest
 
-from timing import train_step
+from timing import evaluation, scale, train_step
+from workflow_scripts.lat.data.lid import PY3LANGID, load_identifier
+from workflow_scripts.lat.files import InputError, read_lines
 from workflow_scripts.lat.training.prefixes import _common_length
 
 
@@ -29,3 +34,38 @@ def test_prompts_have_in_common_what_those_of_a_benchmark_have_in_common(name):
             if lengths.conflicts:
                 assert len(sample.conflict) == len(sample.prompt)
                 assert sample.conflict != sample.prompt
+
+
+def test_the_parts_of_the_evaluation_that_are_compared_are_equal(tmp_path):
+    """Each comparison fails if they are not."""
+    scale.make_outputs(tmp_path, ["en", "de"], 12)
+    references = read_lines(tmp_path / f"test/{evaluation.DIRECTION}.ref.txt")
+    hypotheses = [read_lines(tmp_path / f"decode/{name}/{evaluation.DIRECTION}.txt") for name in scale.SYSTEMS]
+    assert evaluation.compare_statistics(hypotheses, references, 1).keys() == {"plain_s", "fast_s", "ratio"}
+    identifier = load_identifier(PY3LANGID)
+    assert evaluation.compare_identifiers(identifier, [line for lines in hypotheses for line in lines], 1)
+    assert evaluation.compare_tables(evaluation.make_block(5), 1)
+    with pytest.raises(InputError, match="not those of SacreBLEU"), patch.object(evaluation, "line_statistics", zeros):
+        evaluation.compare_statistics(hypotheses, references, 1)
+
+
+def zeros(metric, hypotheses, references):
+    return np.zeros((len(hypotheses), 3))
+
+
+def test_made_up_outputs_are_the_same_every_time_and_differ_between_systems(tmp_path):
+    for name in ("one", "other"):
+        assert scale.make_outputs(tmp_path / name, ["en", "zh", "ru"], 20) == [
+            "en-zh", "en-ru", "zh-en", "zh-ru", "ru-en", "ru-zh",
+        ]  # fmt: skip
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.txt"))
+    assert len(files) == 6 * (2 + len(scale.SYSTEMS))
+    assert all((tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes() for file in files)
+    systems = {(tmp_path / f"one/decode/{name}/zh-ru.txt").read_bytes() for name in scale.SYSTEMS}
+    assert len(systems) == len(scale.SYSTEMS)
+
+
+def test_the_exponent_is_1_if_twice_as_many_lines_take_twice_as_long():
+    sizes = [{"lines": lines, "seconds": 3 * lines, "cpu_s": lines**1.5} for lines in (800, 400, 200)]
+    assert scale.exponent(sizes, "seconds") == pytest.approx(1)
+    assert scale.exponent(sizes, "cpu_s") == pytest.approx(1.5)

@@ -128,5 +128,6 @@ def run(
     if script == "page":
         words += ["--comparisons", folder / "comparisons.tsv", "--versions", folder / "versions.tsv"]
         words += ["--texts", "b", folder / "test", "--figures", folder / "losses.svg", "--captions", "Losses."]
-        words += ["--config", "seeds: [1, 2, 3]", "--baselines", *baselines, "--output", folder / "index.html"]
+        words += ["--config", "seeds: [1, 2, 3]", "--baselines", *baselines]
+        words += ["--output", folder / "index.html", "--examples", folder / "examples"]
     call(script, *words)

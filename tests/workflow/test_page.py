@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.unit.made_up import DIRECTIONS, SYSTEMS, make_experiment, make_results
-from workflow_scripts.lat.reporting.page import describe_experiment, render, table_packs
+from workflow_scripts.lat.files import write_lines
+from workflow_scripts.lat.reporting.page import (
+    EXAMPLES,
+    Outputs,
+    describe_experiment,
+    example_packs,
+    read_texts,
+    render,
+    table_packs,
+    write_examples,
+)
 from workflow_scripts.lat.reporting.reading import Experiment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -20,28 +30,42 @@ LINES = 2000
 WORDS = ["file", "map", "oude", "kat", "huis", "instellingen", "opslaan", "opnieuw", "venster", "knop", "taal", "regel"]
 
 
-def write_page(path: Path, experiments: Sequence[Experiment], lines: int) -> Path:
-    """Write a page with made-up scores and texts; every output ends with its system and seed."""
+def write_page(path: Path, experiments: Sequence[Experiment], lines: int, is_beside: bool = False) -> Path:
+    """Write a page with made-up scores and texts; every output ends with its system and seed.
+
+    Args:
+        path: the HTML file.
+        experiments: the experiments.
+        lines: lines of each direction.
+        is_beside: whether the examples are in files beside the page.
+    """
     generator = random.Random(1)
 
     def line() -> str:
         return " ".join(generator.choices(WORDS, k=12))
 
-    packs = {"experiments": list(map(describe_experiment, experiments))}
+    packs = {"experiments": [describe_experiment(experiment, is_beside) for experiment in experiments]}
     for number, experiment in enumerate(experiments):
-        packs[f"texts-{number}"] = [
-            [[f"{line()} {direction} {position}" for position in range(lines)], [line() for _ in range(lines)]]
-            for direction in experiment.directions
-        ]
+        test = path.parent / f"test-{number}"
+        outputs = {}
+        for direction in experiment.directions:
+            sources = [f"{line()} {direction} {position}" for position in range(lines)]
+            write_lines(test / f"{direction}.src.txt", sources)
+            write_lines(test / f"{direction}.ref.txt", [line() for _ in range(lines)])
         for system, runs in experiment.runs.items():
             for run in runs:
-                outputs = []
+                labels, verdicts = {}, {}
+                folder = path.parent / f"outputs-{number}/{run}/{system}"
                 for direction in experiment.directions:
                     target = direction.split("-")[1]
-                    verdicts = "".join(generator.choices("tse", (8, 1, 1), k=lines))
-                    labels = [target if verdict == "t" else "en" for verdict in verdicts]
-                    outputs.append([[f"{line()} {system}/{run}" for _ in range(lines)], labels, verdicts])
-                packs.setdefault(f"outputs-{number}-{run}", []).append([system, outputs])
+                    verdicts[direction] = "".join(generator.choices("tse", (8, 1, 1), k=lines))
+                    labels[direction] = [target if verdict == "t" else "en" for verdict in verdicts[direction]]
+                    write_lines(folder / f"{direction}.txt", [f"{line()} {system}/{run}" for _ in range(lines)])
+                outputs[system, run] = Outputs(folder, labels, verdicts)
+        if is_beside:
+            write_examples(path.parent / EXAMPLES, number, experiment, test, outputs)
+        else:
+            packs |= example_packs(str(number), experiment, read_texts(test, experiment.directions), outputs)
     results = make_results(experiments)
     tables = table_packs(results)
     page = render(
@@ -53,6 +77,7 @@ def write_page(path: Path, experiments: Sequence[Experiment], lines: int) -> Pat
         signatures=[("BLEU", "nrefs:1")],
         versions=[("python", "3.11")],
         config="seeds: [1, 2, 3]",
+        is_beside=is_beside,
         packs=packs | (tables if len(results.seeds) > 1 else {}),
     )
     path.write_text(page, encoding="utf-8")
@@ -348,6 +373,81 @@ def test_experiments_may_have_different_seeds(browser, tmp_path):
     expect(run).to_be_hidden()
     assert outputs_of(page) == {"Base": "shared"}
     assert problems == []
+    page.close()
+
+
+def test_both_ways_to_decode_base64_are_those_of_a_function_per_character(page):
+    """Browsers without `Uint8Array.fromBase64` decode in a loop."""
+    assert page.evaluate("""() => {
+        const base64 = document.getElementById("library").textContent.slice(0, 40_000);
+        const plain = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).join();
+        const first = decodeBase64(base64).join();
+        const method = Uint8Array.fromBase64;
+        Uint8Array.fromBase64 = undefined;
+        const second = decodeBase64(base64).join();
+        if (method) Uint8Array.fromBase64 = method;
+        return plain.length > 30_000 && first === plain && second === plain;
+    }""")
+
+
+@pytest.fixture(scope="module")
+def path_beside(tmp_path_factory):
+    """A page with two experiments whose examples are in files beside it."""
+    experiments = [make_experiment("tiny", 2), make_experiment("other", 1, "b ü&n%c#h?")]
+    return write_page(tmp_path_factory.mktemp("page") / "index.html", experiments, 40, is_beside=True)
+
+
+def test_examples_beside_the_page_are_loaded_by_direction(browser, path_beside):
+    from playwright.sync_api import expect
+
+    def loaded() -> int:
+        return page.evaluate("document.querySelectorAll('head script').length")
+
+    problems: list[str] = []
+    page = open_page(browser, path_beside, 1440, problems)
+    first, second = list(DIRECTIONS)[:2]
+    assert loaded() == 1 and count(page) == "1–25 of 40 examples"
+    assert page.locator("[name=direction] option").all_inner_texts()[0].startswith(f"{first} (")
+    assert page.locator(".card h4").first.inner_text() == f"{first}, line 1"
+    page.select_option("[name=direction]", second)
+    expect(page.locator(".card h4").first).to_have_text(f"{second}, line 1")
+    assert f"{second} 0" in page.locator(".card dd.text").first.inner_text()
+    page.fill("[name=search]", f"{second} 17")
+    assert count(page) == "1–1 of 1 examples"
+    page.fill("[name=search]", "")
+    page.select_option("[name=verdict]", "e")
+    assert 0 < int(count(page).split()[-2]) < 40
+    page.select_option("[name=verdict]", "")
+    page.get_by_label("Training seed").select_option("2")
+    expect(page.locator("#run")).to_have_text("Outputs of seed 2.")
+    assert outputs_of(page)["LAT"] == "2" and outputs_of(page)["Base"] == "shared"
+    page.select_option("[name=experiment]", index=1)
+    expect(page.locator("#run")).to_contain_text("Outputs of seed 1.")
+    assert loaded() == 3
+    page.select_option("[name=direction]", first)
+    expect(page.locator(".card h4").first).to_have_text(f"{first}, line 1")
+    page.select_option("[name=experiment]", index=0)
+    page.get_by_label("Training seed").select_option("")
+    expect(page.locator("#run")).to_contain_text("Outputs of seed 1.")
+    assert loaded() == 4, "a file that was loaded is not loaded again"
+    assert problems == []
+    page.close()
+
+
+def test_the_page_says_where_its_examples_are_and_whether_they_are_missing(browser, path_beside, tmp_path):
+    from playwright.sync_api import expect
+
+    page = open_page(browser, path_beside, 390, [])
+    assert "in the folder examples beside this page" in page.inner_text("#examples")
+    page.close()
+    alone = shutil.copy(path_beside, tmp_path / "index.html")
+    page = open_page(browser, alone, 390, [])
+    missing = f"There is no file examples/tiny/demo/{next(iter(DIRECTIONS))}.js beside this page"
+    expect(page.locator("#count")).to_contain_text(missing)
+    assert page.locator(".card").count() == 0 and page.locator("table.scores").count() > 0
+    shutil.copytree(path_beside.parent / EXAMPLES, tmp_path / EXAMPLES)
+    page.select_option("[name=direction]", list(DIRECTIONS)[1])
+    expect(page.locator("#count")).to_have_text("1–25 of 40 examples")
     page.close()
 
 

@@ -14,11 +14,12 @@ from transformers.utils import logging as transformers_logging
 
 from .files import InputError, fold
 from .manifest import check_manifest
+from .names import DTYPES
 
 # The progress bar of loading uses carriage returns, which make a log file unreadable.
 transformers_logging.disable_progress_bar()
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TORCH_DTYPES = dict(zip(DTYPES, (torch.float32, torch.bfloat16, torch.float16), strict=True))
 # How many names of weights an error message lists.
 LISTED = 3
 
@@ -58,7 +59,7 @@ def load_model(path: Path | str, dtype: str, attention: str = "sdpa", gguf_file:
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
             path,
-            dtype=DTYPES[dtype],
+            dtype=TORCH_DTYPES[dtype],
             attn_implementation=attention,
             gguf_file=gguf_file,
             trust_remote_code=False,

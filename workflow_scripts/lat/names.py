@@ -8,5 +8,7 @@ REFERENCE = "reference"
 AVERAGE = "AVG"
 # The code of the language on which the rows of catalogues are aligned.
 ENGLISH = "en"
+# Names of the types in which models are loaded and trained.
+DTYPES = ("fp32", "bf16", "fp16")
 # The run of systems on the untrained base model, which all seeds share: a folder of results, and a value of `seed`.
 SHARED = "shared"

@@ -3,14 +3,20 @@
 Every identifier returns the language codes of `resources/languages.tsv`, whatever its own labels are.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..files import InputError, fold, sha256
 from ..languages import code_of_label
 from .sources import read_sources
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LABEL_PREFIX = "__label__"
 
@@ -36,6 +42,9 @@ EXPECTED_LABELS = frozenset({"en", "de", "fr"})
 # Identifier that is a library and not a file; the config gives this name in place of a source.
 PY3LANGID = "py3langid"
 
+# Lines that py3langid looks at together.
+BATCH = 1024
+
 
 class Identifier(Protocol):
     """Interface of the identifiers of the most probable language of lines of text."""
@@ -52,7 +61,8 @@ def readable_text(line: str) -> str:
 
     Line breaks inside the line count as spaces.
     """
-    return fold(SPECIAL_TOKENS.sub(" ", line))
+    # Most lines have none of the characters that all special tokens begin with.
+    return fold(SPECIAL_TOKENS.sub(" ", line) if "<" in line or "[" in line else line)
 
 
 def load_identifier(name: str) -> Identifier:
@@ -126,26 +136,91 @@ class PurePythonIdentifier:
     """Identifies the most probable language of lines of text with py3langid.
 
     Its model and training data are different from fastText's, so that it serves as a cross-check.
+
+    The library looks at one byte of one line after another: each byte changes the state of an automaton, and some
+    states are features of the text. Here, many lines advance at the same time, with the same results.
     """
 
     def __init__(self) -> None:
         # Imported here, since py3langid reads its model when it is imported.
         from importlib.metadata import version
 
+        import numpy as np
         from py3langid.langid import MODEL_FILE
         from py3langid.langid import LanguageIdentifier as Library
 
         self._library = Library.from_model_file(MODEL_FILE, norm_probs=True)
+        self._rows = np.array(self._library.tk_row, dtype=np.int64) << 8
+        self._next = np.asarray(self._library.tk_nextmove)
+        self._features = np.array(self._library.tk_output, dtype=np.int32)
+        self._weights = self._library.nb_ptc.astype(np.float32)
+        self._codes = list(map(_code, self._library.nb_classes))
         self.name = PY3LANGID
         self.signature = f"lid:{PY3LANGID}|version:{version(PY3LANGID)}|top:1"
 
     def identify(self, lines: Sequence[str]) -> list[tuple[str, float]]:
         """Return (language, probability) of the readable text of each line; `("", 0.0)` for a line without any."""
-        found = []
-        for text in map(readable_text, lines):
-            label, probability = self._library.classify(text) if text else NO_LANGUAGE
-            found.append((_code(label), float(probability)))
+        texts = [self._library._encode(readable_text(line)) for line in lines]
+        # Lines of about the same length are looked at together, and the longest ones first.
+        order = sorted((number for number, text in enumerate(texts) if text), key=lambda n: len(texts[n]), reverse=True)
+        found = [NO_LANGUAGE] * len(texts)
+        for start in range(0, len(order), BATCH):
+            numbers = order[start : start + BATCH]
+            for number, result in zip(numbers, self._identify([texts[n] for n in numbers]), strict=True):
+                found[number] = result
         return found
+
+    def _identify(self, texts: Sequence[bytes]) -> list[tuple[str, float]]:
+        """Return (language, probability) of texts that are sorted by their lengths, the longest one first."""
+        import numpy as np
+
+        lengths = np.array(list(map(len, texts)))
+        longest = len(texts[0])
+        padded = b"".join(text.ljust(longest, b"\0") for text in texts)
+        columns = np.frombuffer(padded, np.uint8).reshape(len(texts), longest).T.copy()
+        # How many texts have a byte at each position.
+        active = np.searchsorted(-lengths, -np.arange(longest), side="left")
+        features = np.full((longest, len(texts)), -1, dtype=np.int32)
+        states = np.zeros(len(texts), dtype=np.int64)
+        for position, count in enumerate(active.tolist()):
+            states = self._next[self._rows[states[:count]] + columns[position, :count]]
+            features[position, :count] = self._features[states]
+        scores = np.zeros((len(texts), len(self._codes)), dtype=np.float32)
+        for number, (visited, counts) in enumerate(_count_visits(features.T)):
+            if len(visited):
+                # The order of the features is that of the library, since it affects the rounding of the sum.
+                scores[number] = np.log1p(counts) @ self._weights[visited] + self._library.nb_pc
+        scores *= (1.0 / np.sqrt(lengths)).astype(np.float32)[:, None]
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores /= scores.sum(axis=1, keepdims=True)
+        for kept, removed in self._library._alias_pairs:
+            scores[:, kept] += scores[:, removed]
+            scores[:, removed] = 0.0
+        best = scores.argmax(axis=1)
+        probabilities = scores[np.arange(len(texts)), best].tolist()
+        return [
+            (self._codes[code], probability) for code, probability in zip(best.tolist(), probabilities, strict=True)
+        ]
+
+
+def _count_visits(features: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield the features of each row in the order of their first occurrence, and how often they occur.
+
+    Args:
+        features: one row per text, with -1 in place of states that are no feature.
+    """
+    import numpy as np
+
+    rows, columns = np.nonzero(features >= 0)
+    found = features[rows, columns].astype(np.int64)
+    _, firsts, counts = np.unique((rows << 32) | found, return_index=True, return_counts=True)
+    order = np.argsort(firsts)
+    firsts, counts = firsts[order], counts[order].astype(np.float32)
+    ends = np.searchsorted(rows[firsts], np.arange(len(features)), side="right")
+    start = 0
+    for end in ends.tolist():
+        yield found[firsts[start:end]], counts[start:end]
+        start = end
 
 
 def _code(label: str) -> str:

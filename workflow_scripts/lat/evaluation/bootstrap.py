@@ -9,22 +9,18 @@ those of `sacrebleu --paired-bs`, which loops over the resamples instead; the te
 all methods in simulations.
 """
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
+
+from .ranking import MINIMUM_SEEDS
 
 Floats = NDArray[np.float64]
 
 BLEU_ORDER = 4
 CHRF_BETA = 2
 
-# With fewer seeds, the variation between them cannot be estimated in a useful way: the 95 % t-interval of two seeds
-# extends 12.7 standard errors to each side.
-MINIMUM_SEEDS = 3
 # Differences up to this are rounding errors of sums.
 ROUNDING = 1e-9
 
@@ -46,25 +42,6 @@ def draw(lines: int, resamples: int, seed: int) -> Floats:
     counts = np.zeros((resamples, lines))
     np.add.at(counts, (np.arange(resamples)[:, None], chosen), 1)
     return counts
-
-
-def cache_references(metric: BLEU | CHRF, references: Sequence[str]) -> None:
-    """Let a metric keep the n-grams of references, so that they are counted once for all outputs."""
-    # SacreBLEU's public way is an argument of the metric's constructor, which stores the result of the same function.
-    metric._ref_cache = metric._cache_references([list(references)])
-
-
-def line_statistics(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str] | None = None) -> Floats:
-    """Return the statistics of a metric for every line, of shape (lines, statistics).
-
-    Args:
-        metric: the metric.
-        hypotheses: output lines.
-        references: reference lines; without them, the metric has those of `cache_references`.
-    """
-    of_all = None if references is None else [list(references)]
-    # SacreBLEU has no public function for this; its own significance tests call the private one as well.
-    return np.asarray(metric._extract_corpus_statistics(list(hypotheses), of_all), dtype=np.float64)
 
 
 def bleu_scores(sums: Floats) -> Floats:

@@ -6,19 +6,22 @@ segmenter for each language; SacreBLEU's tokenizers replace the segmenters here,
 one token.
 """
 
+from __future__ import annotations
+
 import string
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
-from typing import NamedTuple
-
-from sacrebleu.metrics.bleu import BLEU
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..data.lid import readable_text
 from ..files import InputError, fold
 from ..languages import languages, split_direction
 from ..names import ENGLISH
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
 
 
 class Verdict(StrEnum):
@@ -96,14 +99,10 @@ def classify(
             return Verdict.EMPTY
         return verdicts.get(label, Verdict.OTHER) if any(map(str.isalpha, text)) else Verdict.NO_WORDS
 
+    folded = zip(predictions, outputs, map(fold, outputs), map(fold, sources), strict=True)
     return [
-        ClassifiedLine(
-            label,
-            score,
-            verdict(label, readable_text(output)),
-            bool(fold(output)) and fold(output) == fold(source_line),
-        )
-        for (label, score), output, source_line in zip(predictions, outputs, sources, strict=True)
+        ClassifiedLine(label, score, verdict(label, readable_text(output)), bool(text) and text == source)
+        for (label, score), output, text, source in folded
     ]
 
 
@@ -160,7 +159,7 @@ def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], d
     passed = [number for number in long if lines[number].label == target and lines[number].score > CONFUSION_SCORE]
     scores.append(OffTargetScore("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
     if has_word_pass_rate(direction):
-        english = sum(any(token in english_words() for token in tokens[number]) for number in passed)
+        english = sum(not english_words().isdisjoint(tokens[number]) for number in passed)
         scores.append(OffTargetScore("WPR", _share(len(passed) - english, len(passed)), len(passed)))
     return scores
 
@@ -226,6 +225,8 @@ def _tokens(line: str, tokenizer: str) -> list[str]:
 
 @cache
 def _bleu(tokenizer: str) -> BLEU:
+    from sacrebleu.metrics.bleu import BLEU
+
     return BLEU(tokenize=tokenizer)
 
 

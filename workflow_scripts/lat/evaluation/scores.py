@@ -1,13 +1,19 @@
 """BLEU and chrF++ of one direction, each with its SacreBLEU signature."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
-
-from ..files import InputError
+from ..files import InputError, log
 from ..languages import languages, split_direction
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    from .statistics import References, Vocabulary
 
 METRICS = ("BLEU", "chrF++")  # the metrics of every direction
 
@@ -24,21 +30,69 @@ class Score(NamedTuple):
     signature: str
 
 
+# As many lines that end in a separate period are a sign of tokenized text, as in SacreBLEU.
+TOKENIZED_LINES = 100
+
+# Words that are kept to be recognised, by target language; these many take about 200 MB.
+WORDS_IN_MEMORY = 500_000
+_vocabularies: dict[str, Vocabulary] = {}
+
+
 def metrics(direction: str) -> dict[str, BLEU | CHRF]:
-    """Return BLEU, with the tokenizer of the direction's target language, and chrF++, by name."""
-    tokenizer = languages()[split_direction(direction)[1]].bleu_tokenizer
-    return {"BLEU": BLEU(tokenize=tokenizer), "chrF++": CHRF(word_order=2)}
+    """Return BLEU, with the tokenizer of the direction's target language, and chrF++, by name.
+
+    Directions with the same tokenizer share the metrics, whose tokenizers remember the words that they have seen.
+    """
+    return _metrics(languages()[split_direction(direction)[1]].bleu_tokenizer)
+
+
+@cache
+def _metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    found: dict[str, BLEU | CHRF] = {"BLEU": BLEU(tokenize=tokenizer), "chrF++": CHRF(word_order=2)}
+    for metric in found.values():
+        # A part of the signature, which SacreBLEU sets when it reads references.
+        metric.num_refs = 1
+    return found
+
+
+def prepare_references(references: Sequence[str], direction: str) -> References:
+    """Prepare the reference lines of a direction to compare the outputs of any number of systems with them.
+
+    Directions with the same target language share its words.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    from .statistics import References, Vocabulary
+
+    target = split_direction(direction)[1]
+    if sum(map(len, _vocabularies.values())) > WORDS_IN_MEMORY:
+        _vocabularies.clear()
+    if target not in _vocabularies:
+        bleu = metrics(direction)["BLEU"]
+        assert isinstance(bleu, BLEU)
+        _vocabularies[target] = Vocabulary(bleu)
+    return References(references, _vocabularies[target])
 
 
 def translation_scores(hypotheses: Sequence[str], references: Sequence[str], direction: str) -> list[Score]:
     """Compute corpus BLEU, with the tokenizer of the target language, and corpus chrF++ of one direction by SacreBLEU.
 
     Raises:
-        InputError: the numbers of hypotheses and references differ.
+        InputError: there are no references, or their number differs from that of the hypotheses.
     """
+    if not references:
+        raise InputError(f"{direction}: no references; the test set is empty")
     if len(hypotheses) != len(references):
         raise InputError(f"{direction}: {len(hypotheses)} hypotheses for {len(references)} references; decode it again")
+    if sum(line.endswith(" .") for line in hypotheses) >= TOKENIZED_LINES:
+        log.warning("%s: many lines end in ` .`; BLEU is meant for text that is not tokenized", direction)
+    statistics = prepare_references(references, direction).statistics(hypotheses)
     return [
-        Score(name, metric.corpus_score(list(hypotheses), [list(references)]).score, str(metric.get_signature()))
+        # SacreBLEU has no public function for this, since it computes the statistics itself.
+        Score(name, metric._compute_score_from_stats(sums).score, str(metric.get_signature()))
         for name, metric in metrics(direction).items()
+        for sums in [statistics[name].sum(axis=0).astype(int).tolist()]
     ]

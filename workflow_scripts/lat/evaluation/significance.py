@@ -1,8 +1,8 @@
 """Confidence intervals and tests of the scores of an experiment, over test sentences and training seeds."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,14 @@ from ..names import AVERAGE
 from .bootstrap import (
     Floats,
     bleu_scores,
-    cache_references,
     chrf_scores,
     interval,
-    line_statistics,
     p_value,
     resample_means,
     two_sided_p_value,
 )
-from .scores import metrics
+from .ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, holm
+from .scores import prepare_references
 
 _SCORE = ("supervision", "direction", "metric")
 INTERVAL_COLUMNS = ("system", "seed", *_SCORE, "value", "low", "high", "p")
@@ -30,11 +29,6 @@ COMPARISON_COLUMNS = ("system", "baseline", *_SCORE, "difference", "low", "high"
 CORPUS_SCORES = {"BLEU": bleu_scores, "chrF++": chrf_scores}
 # Metrics from 0 to 100; learned metrics may have any scale.
 PERCENTAGES = (*CORPUS_SCORES, "OTR")
-LOWER_IS_BETTER = frozenset({"OTR"})
-# A system with a lower BLEU does not translate. Its off-target ratio may be low nevertheless, and means nothing.
-DEGENERATE_BLEU = 1.0
-
-Name = TypeVar("Name", bound=Hashable)
 
 
 class Key(NamedTuple):
@@ -115,15 +109,12 @@ def resample_scores(
             lines should have the same draws: their test sets may be translations of one another, and then a resample
             holds the same sentences in all of them.
     """
-    corpus_metrics = metrics(direction)
-    for metric in corpus_metrics.values():
-        cache_references(metric, references)
+    prepared = prepare_references(references, direction)
     scores: dict[str, dict[str, RunScores]] = {}
     for system, runs in systems.items():
         found: dict[str, list[tuple[float, Floats]]] = {}
         for outputs in runs:
-            for name, metric in corpus_metrics.items():
-                statistics = line_statistics(metric, outputs.hypotheses)
+            for name, statistics in prepared.statistics(outputs.hypotheses).items():
                 corpus_score = CORPUS_SCORES[name]
                 score = float(corpus_score(statistics.sum(axis=0))), corpus_score(draws @ statistics)
                 found.setdefault(name, []).append(score)
@@ -134,16 +125,6 @@ def resample_scores(
             for name, of_runs in found.items()
         }
     return scores
-
-
-def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
-    """Correct the p-values of several tests by the method of Holm (1979)."""
-    corrected = {}
-    highest = 0.0
-    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p))
-        corrected[name] = highest
-    return corrected
 
 
 class SignificanceTables:

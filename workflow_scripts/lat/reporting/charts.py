@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
-from ..evaluation.bootstrap import MINIMUM_SEEDS
+from ..evaluation.ranking import MINIMUM_SEEDS
 from ..languages import split_direction
 from ..names import AVERAGE, REFERENCE, SHARED
 

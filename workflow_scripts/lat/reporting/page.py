@@ -1,4 +1,10 @@
-"""The HTML page of a run: tables, figures, and a browser of examples, in one file that works offline."""
+"""The HTML page of a run: tables, figures, and a browser of examples, which works offline.
+
+A page with few examples is a single file. Those of large runs are in files beside the page, one per direction, so that
+a browser reads no others than those that are shown.
+"""
+
+from __future__ import annotations
 
 import base64
 import dataclasses
@@ -9,22 +15,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import jinja2
-import pandas as pd
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any
 
 from ..evaluation.offtarget import Verdict
-from ..evaluation.significance import DEGENERATE_BLEU, LOWER_IS_BETTER
-from ..files import InputError, read_lines, read_text
+from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER
+from ..files import InputError, atomic_write, read_lines, read_text
 from ..languages import RESOURCES
 from ..names import AVERAGE, REFERENCE, SHARED
 from .formats import MARK, PLUS_MINUS, Cell, Table
 from .reading import Experiment, Lines
 from .tables import SIGNIFICANT, TABLES, Block, make_blocks, notes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
+
 PAGE = RESOURCES / "page"
+# The folder beside the page.
+EXAMPLES = "examples"
 # One letter per verdict, as page.js expects them.
 LETTERS = {
     Verdict.TARGET: "t",
@@ -34,6 +42,10 @@ LETTERS = {
     Verdict.EMPTY: "x",
     Verdict.NO_WORDS: "n",
 }
+
+# Bytes of text, of test sets and outputs, up to which all examples are in the page itself. They make a page of about
+# 8 MB, which browsers show within two seconds, and which can be sent by mail. The demo has 1 MB.
+EXAMPLES_IN_PAGE = 20_000_000
 
 # Sources and references by direction.
 Texts = Mapping[str, tuple[Sequence[str], Sequence[str]]]
@@ -45,11 +57,27 @@ class Outputs:
 
     Attributes:
         hypotheses: folder of <direction>.txt.
-        lines: the identified languages of all output lines, as many as there are test lines.
+        labels: the identified languages of all output lines by direction, as many as there are test lines.
+        verdicts: the letters of their verdicts, see `LETTERS`.
     """
 
     hypotheses: Path
-    lines: Lines
+    labels: Mapping[str, Sequence[str]]
+    verdicts: Mapping[str, str]
+
+    @classmethod
+    def of_lines(cls, hypotheses: Path, lines: Lines) -> Outputs:
+        """Keep what the page shows of a table of lines, which takes much more memory as a whole.
+
+        Args:
+            hypotheses: folder of <direction>.txt.
+            lines: the table of lines.
+        """
+        labels = {name: [line.label for line in classified] for name, classified in lines.classified.items()}
+        verdicts = {
+            name: "".join(LETTERS[line.verdict] for line in classified) for name, classified in lines.classified.items()
+        }
+        return cls(hypotheses, labels, verdicts)
 
 
 def read_texts(folder: Path, directions: Iterable[str]) -> Texts:
@@ -78,8 +106,28 @@ def read_texts(folder: Path, directions: Iterable[str]) -> Texts:
     return texts
 
 
+def text_bytes(test: Path, directions: Iterable[str], hypotheses: Iterable[Path]) -> int:
+    """Return the size of the texts of an experiment in bytes.
+
+    Args:
+        test: folder of <direction>.src.txt and <direction>.ref.txt.
+        directions: the directions of the experiment.
+        hypotheses: folders of <direction>.txt, one per run of a system.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    names = list(directions)
+    paths = [test / f"{name}.{kind}.txt" for name in names for kind in ("src", "ref")]
+    paths += [folder / f"{name}.txt" for folder in hypotheses for name in names]
+    try:
+        return sum(path.stat().st_size for path in paths)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run again") from None
+
+
 def example_packs(
-    number: int, experiment: Experiment, texts: Texts, outputs: Mapping[tuple[str, str], Outputs]
+    name: str, experiment: Experiment, texts: Texts, outputs: Mapping[tuple[str, str], Outputs]
 ) -> dict[str, Any]:
     """Collect the test lines of an experiment and the outputs of all its runs, in the structure that page.js expects.
 
@@ -87,19 +135,19 @@ def example_packs(
     seed that it shows.
 
     Args:
-        number: number of the experiment, which is part of the names of the packs.
-        experiment: the experiment.
+        name: number of the experiment, or another name of its directions, which is part of the names of the packs.
+        experiment: the experiment, or one with some of its directions.
         texts: sources and references by direction.
         outputs: outputs by system and seed (or `shared`).
 
     Returns:
-        `texts-<number>` has sources and references of each direction, and `outputs-<number>-<seed>` has pairs of a
-        system and its output lines, labels and verdicts of each direction.
+        `texts-<name>` has sources and references of each direction, and `outputs-<name>-<seed>` has pairs of a system
+        and its output lines, labels and verdicts of each direction.
 
     Raises:
         InputError: a run has more or fewer output lines than there are test lines.
     """
-    packs: dict[str, Any] = {f"texts-{number}": [texts[direction] for direction in experiment.directions]}
+    packs: dict[str, Any] = {f"texts-{name}": [texts[direction] for direction in experiment.directions]}
     for system, runs in experiment.runs.items():
         for run in runs:
             of_run = outputs[system, run]
@@ -111,16 +159,45 @@ def example_packs(
                     raise InputError(
                         f"{path}: {len(hypotheses)} lines for {count} sources; delete the folder and run again"
                     )
-                classified = of_run.lines.classified[direction]
-                verdicts = "".join(LETTERS[line.verdict] for line in classified)
-                of_directions.append([hypotheses, [line.label for line in classified], verdicts])
-            packs.setdefault(f"outputs-{number}-{run}", []).append([system, of_directions])
+                of_directions.append([hypotheses, of_run.labels[direction], of_run.verdicts[direction]])
+            packs.setdefault(f"outputs-{name}-{run}", []).append([system, of_directions])
     return packs
 
 
-def describe_experiment(experiment: Experiment) -> dict[str, Any]:
-    """Return systems, runs and directions of an experiment in the structure that page.js expects."""
+def write_examples(
+    folder: Path, number: int, experiment: Experiment, test: Path, outputs: Mapping[tuple[str, str], Outputs]
+) -> None:
+    """Write the examples of an experiment to one file per direction, which page.js loads when they are shown.
+
+    The files are scripts, since a page that is opened from a folder may load scripts from it, but no data.
+
+    Args:
+        folder: the folder of all examples.
+        number: number of the experiment.
+        experiment: the experiment.
+        test: folder of <direction>.src.txt and <direction>.ref.txt.
+        outputs: outputs by system and seed (or `shared`).
+
+    Raises:
+        InputError: see `read_texts` and `example_packs`.
+    """
+    for position, (direction, supervision) in enumerate(experiment.directions.items()):
+        of_direction = dataclasses.replace(experiment, directions={direction: supervision})
+        packs = example_packs(f"{number}-{position}", of_direction, read_texts(test, [direction]), outputs)
+        packed = {name: pack_data(pack) for name, pack in packs.items()}
+        with atomic_write(folder / experiment.base_model / experiment.benchmark / f"{direction}.js") as handle:
+            handle.write(f"addPacks({json.dumps(packed)});\n")
+
+
+def describe_experiment(experiment: Experiment, is_beside: bool = False) -> dict[str, Any]:
+    """Return systems, runs and directions of an experiment in the structure that page.js expects.
+
+    Args:
+        experiment: the experiment.
+        is_beside: whether the examples are in files beside the page.
+    """
     return {
+        "folder": [EXAMPLES, experiment.base_model, experiment.benchmark] if is_beside else None,
         "name": f"{experiment.base_model} on {experiment.benchmark}",
         "systems": list(experiment.systems),
         "seeds": list(experiment.seeds),
@@ -354,6 +431,8 @@ def inline_svg(path: Path, number: int) -> Markup:
     Raises:
         InputError: the file is no whole SVG file.
     """
+    from markupsafe import Markup
+
     text = read_text(path)
     start, end = text.find("<svg"), text.rfind("</svg>")
     if not 0 <= start < end:
@@ -371,24 +450,29 @@ def render(**content: Any) -> str:
         content: the variables of page.html.j2. Each of `packs`, the data of page.js by their names, is compressed; all
             other values are passed on unchanged.
     """
+    import jinja2
+    from markupsafe import Markup
+
     library = files("itables") / "html"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
-    content["packs"] = {
-        name: _packed(json.dumps(pack, ensure_ascii=False, separators=(",", ":")))
-        for name, pack in content["packs"].items()
-    }
+    content["packs"] = {name: Markup(pack_data(pack)) for name, pack in content["packs"].items()}
     return environment.get_template("page.html.j2").render(
         css=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         js=Markup((PAGE / "page.js").read_text(encoding="utf-8")),
         # DataTables, the library that makes tables sortable, as bundled in the package itables.
         table_css=Markup((library / "dt_bundle.css").read_text(encoding="utf-8")),
-        library=_packed((library / "dt_bundle.js").read_text(encoding="utf-8")),
+        library=Markup(_packed((library / "dt_bundle.js").read_text(encoding="utf-8"))),
         **content,
     )
 
 
-def _packed(text: str) -> Markup:
+def pack_data(data: Any) -> str:
+    """Return data as text that `unpack` of page.js reads; it has no characters with a meaning in HTML or scripts."""
+    return _packed(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def _packed(text: str) -> str:
     # mtime=0 leaves out the time stamp, so that the same run gives the same page.
-    return Markup(base64.b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode("ascii"))
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), 6, mtime=0)).decode("ascii")

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from ..languages import RESOURCES
 from ..names import AVERAGE
 from .formats import Cell, Table, markdown_table
@@ -96,6 +94,8 @@ def comparison_markdown(rows: Sequence[Row]) -> str:
     """
     if not rows:
         return "No experiment of this run is part of the paper.\n"
+    import pandas as pd
+
     tables = []
     frame = pd.DataFrame(rows)
     for (base_model, benchmark, metric), block in frame.groupby(["base_model", "benchmark", "metric"], sort=False):

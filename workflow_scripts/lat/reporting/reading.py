@@ -5,6 +5,8 @@ would be wrong without any sign of it, so every reader refuses such a table with
 and the remedy.
 """
 
+from __future__ import annotations
+
 import argparse
 import math
 import statistics
@@ -12,8 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from sys import intern
+from typing import TYPE_CHECKING
 
 from ..evaluation.offtarget import (
     ClassifiedLine,
@@ -25,8 +27,8 @@ from ..evaluation.offtarget import (
     off_target_metrics,
     verdict_scores,
 )
+from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, holm
 from ..evaluation.scores import METRICS
-from ..evaluation.significance import DEGENERATE_BLEU, LOWER_IS_BETTER, holm
 from ..files import InputError, TextError, check_characters, decode_text, fold, parse_json
 from ..names import AVERAGE, REFERENCE, SHARED
 from ..runtime import LIBRARIES, Machine, cpu_model, versions
@@ -44,6 +46,9 @@ from .schema import (
     some_text,
     whole_number,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Tables have four decimals, and each rounding of a number that is compared or summed may add this much.
 ROUNDING = 1e-4
@@ -785,6 +790,8 @@ def check_summary(path: Path, summary: Iterable[Row], scores: Iterable[Mapping[s
 
 def scores_frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     """Return rows of the table of all scores as a data frame."""
+    import pandas as pd
+
     return pd.DataFrame(rows).astype({"value": float})
 
 
@@ -808,6 +815,8 @@ def score_comparisons_frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
 
 def _numbers(rows: Sequence[Mapping[str, str]], schema: Schema, columns: Sequence[str]) -> pd.DataFrame:
     """Return rows as a data frame with numbers in some columns, where an empty text is `nan`."""
+    import pandas as pd
+
     frame = pd.DataFrame(rows, columns=list(schema.columns))
     frame[list(columns)] = frame[list(columns)].replace("", "nan").astype(float)
     return frame
@@ -829,14 +838,15 @@ def read_lines_table(path: Path, counts: Mapping[str, int]) -> Lines:
     labels: dict[str, dict[str, list[str]]] = {name: {direction: [] for direction in counts} for name in others}
     languages = {direction: language_verdicts(direction) for direction in counts}
     for row in rows:
-        direction, label, verdict = row["direction"], row["label"], Verdict(row["verdict"])
+        # Few labels are different, and a large benchmark has millions of lines.
+        direction, label, verdict = row["direction"], intern(row["label"]), Verdict(row["verdict"])
         of_language = languages[direction].get(label, Verdict.OTHER)
         if label if verdict == Verdict.EMPTY else verdict not in (of_language, Verdict.NO_WORDS):
             problem = f"the verdict of a line of {direction} in the language `{label}` cannot be {verdict}"
             raise damaged(path, LINES, f"line {row.line}: {problem}")
         classified[direction].append(ClassifiedLine(label, float(row["score"]), verdict, row["copy"] == "1"))
         for name in others:
-            labels[name][direction].append(row[name])
+            labels[name][direction].append(intern(row[name]))
     return Lines(path, classified, labels)
 
 
@@ -910,6 +920,8 @@ def read_steps(path: Path) -> pd.DataFrame:
     Raises:
         InputError: the log is damaged, or a step is missing.
     """
+    import pandas as pd
+
     rows = read_rows(path, STEPS)
     for step, row in enumerate(rows, 1):
         if int(row["step"]) != step:

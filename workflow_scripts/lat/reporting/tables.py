@@ -1,13 +1,13 @@
 """Result tables in the layout of the paper: one block per metric, systems as rows, directions and mean as columns."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from ..evaluation.bootstrap import MINIMUM_SEEDS
-from ..evaluation.significance import DEGENERATE_BLEU, LOWER_IS_BETTER
+from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, MINIMUM_SEEDS
 from ..names import AVERAGE, REFERENCE, SHARED
 from .formats import (
     MARK,
@@ -22,6 +22,9 @@ from .formats import (
     latex_table,
     markdown_table,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # File name and title of the table of each kind of direction, in the order in which they are shown.
 TABLES = {"zero-shot": ("zero_shot", "Zero-shot directions"), "supervised": ("supervised", "Supervised directions")}
@@ -97,23 +100,24 @@ class Block:
 
     def table(self) -> Table:
         """Return the block as a table, with the best scores in bold."""
-        best = self.best()
+        frames = [self.values, self.best(), self.differs, self.spreads]
+        frames.append(self.values if self.intervals is None else self.intervals)
+        # All frames have the same rows and columns. Looking up single cells of a frame would take most of the time of a
+        # table with hundreds of directions.
+        of_systems = zip(*(frame.to_numpy().tolist() for frame in frames), strict=True)
         rows = []
-        for system in self.values.index:
-            cells = [Cell(str(system))]
-            for direction in self.values.columns:
-                spread = float(self.spreads.loc[system, direction])
-                interval = None if self.intervals is None else self.intervals.loc[system, direction]
-                cells.append(
-                    Cell(
-                        f"{self.values.loc[system, direction]:.1f}",
-                        bold=bool(best.loc[system, direction]),
-                        marked=bool(self.differs.loc[system, direction]),
-                        spread=None if math.isnan(spread) else spread,
-                        interval=interval if isinstance(interval, tuple) else None,
-                    )
+        for system, of_system in zip(self.values.index, of_systems, strict=True):
+            cells = [
+                Cell(
+                    f"{value:.1f}",
+                    bold=bold,
+                    marked=marked,
+                    spread=None if math.isnan(spread) else spread,
+                    interval=interval if isinstance(interval, tuple) else None,
                 )
-            rows.append(cells)
+                for value, bold, marked, spread, interval in zip(*of_system, strict=True)
+            ]
+            rows.append([Cell(str(system)), *cells])
         return Table(self.title, ["System", *map(str, self.values.columns)], rows, note=self.note)
 
 
@@ -136,6 +140,8 @@ def make_blocks(
         baseline: system that the p-values refer to; empty without `summary`.
         with_intervals: whether the table shows the 95 % intervals.
     """
+    import pandas as pd
+
     blocks = []
     chosen = scores[scores.supervision == supervision]
     for (base_model, benchmark), experiment in chosen.groupby(["base_model", "benchmark"], sort=False):
@@ -283,6 +289,8 @@ def to_frame(blocks: Sequence[Block]) -> pd.DataFrame:
     If there are several training seeds, the scores are means over them, and further columns, such as `it-nl sd`, hold
     the standard deviations; they are empty for a single run.
     """
+    import pandas as pd
+
     means, spreads = [], []
     for block in blocks:
         names = {"base_model": block.base_model, "benchmark": block.benchmark, "metric": block.metric}

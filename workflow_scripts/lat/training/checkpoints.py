@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..files import InputError, fold, replaced_folder, sha256
 from ..manifest import MANIFEST, damage_of, write_manifest
-from ..models import DTYPES, load_model
+from ..models import TORCH_DTYPES, load_model
 from ..runtime import log
 from .adapters import plain_weights
 from .hyperparameters import Hyperparameters
@@ -250,7 +250,7 @@ def _check_saved(folder: Path, expected: Tensor, model: PreTrainedModel) -> None
     Raises:
         InputError: they differ by more than rounding.
     """
-    dtype = next(name for name, value in DTYPES.items() if value == model.dtype)
+    dtype = next(name for name, value in TORCH_DTYPES.items() if value == model.dtype)
     # Flash attention needs a GPU, which the model in memory occupies.
     attention = model.config._attn_implementation
     saved = load_model(folder, dtype, "sdpa" if "flash" in attention else attention)
