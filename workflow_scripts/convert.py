@@ -11,6 +11,7 @@ from .lat.manifest import write_manifest
 from .lat.runtime import log, run_step
 
 if TYPE_CHECKING:
+    import ctranslate2
     import torch
     from transformers import PreTrainedTokenizerBase
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .lat.evaluation.scores import METRICS
 from .lat.files import atomic_write, replaced_folder
+from .lat.reporting.conclusion import conclusion
 from .lat.reporting.page import (
     EXAMPLES,
     EXAMPLES_IN_PAGE,
@@ -156,6 +157,11 @@ def main() -> None:
         title=f"Language-aware tuning: {names}",
         summary=f"{count:,} test lines in {len(set(results.scores.direction))} directions, each translated by every"
         f" system{f' with {len(seeds)} training seeds' if len(seeds) > 1 else ''}.",
+        conclusions=[
+            f"{experiment.base_model} on {experiment.benchmark}: {text}" if len(experiments) > 1 else text
+            for experiment in experiments
+            if (text := conclusion(experiment, results.summary, results.comparisons, results.baseline))
+        ],
         seeds=seeds,
         notes=tables["tables-mean"]["notes"],
         tables=tables["tables-mean"]["tables"] + general,

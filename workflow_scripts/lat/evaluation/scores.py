@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..files import InputError, log
+from ..files import InputError
 from ..languages import languages, split_direction
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ class Score(NamedTuple):
     value: float
     signature: str
 
-
-# As many lines that end in a separate period are a sign of tokenized text, as in SacreBLEU.
-TOKENIZED_LINES = 100
 
 # Words that are kept to be recognised, by target language; these many take about 200 MB.
 WORDS_IN_MEMORY = 500_000
@@ -87,12 +84,7 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str], dir
         raise InputError(f"{direction}: no references; the test set is empty")
     if len(hypotheses) != len(references):
         raise InputError(f"{direction}: {len(hypotheses)} hypotheses for {len(references)} references; decode it again")
-    if sum(line.endswith(" .") for line in hypotheses) >= TOKENIZED_LINES:
-        log.warning("%s: many lines end in ` .`; BLEU is meant for text that is not tokenized", direction)
-    statistics = prepare_references(references, direction).statistics(hypotheses)
     return [
-        # SacreBLEU has no public function for this, since it computes the statistics itself.
-        Score(name, metric._compute_score_from_stats(sums).score, str(metric.get_signature()))
+        Score(name, metric.corpus_score(list(hypotheses), [list(references)]).score, str(metric.get_signature()))
         for name, metric in metrics(direction).items()
-        for sums in [statistics[name].sum(axis=0).astype(int).tolist()]
     ]

@@ -5,16 +5,18 @@ then the system with the highest zero-shot BLEU and the runner-up. A difference 
 one. The sentence is made from the tables alone, so that it claims nothing that they do not show.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from ..evaluation.bootstrap import MINIMUM_SEEDS
-from ..evaluation.significance import DEGENERATE_BLEU
+from ..evaluation.ranking import DEGENERATE_BLEU, MINIMUM_SEEDS
 from ..names import AVERAGE, SHARED
 from .reading import Experiment
 from .tables import SIGNIFICANT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ZERO_SHOT = "zero-shot"
 
