@@ -264,6 +264,14 @@ def languages_hash(wildcards):
     return hash_of(language_entries(benchmark_config(wildcards.benchmark)["languages"]))
 
 
+def code_of(script):
+    """Return the hash of what a script executes, as a parameter of its rules.
+
+    It is a function, since Snakemake reads the rules again in each job, which needs the hash of its own step only.
+    """
+    return lambda wildcards: step_code(script)
+
+
 def doubled(value):
     """Return a resource that a retry asks for twice, in case the first try ran out of it."""
     return lambda wildcards, attempt: value * 2 ** (attempt - 1)

@@ -84,7 +84,7 @@ rule decode:
         nodes=1,
         gpu=decode_gpus,
     params:
-        code=step_code("decode"),
+        code=code_of("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         python=decode_python,
         directions=sorted_directions,
@@ -113,7 +113,7 @@ use rule decode as answer with:
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{run}-answers-{system}.timing.tsv"
     params:
-        code=step_code("decode"),
+        code=code_of("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         python=decode_python,
         directions="answers",
