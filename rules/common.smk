@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -39,6 +40,7 @@ from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_
 from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
+from workflow_scripts.lat.decoding.shards import of_shard
 from workflow_scripts.lat.disk import check_disks
 from workflow_scripts.lat.files import InputError, read_text
 from workflow_scripts.lat.languages import language_entries
@@ -168,7 +170,13 @@ def sorted_directions(wildcards):
 
     Rules whose results do not depend on the order use it, so that another order in the config does not rerun them.
     """
-    return sorted(directions(wildcards.benchmark))
+    return directions_in_order(wildcards.benchmark)
+
+
+@cache
+def directions_in_order(benchmark):
+    """Return all test directions of a benchmark in alphabetical order; the caller must not change the list."""
+    return sorted(directions(benchmark))
 
 
 def source_file(name):
@@ -240,8 +248,13 @@ def deepspeed_flags(wildcards):
 
     The flag holds the content, not the path, so that a file with other white space or in another place reruns nothing.
     """
-    content = read_deepspeed_config(ROOT / base_model_config(wildcards.base_model)["deepspeed"])
-    return flags({"deepspeed_config": json.dumps(content, sort_keys=True)})
+    return deepspeed_flags_of(base_model_config(wildcards.base_model)["deepspeed"])
+
+
+@cache
+def deepspeed_flags_of(file):
+    """Return the same for the name of the file, which is read once for all jobs."""
+    return flags({"deepspeed_config": json.dumps(read_deepspeed_config(ROOT / file), sort_keys=True)})
 
 
 def hash_of(entries):
@@ -256,12 +269,24 @@ def resources_hash(folder):
 
 def prompts_hash(wildcards):
     """Return the hash of the entries of resources/prompts.yaml for a benchmark's languages."""
-    return hash_of(prompt_entries(benchmark_config(wildcards.benchmark)["languages"]))
+    return prompts_hash_of(wildcards.benchmark)
+
+
+@cache
+def prompts_hash_of(benchmark):
+    """Return the same for the name of a benchmark, computed once for all of its jobs."""
+    return hash_of(prompt_entries(benchmark_config(benchmark)["languages"]))
 
 
 def languages_hash(wildcards):
     """Return the hash of the rows of resources/languages.tsv for a benchmark's languages."""
-    return hash_of(language_entries(benchmark_config(wildcards.benchmark)["languages"]))
+    return languages_hash_of(wildcards.benchmark)
+
+
+@cache
+def languages_hash_of(benchmark):
+    """Return the same for the name of a benchmark, computed once for all of its jobs."""
+    return hash_of(language_entries(benchmark_config(benchmark)["languages"]))
 
 
 def code_of(script):
@@ -430,6 +455,8 @@ def rule_name(job):
 
 # The working folder, which Snakemake has left when it prints the plan.
 WORKING_FOLDER = Path.cwd()
+# What Linux allows for one argument, which a command of a shell is, less what Snakemake puts before it.
+LONGEST_COMMAND = 128 * 1024 - 2048
 # The steps that collect results; another config makes them again in any case, in seconds.
 COLLECTING = ("significance", "tables", "figures", "page")
 
@@ -450,6 +477,23 @@ def replaced_results(jobs):
     return {step: steps.count(step) for step in dict.fromkeys(steps) if step not in COLLECTING}
 
 
+def check_command_lengths(jobs):
+    """Check that the commands of the steps that collect results are not too long for Linux.
+
+    Raises:
+        InputError: there are too many runs or directions.
+    """
+    for job in jobs:
+        if Path(job.rule.snakefile).stem in COLLECTING:
+            length = len(job.shellcmd.encode())
+            if length > LONGEST_COMMAND:
+                raise InputError(
+                    f"config: the command of `{rule_name(job)}` would have {length:,} bytes, but Linux allows"
+                    f" {LONGEST_COMMAND:,}; divide the seeds, experiments or directions among several folders"
+                    " (--directory), which can share downloads and base models (`shared`)"
+                )
+
+
 def check_prerequisites():
     """Check what the jobs of this run need besides their input files: Slurm, the judge's key, environments of metrics.
 
@@ -460,6 +504,7 @@ def check_prerequisites():
         replaced = replaced_results(workflow.dag.needrun_jobs())
         if not config["replace"]:
             check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)
+        check_command_lengths(workflow.dag.needrun_jobs())
         check_nodes(config, workflow.executor_plugin.name)
         if workflow.executor_plugin.name == SLURM:
             check_status_command(workflow.executor_settings.status_command)
@@ -512,6 +557,7 @@ def print_plan():
     if jobs:
         print(*make_plan(config, jobs, steps.values(), benchmark_files()), sep="\n")
     try:
+        check_command_lengths(workflow.dag.needrun_jobs(exclude_finished=False))
         if not config["replace"]:
             replaced = replaced_results(workflow.dag.needrun_jobs(exclude_finished=False))
             check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)

@@ -1,6 +1,5 @@
 """A run with another config than the last one must not replace its results."""
 
-
 import pytest
 
 from workflow_scripts.lat.config.previous import check_replaced, config_of_run, known_configs, remember_config
