@@ -1,5 +1,6 @@
-# `make demo` runs the demo of the workflow, `make tiny` the same with a model built from scratch, and `make test` runs all tests except those on Slurm. Both first install the locked packages of
-# envs/main.txt in .venv, if they are not installed yet.
+# `make demo` runs the demo of the workflow, `make tiny` the same with a model that is trained from nothing, and `make
+# test` the tests; those on Slurm are in `make test-slurm`. All first install the locked packages of envs/main.txt in
+# .venv, if they are not installed yet.
 
 SHELL := /bin/bash
 VENV := .venv

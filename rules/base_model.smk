@@ -52,7 +52,7 @@ rule build_base_model:
         mem_mb=training_memory("results/base_model/.checkpoints/{base_model}"),
         runtime=doubled(60),
     params:
-        code=step_code("base_model"),
+        code=code_of("base_model"),
         deepspeed_config=deepspeed_flags,
         # The tokenizer has tokens for the template, and documents name their languages.
         wordings=lambda wildcards: hash_of(
@@ -124,7 +124,7 @@ rule check_base_model:
         "../envs/main.yaml"
     threads: 1
     params:
-        code=step_code("base_model"),
+        code=code_of("base_model"),
         attention=lambda wildcards: base_model_config(wildcards.base_model).get("attention", "sdpa"),
         engines=used_engines,
     message:
@@ -153,7 +153,7 @@ rule dequantise_base_model:
         mem_mb=memory,
         runtime=doubled(60),
     params:
-        code=step_code("base_model"),
+        code=code_of("base_model"),
     message:
         "Base model: dequantising the GGUF file of {wildcards.base_model}"
     shell:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -40,6 +41,7 @@ from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_
 from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
+from workflow_scripts.lat.decoding.shards import of_shard
 from workflow_scripts.lat.disk import check_disks
 from workflow_scripts.lat.files import InputError, atomic_write, read_text
 from workflow_scripts.lat.languages import language_entries
@@ -170,7 +172,13 @@ def sorted_directions(wildcards):
 
     Rules whose results do not depend on the order use it, so that another order in the config does not rerun them.
     """
-    return sorted(directions(wildcards.benchmark))
+    return directions_in_order(wildcards.benchmark)
+
+
+@cache
+def directions_in_order(benchmark):
+    """Return all test directions of a benchmark in alphabetical order; the caller must not change the list."""
+    return sorted(directions(benchmark))
 
 
 def source_file(name):
@@ -242,8 +250,13 @@ def deepspeed_flags(wildcards):
 
     The flag holds the content, not the path, so that a file with other white space or in another place reruns nothing.
     """
-    content = read_deepspeed_config(ROOT / base_model_config(wildcards.base_model)["deepspeed"])
-    return flags({"deepspeed_config": json.dumps(content, sort_keys=True)})
+    return deepspeed_flags_of(base_model_config(wildcards.base_model)["deepspeed"])
+
+
+@cache
+def deepspeed_flags_of(file):
+    """Return the same for the name of the file, which is read once for all jobs."""
+    return flags({"deepspeed_config": json.dumps(read_deepspeed_config(ROOT / file), sort_keys=True)})
 
 
 def hash_of(entries):
@@ -258,12 +271,32 @@ def resources_hash(folder):
 
 def prompts_hash(wildcards):
     """Return the hash of the entries of resources/prompts.yaml for a benchmark's languages."""
-    return hash_of(prompt_entries(benchmark_config(wildcards.benchmark)["languages"]))
+    return prompts_hash_of(wildcards.benchmark)
+
+
+@cache
+def prompts_hash_of(benchmark):
+    """Return the same for the name of a benchmark, computed once for all of its jobs."""
+    return hash_of(prompt_entries(benchmark_config(benchmark)["languages"]))
 
 
 def languages_hash(wildcards):
     """Return the hash of the rows of resources/languages.tsv for a benchmark's languages."""
-    return hash_of(language_entries(benchmark_config(wildcards.benchmark)["languages"]))
+    return languages_hash_of(wildcards.benchmark)
+
+
+@cache
+def languages_hash_of(benchmark):
+    """Return the same for the name of a benchmark, computed once for all of its jobs."""
+    return hash_of(language_entries(benchmark_config(benchmark)["languages"]))
+
+
+def code_of(script):
+    """Return the hash of what a script executes, as a parameter of its rules.
+
+    It is a function, since Snakemake reads the rules again in each job, which needs the hash of its own step only.
+    """
+    return lambda wildcards: step_code(script)
 
 
 def doubled(value):
@@ -424,6 +457,8 @@ def rule_name(job):
 
 # The working folder, which Snakemake has left when it prints the plan.
 WORKING_FOLDER = Path.cwd()
+# What Linux allows for one argument, which a command of a shell is, less what Snakemake puts before it.
+LONGEST_COMMAND = 128 * 1024 - 2048
 # The steps that collect results; another config makes them again in any case, in seconds.
 COLLECTING = ("significance", "tables", "figures", "page")
 
@@ -444,8 +479,25 @@ def replaced_results(jobs):
     return {step: steps.count(step) for step in dict.fromkeys(steps) if step not in COLLECTING}
 
 
+def check_command_lengths(jobs):
+    """Check that the commands of the steps that collect results are not too long for Linux.
+
+    Raises:
+        InputError: there are too many runs or directions.
+    """
+    for job in jobs:
+        if Path(job.rule.snakefile).stem in COLLECTING:
+            length = len(job.shellcmd.encode())
+            if length > LONGEST_COMMAND:
+                raise InputError(
+                    f"config: the command of `{rule_name(job)}` would have {length:,} bytes, but Linux allows"
+                    f" {LONGEST_COMMAND:,}; divide the seeds, experiments or directions among several folders"
+                    " (--directory), which can share downloads and base models (`shared`)"
+                )
+
+
 def check_start(jobs):
-    """Check what also a dry-run can tell: replaced results and licences.
+    """Check what also a dry-run can tell: lengths of commands, licences and replaced results.
 
     Args:
         jobs: the jobs of the run.
@@ -454,8 +506,10 @@ def check_start(jobs):
         The number of jobs by step that replace results.
 
     Raises:
-        InputError: the run would replace results of another config, or download weights whose licence is not accepted.
+        InputError: a command is too long, or the run would download weights whose licence is not accepted, or replace
+            results of another config.
     """
+    check_command_lengths(jobs)
     check_licences(config, [job.wildcards.source for job in jobs if rule_name(job) == "fetch_source"])
     replaced = replaced_results(jobs)
     if not config["replace"]:
@@ -481,8 +535,8 @@ def check_prerequisites():
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
         remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))
-        files = benchmark_files()
-        seconds = {job.jobid: job_seconds(config, rule_name(job), job.wildcards_dict, files) for job in jobs}
+        files, counted = benchmark_files(), {}
+        seconds = {job.jobid: job_seconds(config, rule_name(job), job.wildcards_dict, files, counted) for job in jobs}
         with atomic_write(WORKING_FOLDER / ESTIMATES) as handle:
             json.dump(seconds, handle)
     except InputError as error:

@@ -19,7 +19,7 @@ rule conflicts:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("conflicts"),
+        code=code_of("conflicts"),
         wordings=prompts_hash,
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],

@@ -20,7 +20,7 @@ rule convert:
         mem_mb=memory,
         runtime=doubled(60),
     params:
-        code=step_code("convert"),
+        code=code_of("convert"),
     message:
         "Convert: {wildcards.model} of {wildcards.base_model} ({wildcards.run}) to the format of CTranslate2"
     shell:

@@ -1,4 +1,5 @@
-# Decodes with each system: all directions in one job, which loads the model once, and answers to general instructions.
+# Decodes with each system: all directions in one job, which loads the model once, or in `decode.shards` jobs. Answers to
+# general instructions are decoded in one job.
 
 # Names of CTranslate2 for the types of base models.
 COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -28,7 +29,9 @@ def decode_flags(wildcards):
             settings["compute_type"] or COMPUTE_TYPES[dtype] if settings["engine"] == "ctranslate2" else None
         ),
     }
-    return flags({key: value for key, value in settings.items() if key not in ("threads", "mem_mb", "python")})
+    return flags(
+        {key: value for key, value in settings.items() if key not in ("threads", "mem_mb", "python", "shards")}
+    )
 
 
 def decode_memory(wildcards, attempt):
@@ -63,6 +66,39 @@ def system_conversion(wildcards):
     return f"results/convert/{{base_model}}/{{benchmark}}/{{run}}/{config['systems'][wildcards.system]['model']}"
 
 
+def shards_of_run(base_model, benchmark, run, system):
+    """Return the number of jobs that decode the directions of a run of a system.
+
+    A finished output keeps the number that it was made with, so that another one reruns nothing.
+    """
+    output = Path("results", "decode", base_model, benchmark, run, system)
+    if not output.is_dir():
+        return decode_settings(config, base_model, benchmark, system)["shards"]
+    record = output / ".shards"
+    # The benchmark may have fewer directions by now.
+    return min(int(read_text(record)), len(directions(benchmark))) if record.is_file() else 1
+
+
+def sharded_systems():
+    """Return a wildcard constraint that matches the systems that several jobs decode, by the folders before them."""
+    found = {}
+    for entry in config["experiments"]:
+        for system, seed in experiment_runs(entry):
+            run = entry["base_model"], entry["benchmark"], folder_of(seed)
+            if shards_of_run(*run, system) > 1:
+                found.setdefault("/".join(run), []).append(system)
+    return "|".join(f"(?<=/{re.escape(run)}/)(?:{any_of(systems)})" for run, systems in found.items()) or any_of([])
+
+
+def shard_folders(wildcards):
+    """Return the outputs of the jobs that decode the directions of a system."""
+    count = shards_of_run(**wildcards)
+    return [
+        f"results/decode/.shards/{{base_model}}/{{benchmark}}/{{run}}/{{system}}/{number}-of-{count}"
+        for number in range(1, count + 1)
+    ]
+
+
 rule decode:
     input:
         check=base_model_check,
@@ -84,7 +120,7 @@ rule decode:
         nodes=1,
         gpu=decode_gpus,
     params:
-        code=step_code("decode"),
+        code=code_of("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         python=decode_python,
         directions=sorted_directions,
@@ -113,7 +149,7 @@ use rule decode as answer with:
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{run}-answers-{system}.timing.tsv"
     params:
-        code=step_code("decode"),
+        code=code_of("decode"),
         converted=lambda wildcards, input: flags({"converted": input.converted or None}),
         python=decode_python,
         directions="answers",
@@ -122,3 +158,64 @@ use rule decode as answer with:
         unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{run}/answers/{system}",
     message:
         "Decode: answering general instructions with {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
+
+
+use rule decode as decode_shard with:
+    output:
+        temp(directory("results/decode/.shards/{base_model}/{benchmark}/{run}/{system}/{shard}-of-{shards}")),
+    log:
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}-{shard}-of-{shards}.log",
+    benchmark:
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}-{shard}-of-{shards}.timing.tsv"
+    wildcard_constraints:
+        shard=r"\d+",
+        shards=r"\d+",
+    params:
+        code=code_of("decode"),
+        converted=lambda wildcards, input: flags({"converted": input.converted or None}),
+        python=decode_python,
+        directions=lambda wildcards: of_shard(sorted_directions(wildcards), int(wildcards.shard), int(wildcards.shards)),
+        wordings=prompts_hash,
+        # The lines stay until all shards are finished, so that another number of shards in between loses nothing.
+        settings=lambda wildcards: f"{decode_flags(wildcards)} --keep-unfinished",
+        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{run}/{system}",
+    message:
+        "Decode: translating with {wildcards.system}, part {wildcards.shard} of {wildcards.shards} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
+
+
+ruleorder: merge_shards > decode
+
+
+rule merge_shards:
+    input:
+        shard_folders,
+    output:
+        directory("results/decode/{base_model}/{benchmark}/{run}/{system}"),
+    log:
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
+    wildcard_constraints:
+        system=sharded_systems(),
+    # A job on a node would find another number of shards, once the output that is replaced is gone.
+    localrule: True
+    conda:
+        "../envs/main.yaml"
+    params:
+        # What changes the text, as in the jobs of the shards, whose outputs are deleted.
+        code=code_of("decode"),
+        directions=sorted_directions,
+        wordings=prompts_hash,
+        settings=decode_flags,
+        unfinished="results/decode/.unfinished/{base_model}/{benchmark}/{run}/{system}",
+        shards="results/decode/.shards/{base_model}/{benchmark}/{run}/{system}",
+        number=lambda wildcards, input: len(input),
+    message:
+        "Decode: collecting {params.number} parts of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
+    # The number of shards is written first, since an output without it counts as that of a single job.
+    shell:
+        "{{ mkdir {output:q}; echo {params.number} > {output:q}/.shards;"
+        ' for shard in {input:q}; do cp --recursive --link --force "$shard/." {output:q}; done;'
+        " rm {output:q}/counts.tsv; tables=({input:q});"
+        " awk 'NR == 1 || FNR > 1' \"${{tables[@]/%//counts.tsv}}\" > {output:q}/counts.tsv;"
+        " rm --recursive --force {params.unfinished:q};"
+        " find {params.shards:q} -mindepth 1 -maxdepth 1 ! -name '*-of-{params.number}' -exec rm --recursive {{}} +;"
+        " }} 2>&1 | tee {log:q}"

@@ -33,7 +33,7 @@ rule detect:
         mem_mb=doubled(2000),
         runtime=doubled(20),
     params:
-        code=step_code("detect"),
+        code=code_of("detect"),
         directions=sorted_directions,
         languages=languages_hash,
         suffix=".txt",
@@ -57,7 +57,7 @@ use rule detect as detect_references with:
     log:
         "results/detect/logs/references-{benchmark}.log",
     params:
-        code=step_code("detect"),
+        code=code_of("detect"),
         directions=sorted_directions,
         languages=languages_hash,
         suffix=".ref.txt",

@@ -101,7 +101,7 @@ rule extract_catalogue:
         mem_mb=doubled(1000),
         runtime=doubled(10),
     params:
-        code=step_code("download"),
+        code=code_of("download"),
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         # Not used in the command: the script reads it from the table. As a parameter, it reruns the rule if it changes.
         members=lambda wildcards: SOURCES[wildcards.source].members,
@@ -138,7 +138,7 @@ rule split_benchmark:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("download"),
+        code=code_of("download"),
         rows=languages_hash,
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         settings=lambda wildcards: flags(
@@ -175,7 +175,7 @@ rule draw:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("download"),
+        code=code_of("download"),
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         settings=lambda wildcards: flags(
             {key: benchmark_config(wildcards.benchmark)[key] for key in ("supervised", "train_rows")}
@@ -205,7 +205,7 @@ rule read_corpus:
         mem_mb=doubled(4000),
         runtime=doubled(60),
     params:
-        code=step_code("download"),
+        code=code_of("download"),
         flags=corpus_flags,
         archive=lambda wildcards, input: flags({"archive": input.archive or None}),
     message:
@@ -256,7 +256,7 @@ rule assemble_benchmark:
         mem_mb=doubled(4000),
         runtime=doubled(60),
     params:
-        code=step_code("download"),
+        code=code_of("download"),
         settings=lambda wildcards: flags(
             {
                 key: benchmark_config(wildcards.benchmark).get(key)
@@ -293,7 +293,7 @@ rule draw_pairs:
         mem_mb=doubled(4000),
         runtime=doubled(60),
     params:
-        code=step_code("download"),
+        code=code_of("download"),
         settings=lambda wildcards: flags(
             {
                 key: benchmark_config(wildcards.benchmark).get(key)

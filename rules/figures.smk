@@ -103,7 +103,7 @@ rule figures:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("figures"),
+        code=code_of("figures"),
         step_logs=step_log_flags(),
         # A function, since Snakemake would read the braces of JSON as wildcards.
         studies=lambda wildcards: study_flags(),

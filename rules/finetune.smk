@@ -36,7 +36,7 @@ rule finetune:
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:
-        code=step_code("finetune"),
+        code=code_of("finetune"),
         launcher=launcher,
         deepspeed_config=deepspeed_flags,
         settings=lambda wildcards: training_flags("finetune", wildcards),

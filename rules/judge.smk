@@ -36,7 +36,7 @@ rule judge:
         "../envs/main.yaml"
     threads: 1
     params:
-        code=step_code("judge"),
+        code=code_of("judge"),
         names=lambda wildcards: flags(
             {name: value for name, value in wildcards.items() if name != "run"}
             | {"seed": wildcards.run.removeprefix("seed"), "name": Path(config["judge"]["instructions"]).stem}

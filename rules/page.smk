@@ -64,7 +64,7 @@ rule page:
         mem_mb=doubled(2000),
         runtime=doubled(20),
     params:
-        code=step_code("page"),
+        code=code_of("page"),
         template=resources_hash("page"),
         inputs=page_inputs(),
         columns=direction_flags(),

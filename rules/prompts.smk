@@ -35,7 +35,7 @@ rule train_prompts:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("prompts"),
+        code=code_of("prompts"),
         wordings=prompts_hash,
         template=lambda wildcards: " ".join(
             filter(
@@ -68,7 +68,7 @@ rule test_prompts:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("prompts"),
+        code=code_of("prompts"),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
         wordings=prompts_hash,
         system=system_prompt_flags,
@@ -94,7 +94,7 @@ rule instruction_prompts:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("prompts"),
+        code=code_of("prompts"),
         wordings=hash_of(prompt_entries([])),
         template=lambda wildcards: template_flags(wildcards.base_model, config["systems"][wildcards.system]["model"]),
     message:

@@ -50,7 +50,7 @@ rule score:
         mem_mb=doubled(2000),
         runtime=doubled(20),
     params:
-        code=step_code("score"),
+        code=code_of("score"),
         languages=languages_hash,
         directions=sorted_directions,
     message:
@@ -83,7 +83,7 @@ rule score_learned:
         nodes=1,
         gpu=lookup(dpath="score/learned/{learned}/gpus", within=config, default=0),
     params:
-        code=step_code("score_learned"),
+        code=code_of("score_learned"),
         python=lambda wildcards: (
             from_repository(learned_metric(wildcards)["python"]) if "python" in learned_metric(wildcards) else "python"
         ),

@@ -45,7 +45,7 @@ rule significance:
         mem_mb=doubled(4000),
         runtime=doubled(30),
     params:
-        code=step_code("significance"),
+        code=code_of("significance"),
         languages=languages_hash,
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),

@@ -144,7 +144,7 @@ rule tables:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=step_code("tables"),
+        code=code_of("tables"),
         published=resources_hash("paper"),
         inputs=table_inputs(),
         columns=direction_flags(),

@@ -50,7 +50,7 @@ rule unlikelihood:
         tasks_per_gpu=tasks_per_gpu,
         mpi=start_by_srun,
     params:
-        code=step_code("unlikelihood"),
+        code=code_of("unlikelihood"),
         launcher=launcher,
         deepspeed_config=deepspeed_flags,
         settings=lambda wildcards: training_flags("unlikelihood", wildcards, without=["conflicts"]),

@@ -48,6 +48,9 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of <direction>.txt and counts.tsv")
     parser.add_argument("--unfinished", type=Path, required=True, help="folder of lines of an unfinished run")
+    parser.add_argument(
+        "--keep-unfinished", action="store_true", help="leave that folder, which other jobs of the same system use too"
+    )
     parser.add_argument("--engine", choices=("transformers", "ctranslate2", "vllm"), default="transformers")
     parser.add_argument("--beam", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
@@ -73,7 +76,8 @@ def main() -> None:
     if waiting:
         decode_directions(arguments, settings, waiting, finished)
     assemble(finished, arguments.directions, ".jsonl" if arguments.line_breaks else ".txt", arguments.output)
-    shutil.rmtree(arguments.unfinished)
+    if not arguments.keep_unfinished:
+        shutil.rmtree(arguments.unfinished)
 
 
 def run_key(arguments: argparse.Namespace, settings: Settings) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,14 @@ class Workflow:
 
     folder: Path
     cluster: Cluster
+    started: list[subprocess.Popen] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """End what a test may have left: Snakemake would submit its jobs again, beside those of the next test."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+        self.cluster.cancel_all()
 
     def start(self, *arguments: str, overlay: dict | None = None, profile: str = "slurm") -> subprocess.Popen:
         """Start Snakemake; what it prints goes to `output.log`."""
@@ -47,7 +55,7 @@ class Workflow:
         environment = dict(self.cluster.environment)
         environment["PATH"] = f"{self.cluster.folder / 'bin'}:{Path(sys.executable).parent}:{environment['PATH']}"
         with open(self.folder / "output.log", "a") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*command, "--configfile", *overlays],
                 cwd=ROOT,
                 env=environment,
@@ -55,6 +63,8 @@ class Workflow:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str, overlay: dict | None = None, check: bool = True, profile: str = "slurm") -> str:
         """Run Snakemake to its end, and return what it printed."""
@@ -76,7 +86,7 @@ class Workflow:
         found = self.folder / "results" / path
         return found.read_text(errors="replace") if found.exists() else ""
 
-    def wait_until(self, condition: Callable[[], object], process: subprocess.Popen, seconds: float = 180) -> None:
+    def wait_until(self, condition: Callable[[], object], process: subprocess.Popen, seconds: float = 400) -> None:
         """Wait for a condition while Snakemake runs."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -84,7 +94,7 @@ class Workflow:
                 pytest.fail(self.story())
             time.sleep(0.2)
 
-    def wait_for_text(self, path: str, pattern: str, process: subprocess.Popen, seconds: float = 180) -> re.Match:
+    def wait_for_text(self, path: str, pattern: str, process: subprocess.Popen, seconds: float = 400) -> re.Match:
         """Wait until a log of a job has a text, which a retry may delete again, and return the match."""
         found: list[re.Match | None] = []
         self.wait_until(
@@ -133,10 +143,18 @@ def copied(run, cluster: Cluster, folder: Path) -> Workflow:
 
 
 @pytest.fixture
-def workflow(finished, cluster, tmp_path) -> Workflow:  # noqa: F811
-    return copied(finished, cluster, tmp_path)
+def workflow(finished, cluster, tmp_path) -> Iterator[Workflow]:  # noqa: F811
+    yield from until_its_end(copied(finished, cluster, tmp_path))
 
 
 @pytest.fixture
-def any_workflow(finished, any_cluster, tmp_path) -> Workflow:  # noqa: F811
-    return copied(finished, any_cluster, tmp_path)
+def any_workflow(finished, any_cluster, tmp_path) -> Iterator[Workflow]:  # noqa: F811
+    yield from until_its_end(copied(finished, any_cluster, tmp_path))
+
+
+def until_its_end(workflow: Workflow) -> Iterator[Workflow]:
+    """Give a test a workflow, of which nothing runs on after the test."""
+    try:
+        yield workflow
+    finally:
+        workflow.stop()

@@ -99,6 +99,10 @@ def learn(**settings):
             put("base_models.tiny.decode", {"engine": "ctranslate2"}),
             "early_stopping is false, but engine ctranslate2 supports only true",
         ),
+        (
+            put("base_models.tiny.decode", {"shards": 13}),
+            r"tiny\.decode\.shards is 13, but demo has 12 directions to share among the jobs; set it to 12 or less",
+        ),
         (put("significance.baselines", ["MT", "MTT"]), r"did you mean `MT`\?"),
         (put("benchmarks.demo.paper", "table2"), "benchmarks.demo.paper: `table2` is not among the tables"),
         (put("base_models.tiny.paper", "LLaMA4"), r"did you mean `LLaMA"),

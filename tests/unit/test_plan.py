@@ -88,6 +88,17 @@ def test_a_greedy_search_on_vllm_decodes_many_lines_at_once():
     assert plan.decoding_gpu_hours(2e9, [1400], gpus=4, **arguments) == pytest.approx((4 * 62 + steps * 0.002) / 3600)
 
 
+def test_the_shards_of_a_system_share_its_lines_and_each_loads_the_model():
+    config = load("paper-iwslt4")
+    whole = estimate(config, "decode", wildcards(system="MT"), NO_FILES)
+    shards = [wildcards(system="MT", shard=str(number), shards="5") for number in range(1, 6)]
+    parts = [estimate(config, "decode_shard", names, NO_FILES).gpu_hours for names in shards]
+    assert sum(parts) == pytest.approx(whole.gpu_hours + 4 * (60 + 2 * 6.74) / 3600)
+    # 12 directions: two or three for each job
+    assert len(set(parts)) == 2
+    assert estimate(config, "merge_shards", wildcards(system="MT"), NO_FILES) == Estimate()
+
+
 def test_training_needs_space_for_the_model_its_snapshots_and_checkpoints():
     config = load("paper-sweeps")
     weights = 2 * 6.74e9
@@ -263,3 +274,11 @@ def test_a_dry_run_of_the_demo_says_that_it_needs_no_gpu(tmp_path):
 @pytest.mark.parametrize("arguments", [["--quiet"], ["--quiet", "all"], ["--dag"]])
 def test_quiet_dry_runs_and_other_commands_print_no_plan(tmp_path, arguments):
     assert dry_run(tmp_path, "smoke", *arguments) == ({}, [])
+
+
+def test_a_command_that_is_too_long_for_linux_is_refused(tmp_path):
+    target = "results/significance/tiny/demo/summary.tsv"
+    steps, lines = dry_run(tmp_path, "smoke", target, "--config", f"seeds={list(range(1, 101))}")
+    assert steps["significance"] == ["1"]
+    assert lines[-1].startswith("This run would stop: config: the command of `significance` would have 1")
+    assert "divide the seeds, experiments or directions among several folders" in lines[-1]

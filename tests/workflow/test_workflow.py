@@ -231,8 +231,9 @@ def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, over
         {"finetune": {"threads": 2, "checkpoint_every": 5}, "unlikelihood": {"threads": 2, "checkpoint_every": 2}},
         {"models": {"lat-2": {"stage": "snapshot", "from": "lat", "step": 2}}},
         {"models": {"other": {"stage": "finetune", "instruction": "after"}}, "systems": {"Other": {"model": "other"}}},
+        {"decode": {"shards": 3}},
     ],
-    ids=["threads and checkpoints", "a snapshot that no system uses", "a system of no experiment"],
+    ids=["threads and checkpoints", "a snapshot that no system uses", "a system of no experiment", "shards"],
 )
 def test_a_setting_without_effect_on_scores_reruns_the_page_that_shows_the_config(finished, overlay):
     assert finished.planned(overlay) == {"page": 1}

@@ -21,7 +21,7 @@ def step_code(script: str) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(imported_files(PACKAGE / f"{script}.py")):
-        digest.update(f"{path.relative_to(PACKAGE)}\n{_code_of(path)}\n".encode())
+        digest.update(b"%s\n%s\n" % (path.relative_to(PACKAGE).as_posix().encode(), _code_of(path)))
     return digest.hexdigest()[:16]
 
 
@@ -39,19 +39,20 @@ def imported_files(script: Path) -> set[Path]:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
-def _code_of(path: Path) -> str:
-    """The syntax tree of a module as text, without positions and docstrings."""
+    """The syntax tree of a module, without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and (
             ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:]
-    return ast.dump(tree)
+    return tree
+
+
+@cache
+def _code_of(path: Path) -> bytes:
+    """The syntax tree of a module as text, without positions."""
+    return ast.dump(_tree(path)).encode()
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .config import decode_settings, keeps_weights, step_settings, used_models
 from .data.sources import find_source
+from .decoding.shards import of_shard
 from .names import BASE
 
 # Data sheet: an A100 with 80 GB: dense bf16 operations per second, and memory bandwidth in bytes per second.
@@ -66,7 +67,7 @@ SHORT_PROMPT_TOKENS = 40
 
 # Rules whose needs depend on the size of their model. All other rules except downloads process text only.
 BASE_MODEL_RULES = ("fetch_base_model", "build_base_model", "dequantise_base_model")
-MODEL_RULES = (*BASE_MODEL_RULES, "finetune", "unlikelihood", "convert", "decode", "answer")
+MODEL_RULES = (*BASE_MODEL_RULES, "finetune", "unlikelihood", "convert", "decode", "decode_shard", "answer")
 
 # Bytes per parameter in files: of published models and, by type, of saved models.
 PUBLISHED_BYTES = 2
@@ -241,7 +242,23 @@ def count_sequences(config: Mapping[str, Any], step: str, wildcards: Mapping[str
     return count_steps(config, step, wildcards, files) * settings["batch_size"] * (2 if step == "unlikelihood" else 1)
 
 
-def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> Estimate:
+def _lines_in_order(name: str, config: Mapping[str, Any], files: Files, counted: dict[str, list[int]]) -> list[int]:
+    """Number of test lines of each direction of a benchmark, by direction; counted once for all jobs of a plan."""
+    if name not in counted:
+        benchmark = config["benchmarks"][name]
+        directions = [*benchmark["supervised"], *benchmark["zero_shot"]]
+        lines = dict(zip(directions, count_test_lines(name, benchmark, files), strict=True))
+        counted[name] = [lines[direction] for direction in sorted(directions)]
+    return counted[name]
+
+
+def estimate(
+    config: Mapping[str, Any],
+    rule: str,
+    wildcards: Mapping[str, str],
+    files: Files,
+    counted: dict[str, list[int]] | None = None,
+) -> Estimate:
     """Estimate the needs of a job; jobs that only process text count as zero.
 
     Args:
@@ -249,6 +266,7 @@ def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str],
         rule: name of the job's rule.
         wildcards: wildcards of the job.
         files: data of each benchmark, by name; the lines of files that exist are counted.
+        counted: the lines that were counted for earlier jobs; it is added to.
 
     Raises:
         UnknownSize: the size of the job's base model or download is not known.
@@ -283,7 +301,9 @@ def estimate(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str],
     if rule == "answer":
         lines = [INSTRUCTIONS.get(config["judge"]["instructions"], OTHER_INSTRUCTIONS)]
     else:
-        lines = count_test_lines(wildcards["benchmark"], config["benchmarks"][wildcards["benchmark"]], files)
+        lines = _lines_in_order(wildcards["benchmark"], config, files, counted if counted is not None else {})
+        if rule == "decode_shard":
+            lines = of_shard(lines, int(wildcards["shard"]), int(wildcards["shards"]))
     return _decoding(config, wildcards, weights, lines, long=rule == "answer")
 
 
@@ -336,18 +356,30 @@ def _decoding(
     )
 
 
-def job_seconds(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> float:
+def job_seconds(
+    config: Mapping[str, Any],
+    rule: str,
+    wildcards: Mapping[str, str],
+    files: Files,
+    counted: dict[str, list[int]] | None = None,
+) -> float:
     """Estimate the seconds of a job on two CPU cores, for the progress of a run; the arguments are those of `estimate`.
 
     Jobs of unknown size count like those that process text.
     """
     try:
-        return TEXT_SECONDS + _cpu_seconds(config, rule, wildcards, files)
+        return TEXT_SECONDS + _cpu_seconds(config, rule, wildcards, files, {} if counted is None else counted)
     except UnknownSize:
         return TEXT_SECONDS
 
 
-def _cpu_seconds(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, str], files: Files) -> float:
+def _cpu_seconds(
+    config: Mapping[str, Any],
+    rule: str,
+    wildcards: Mapping[str, str],
+    files: Files,
+    counted: dict[str, list[int]],
+) -> float:
     if rule == "fetch_source":
         return estimate(config, rule, wildcards, files).download / DOWNLOAD_BANDWIDTH
     if rule not in MODEL_RULES:
@@ -363,10 +395,10 @@ def _cpu_seconds(config: Mapping[str, Any], rule: str, wildcards: Mapping[str, s
     if rule in ("finetune", "unlikelihood"):
         sequences = count_sequences(config, rule, wildcards, files)
         return OPERATIONS_PER_TOKEN * parameters * sequences * tokens / CPU_OPERATIONS["training"]
-    if rule == "decode":
+    if rule in ("decode", "decode_shard"):
         benchmark, system = wildcards["benchmark"], config["systems"][wildcards["system"]]
         settings = decode_settings(config, name, benchmark, wildcards["system"])
-        lines = sum(count_test_lines(benchmark, config["benchmarks"][benchmark], files))
+        lines = sum(_lines_in_order(benchmark, config, files, counted)) / int(wildcards.get("shards", 1))
         rows = 1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"]
         tokens += DEMONSTRATION_TOKENS * system.get("shots", 0) // rows
         tokens += (settings["max_new_tokens"] if system["model"] == BASE else RESPONSE_TOKENS) - RESPONSE_TOKENS
@@ -386,12 +418,13 @@ def make_plan(config: Mapping[str, Any], jobs: Iterable[PlannedJob], steps: Iter
     counts = dict.fromkeys(steps, 0)
     needs = dict.fromkeys(counts, Estimate())
     unknown: set[str] = set()
+    counted: dict[str, list[int]] = {}
     on_gpu = False
     for job in jobs:
         counts[job.step] += 1
         on_gpu |= job.on_gpu
         try:
-            needs[job.step] += estimate(config, job.rule, job.wildcards, files)
+            needs[job.step] += estimate(config, job.rule, job.wildcards, files, counted)
         except UnknownSize as reason:
             unknown.add(str(reason))
     total = sum(needs.values(), Estimate())

@@ -218,6 +218,13 @@ def _check_decoding(config: Mapping[str, Any], base_model: str, benchmark: str) 
         raise InputError(
             f"config: {key} is false, but engine ctranslate2 supports only true; set it, or choose engine transformers"
         )
+    count = sum(len(config["benchmarks"][benchmark][kind]) for kind in ("supervised", "zero_shot"))
+    if settings["shards"] > count:
+        key = key_of_setting(config, "decode", "shards", base_model, benchmark)
+        raise InputError(
+            f"config: {key} is {settings['shards']}, but {benchmark} has {count} directions to share among the jobs;"
+            f" set it to {count} or less"
+        )
 
 
 def check_judge(config: Mapping[str, Any], root: Path) -> None:
