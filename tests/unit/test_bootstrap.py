@@ -151,3 +151,13 @@ def test_the_opposite_difference_has_the_opposite_interval():
     one, other = (resample_means(sign * values, sign * resamples, seed=1) for sign in (1, -1))
     assert interval(one) == pytest.approx(tuple(-bound for bound in reversed(interval(other))))
     assert two_sided_p_value(one, values.mean()) == two_sided_p_value(other, -values.mean())
+
+
+def test_seeds_with_equal_scores_leave_the_variance_of_the_sentences():
+    """The standard error over seeds is zero, and the sentences of one seed, which differ, make the resamples vary."""
+    generator = np.random.default_rng(6)
+    resamples = np.stack([np.zeros(1000), np.zeros(1000), generator.normal(0, 4, 1000)])
+    low, high = interval(resample_means(np.zeros(3), resamples, seed=1))
+    plain_low, plain_high = interval(resamples.mean(axis=0))
+    assert low <= 0 <= high
+    assert high - low == pytest.approx(plain_high - plain_low, rel=0.05)
