@@ -20,9 +20,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def load_config(*names: str) -> dict[str, Any]:
-    """Return the default config, with overlays of configs/ on top."""
+    """Return the default config, with overlays of configs/ on top; without names, with the one of `make tiny`."""
     config = copy.deepcopy(_read(ROOT / "config.yaml"))
-    for name in names:
+    for name in names or ("tiny",):
         update_config(config, copy.deepcopy(_read(ROOT / "configs" / f"{name}.yaml")))
     return config
 

@@ -740,7 +740,8 @@ def test_a_step_that_is_interrupted_keeps_the_replies_under_way(server, command,
     def slow(text):
         if len(Server.requests) > 1:
             second.set()
-            time.sleep(1)
+            # Long enough for the signal to arrive on a busy machine.
+            time.sleep(5)
         return prefers_longer(text)
 
     Server.reply = staticmethod(slow)

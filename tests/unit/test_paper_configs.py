@@ -58,7 +58,8 @@ def test_hyperparameters_are_the_published_ones(name):
             elif row["stage"] == "unlikelihood":
                 found = step_settings(config, "unlikelihood", base_model, benchmark, model)
                 assert found | UNLIKELIHOOD == found
-                assert found["alpha"] == (0.05 if model in ("lat", "lat-alpaca") else float(model.removeprefix("lat-")))
+                alphas = {"lat": 0.05, "lat-alpaca": 0.05, "mt-continued": 0}
+                assert found["alpha"] == (alphas[model] if model in alphas else float(model.removeprefix("lat-")))
         assert config["base_models"][base_model]["dtype"] == "bf16"
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from tests.conftest import ROOT
 
 # A function that one rule file alone uses stands beside its rules, where a reader looks for it.
@@ -40,7 +42,8 @@ rule all:
     input: rules.lat_all.input
 """
     )
-    overlay = {"lat": {"base_models": {"tiny": {"finetune": {"epochs": 2}}}, "seeds": [3]}}
+    tiny = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text(encoding="utf-8"))
+    overlay = {"lat": tiny | {"base_models": {"tiny": {"finetune": {"epochs": 2}}}, "seeds": [3]}}
     (tmp_path / "config.json").write_text(json.dumps(overlay))
     done = snakemake(tmp_path, "--dry-run", "--configfile", "config.json", "--printshellcmds")
     assert done.returncode == 0, done.stderr[-3000:]
