@@ -25,13 +25,21 @@ def page_inputs():
     return " ".join(map(shlex.quote, words))
 
 
+class ConfigDumper(yaml.SafeDumper):
+    """Writes all kinds of dictionaries in the same way; those of a config in JSON are of another class."""
+
+
+ConfigDumper.add_multi_representer(dict, lambda dumper, entries: dumper.represent_dict(entries.items()))
+
+
 def config_text():
     """Return the configuration of this run as text, without `parameters`, which affects only the plan."""
     base_models = {
         name: {key: value for key, value in entry.items() if key != "parameters"}
         for name, entry in config["base_models"].items()
     }
-    return yaml.safe_dump(config | {"base_models": base_models}, sort_keys=False, allow_unicode=True)
+    entries = config | {"base_models": base_models}
+    return yaml.dump(entries, Dumper=ConfigDumper, sort_keys=False, allow_unicode=True)
 
 
 rule page:
