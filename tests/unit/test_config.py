@@ -14,11 +14,13 @@ from workflow_scripts.lat.config import (
     baseline_warnings,
     benchmarks,
     check_config,
+    check_licences,
     references,
     step_settings,
     systems,
     used_models,
 )
+from workflow_scripts.lat.data.sources import TERMS, read_sources
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.languages import languages
 from workflow_scripts.lat.prompts import prompting
@@ -330,3 +332,16 @@ def test_a_learned_metric_has_a_name_of_its_own(config, name):
     config["score"]["learned"] = {name: {"kind": "comet", "model": "Unbabel/wmt22-comet-da"}}
     with pytest.raises(InputError, match=r"score\.learned"):
         check_config(config, ROOT)
+
+
+def test_weights_with_terms_of_their_own_need_acceptance(config):
+    check_licences(config, ["django", "lid.176.ftz"])
+    with pytest.raises(InputError, match=r"make demo.*accept_licences=\[LicenseRef-Gemma\].*make tiny"):
+        check_licences(config, ["django", "gemma3-270m-part1"])
+    config["accept_licences"] = ["LicenseRef-Gemma"]
+    check_licences(config, ["gemma3-270m-part1"])
+
+
+def test_the_terms_of_all_weights_are_known():
+    licences = {source.licence for source in read_sources() if source.format == "model"}
+    assert {licence for licence in licences if licence.startswith("LicenseRef-")} == set(TERMS)

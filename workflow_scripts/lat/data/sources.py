@@ -81,8 +81,7 @@ PLAIN_VALUES = {
     "python": (r"([0-9]+(\.[0-9]+)*)?", "version of Python"),
 }
 PACKAGE_NAMES = {"pypi": r"[A-Za-z0-9][\w.-]*", "hub": r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"}
-# In SPDX, this prefix marks a licence that is not in the SPDX list, so that users must read its terms.
-OWN_TERMS = "LicenseRef-"
+# Terms of licences that are not in the SPDX list, which users must read.
 TERMS = {"LicenseRef-Gemma": "https://ai.google.dev/gemma/terms"}
 # pip's cache may have larger files than the package: the index of all its versions.
 CACHE_BYTES = 50_000_000
@@ -340,6 +339,7 @@ def _attempt(source: Source, unfinished: Path, target: Path, folder: Path, attem
                 raise InputError(
                     f"{where}: {source.package} could not be downloaded in {number} attempt{'s' * (number > 1)}"
                     f" ({reason}); check the network, or put the file at {target} by hand"
+                    + ("; `make tiny` needs no weights" if source.licence in TERMS else "")
                 ) from None
             pause = max(wait, download.retry_after if download else 0.0)
             log.info("%s: attempt %d failed (%s); next attempt in %g s", where, attempt, reason, pause)
