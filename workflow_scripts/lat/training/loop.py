@@ -2,8 +2,8 @@
 
 The unit of training is the global batch. Its samples follow one seeded order, and its number of response tokens
 normalises the loss, so that the way in which it is divided into micro-batches and among processes changes speed and
-memory, not the value. The sequences of a micro-batch are packed into rows with almost no padding, if the model keeps
-packed sequences apart (see `layout.py`).
+memory, not the value. The sequences of a micro-batch share a row without padding, and what their prompts begin with is
+computed once, if the model keeps such sequences apart (see `layout.py`).
 """
 
 import math
