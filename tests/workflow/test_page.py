@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.made_up import DIRECTIONS, SYSTEMS, make_experiment, make_results
 from workflow_scripts.lat.files import write_lines
+from workflow_scripts.lat.reporting.conclusion import conclusion
 from workflow_scripts.lat.reporting.page import (
     EXAMPLES,
     Outputs,
@@ -70,6 +71,7 @@ def write_page(path: Path, experiments: Sequence[Experiment], lines: int, is_bes
     tables = table_packs(results)
     page = render(
         title="A full-sized run",
+        conclusions=[conclusion(entry, results.summary, results.comparisons, "MT") for entry in experiments],
         summary="<script>alert('not run')</script>",
         seeds=results.seeds,
         **tables["tables-mean"],
