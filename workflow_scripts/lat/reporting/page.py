@@ -411,9 +411,10 @@ def signatures(scores: pd.DataFrame) -> list[tuple[str, str]]:
     A metric whose signature depends on the target language is listed once per signature, with the target languages.
     """
     targets_of: dict[tuple[str, str], list[str]] = {}
-    for row in scores[scores.system != REFERENCE].to_dict("records"):
-        target = row["direction"].split("-")[1]
-        targets = targets_of.setdefault((row["metric"], row["signature"]), [])
+    columns = ["metric", "signature", "direction"]
+    for metric, signature, direction in scores.loc[scores.system != REFERENCE, columns].drop_duplicates().to_numpy():
+        target = direction.split("-")[1]
+        targets = targets_of.setdefault((metric, signature), [])
         if target not in targets:
             targets.append(target)
     several = {metric for metric, _ in targets_of if sum(metric == other for other, _ in targets_of) > 1}

@@ -837,9 +837,10 @@ def read_lines_table(path: Path, counts: Mapping[str, int]) -> Lines:
     classified: dict[str, list[ClassifiedLine]] = {direction: [] for direction in counts}
     labels: dict[str, dict[str, list[str]]] = {name: {direction: [] for direction in counts} for name in others}
     languages = {direction: language_verdicts(direction) for direction in counts}
+    verdicts = {verdict.value: verdict for verdict in Verdict}
     for row in rows:
         # Few labels are different, and a large benchmark has millions of lines.
-        direction, label, verdict = row["direction"], intern(row["label"]), Verdict(row["verdict"])
+        direction, label, verdict = row["direction"], intern(row["label"]), verdicts[row["verdict"]]
         of_language = languages[direction].get(label, Verdict.OTHER)
         if label if verdict == Verdict.EMPTY else verdict not in (of_language, Verdict.NO_WORDS):
             problem = f"the verdict of a line of {direction} in the language `{label}` cannot be {verdict}"

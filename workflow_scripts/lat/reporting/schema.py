@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from ..files import InputError, TextError, decode_text, parse_table, printable, split_lines
@@ -23,6 +22,9 @@ Check = Callable[[str], str]
 
 class Row(dict[str, str]):
     """A row of a table: its values by column, and the number of its line in the file."""
+
+    # A table may have hundreds of thousands of rows.
+    __slots__ = ("line",)
 
     def __init__(self, values: Mapping[str, str], line: int) -> None:
         super().__init__(values)
@@ -111,14 +113,17 @@ def read_rows(path: Path, schema: Schema) -> list[Row]:
         InputError: the file cannot be read, or its content does not match the schema.
     """
     rows = [Row(values, line) for line, values in enumerate(_read_table(path, schema), 2)]
-    # Most values occur in many rows.
-    checks = {
-        column: cache(schema.columns.get(column, schema.others or any_text)) for column in (rows[0] if rows else ())
-    }
+    # Most values occur in many rows, and are checked once: what each wrong value should be, by column.
+    wrong: dict[str, dict[str, str]] = {}
+    for column in rows[0] if rows else ():
+        check = schema.columns.get(column, schema.others or any_text)
+        found = {value: check(value) for value in {row[column] for row in rows}}
+        if any(found.values()):
+            wrong[column] = found
     seen: dict[tuple[str, ...], int] = {}
-    for row in rows:
-        for column, check in checks.items():
-            if expected := check(row[column]):
+    for row in rows if wrong or schema.key else ():
+        for column, found in wrong.items():
+            if expected := found[row[column]]:
                 raise damaged(path, schema, f"line {row.line}: {column} is `{row[column]}`, not {expected}")
         key = tuple(row[column] for column in schema.key)
         if key and seen.setdefault(key, row.line) != row.line:
