@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 # Lengths in tokens of the sequences on which the converted model is compared; scaled positions show in long ones.
 PROBE_LENGTHS = (8, 60, 800)
-# Number of tokens that are decoded after them.
+# Lengths in tokens of the prompts that are decoded together, and the number of tokens that follow them. CTranslate2 reads
+# what is beyond the shortest prompt of a batch token by token, so that a long one would take a minute.
+PROMPT_LENGTHS = (8, 24)
 PROBE_STEPS = 3
 # Largest accepted difference of a log-probability, relative to their standard deviation. Both libraries compute in fp32
 # and agree to about 1e-5.
@@ -96,8 +98,9 @@ def largest_difference(folder: Path, probes: list[list[str]], expected: list[tor
         # One at a time: with Gemma 3, the library cannot score sequences of different lengths together. It can decode
         # them together, which is compared with decoding each alone.
         results = [generator.score_batch([probe])[0] for probe in probes]
-        together = _next_tokens(generator, probes)
-        alone = [tokens for probe in probes for tokens in _next_tokens(generator, [probe])]
+        prompts = [max(probes, key=len)[:length] for length in PROMPT_LENGTHS]
+        together = _next_tokens(generator, prompts)
+        alone = [tokens for prompt in prompts for tokens in _next_tokens(generator, [prompt])]
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"{folder.name}: CTranslate2 cannot run the converted model ({fold(str(error))}); set"
