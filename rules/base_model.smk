@@ -28,6 +28,7 @@ def used_engines(wildcards):
             for entry in config["experiments"]
             if entry["base_model"] == wildcards.base_model
             for system in entry["systems"]
+            if model_of(config, system)
         }
     )
 

@@ -1,5 +1,5 @@
 # Decodes with each system: all directions in one job, which loads the model once, or in `decode.shards` jobs. Answers to
-# general instructions are decoded in one job.
+# general instructions are decoded in one job. Translations from outside of the workflow are only checked and copied.
 
 # Names of CTranslate2 for the types of base models.
 COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -71,6 +71,8 @@ def shards_of_run(base_model, benchmark, run, system):
 
     A finished output keeps the number that it was made with, so that another one reruns nothing.
     """
+    if not model_of(config, system):
+        return 1
     output = Path("results", "decode", base_model, benchmark, run, system)
     if not output.is_dir():
         return decode_settings(config, base_model, benchmark, system)["shards"]
@@ -97,6 +99,14 @@ def shard_folders(wildcards):
         f"results/decode/.shards/{{base_model}}/{{benchmark}}/{{run}}/{{system}}/{number}-of-{count}"
         for number in range(1, count + 1)
     ]
+
+
+def outside_files(wildcards):
+    """Return the files with the translations of a system from outside of the workflow, by direction."""
+    return {
+        direction: from_repository(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+        for direction, path in hypotheses_files(config, ROOT, wildcards.benchmark, wildcards.system).items()
+    }
 
 
 rule decode:
@@ -184,6 +194,34 @@ use rule decode as decode_shard with:
 
 
 ruleorder: merge_shards > decode
+ruleorder: use_hypotheses > decode
+
+
+rule use_hypotheses:
+    input:
+        hypotheses=lambda wildcards: list(outside_files(wildcards).values()),
+        test="results/download/{benchmark}/test",
+    output:
+        directory("results/decode/{base_model}/{benchmark}/{run}/{system}"),
+    log:
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
+    wildcard_constraints:
+        run=SHARED,
+        system=any_of(system for system in config["systems"] if not model_of(config, system)),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled(1000),
+        runtime=doubled(10),
+    params:
+        code=code_of("hypotheses"),
+        directions=lambda wildcards: list(outside_files(wildcards)),
+    message:
+        "Decode: taking the translations of {wildcards.system} ({wildcards.benchmark})"
+    shell:
+        "python -m workflow_scripts.hypotheses --hypotheses {input.hypotheses:q} --test {input.test:q} --output {output:q}"
+        " --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
 rule merge_shards:

@@ -11,7 +11,7 @@ def judge_flags(wildcards):
 
 def answers(wildcards, system):
     """Return the folder of the answers of a system, which may be the same for all seeds."""
-    shared = config["systems"][system]["model"] == BASE
+    shared = model_of(config, system) == BASE
     run = SHARED if shared else wildcards.run
     return f"results/decode/{wildcards.base_model}/{wildcards.benchmark}/{run}/answers/{system}"
 

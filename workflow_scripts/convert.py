@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Lengths in tokens of the sequences on which the converted model is compared; scaled positions show in long ones.
 PROBE_LENGTHS = (8, 60, 800)
-# Lengths in tokens of the prompts that are decoded together, and the number of tokens that follow them. CTranslate2 reads
-# what is beyond the shortest prompt of a batch token by token, so that a long one would take a minute.
+# Lengths in tokens of the prompts that are decoded together, and the number of tokens that follow them. CTranslate2
+# reads what is beyond the shortest prompt of a batch token by token, so that a long one would take a minute.
 PROMPT_LENGTHS = (8, 24)
 PROBE_STEPS = 3
 # Largest accepted difference of a log-probability, relative to their standard deviation. Both libraries compute in fp32

@@ -15,7 +15,9 @@ from workflow_scripts.lat.config import (
     benchmarks,
     check_config,
     check_licences,
+    hypotheses_files,
     references,
+    runs_of,
     step_settings,
     systems,
     used_models,
@@ -171,6 +173,36 @@ def learn(**settings):
         (put("judge.request.messages", []), "judge.request.messages: the workflow sets this field itself; remove it"),
         (put("judge.request.stream", True), "judge.request.stream"),
         (put("judge.request.n", 2), "judge.request.n"),
+        # Systems from outside of the workflow.
+        (overlay("systems: {Other: {}}"), "systems.Other needs exactly one of `model`, `hypotheses`"),
+        (overlay("systems: {Other: {model: mt, hypotheses: a}}"), "systems.Other needs exactly one of"),
+        (
+            overlay("systems: {Other: {hypotheses: a, shots: 1}}"),
+            "systems.Other.shots is for systems that the workflow",
+        ),
+        (
+            overlay("{systems: {Other: {hypotheses: missing}}, add_systems: [Other]}"),
+            "systems.Other.hypotheses: no folder `missing`",
+        ),
+        (
+            overlay("{systems: {Other: {hypotheses: tests}}, add_systems: [Other]}"),
+            "systems.Other.hypotheses: 12 of the 12 directions of demo have no file, such as .*tests/en-it.txt; add",
+        ),
+        (
+            overlay("{systems: {Other: {hypotheses: tests}}, experiments: [{benchmark: demo, systems: [MT, Other]}]}"),
+            "experiments.0.base_model is missing, and `MT` needs one",
+        ),
+        (
+            overlay("base_models: {external: {path: a, deepspeed: configs/deepspeed/cpu.json}}"),
+            "base_models.external is reserved",
+        ),
+        (
+            lambda config: [
+                overlay("systems: {Other: {hypotheses: tests}}")(config),
+                compare("Other", "MT")(config),
+            ],
+            "judge.comparisons.0.system: `Other` has translations, but no answers",
+        ),
         # Snapshots beyond the end of a training, whether or not a system uses them.
         (
             overlay("models: {lat-9999: {stage: snapshot, from: lat, step: 9999}}"),
@@ -201,6 +233,24 @@ def test_added_systems_are_in_every_experiment_once(config):
     for _ in range(2):
         check_config(config, ROOT)
         assert [entry["systems"] for entry in config["experiments"]] == [["MT", "LAT", "PTL"]] * 2
+
+
+def test_systems_from_outside_need_no_base_model(config, tmp_path):
+    for name in ("configs", "resources"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    folder = tmp_path / "own" / "demo"
+    folder.mkdir(parents=True)
+    demo = config["benchmarks"]["demo"]
+    for direction in demo["supervised"] + demo["zero_shot"]:
+        (folder / f"{direction}.txt").write_text("a line\n")
+    overlay("{systems: {Other: {hypotheses: own}}, experiments: [{benchmark: demo, systems: [Other]}]}")(config)
+    del config["add_systems"]
+    for _ in range(2):  # Jobs check the config again.
+        check_config(config, tmp_path)
+        assert config["experiments"] == [{"benchmark": "demo", "systems": ["Other"], "base_model": "external"}]
+    assert hypotheses_files(config, tmp_path, "demo", "Other")["it-nl"] == folder / "it-nl.txt"
+    assert runs_of(config, config["experiments"][0], "Other") == ["shared"]
+    assert used_models(config, "external", "demo") == set()
 
 
 def test_used_models_are_those_of_the_systems_and_their_parents(config):

@@ -431,6 +431,29 @@ def test_another_config_does_not_replace_results_in_silence(finished, tmp_path):
     assert "would stop" not in run.snakemake("--dry-run", "--cores", "2", "--config", "seeds=[1,2,3]").stdout
 
 
+def test_translations_from_outside_are_a_row_of_the_tables(finished, tmp_path):
+    """The outputs of MT as files of the user get the scores of MT; a file that is too short stops the run."""
+    run, folder = copy_of(finished, tmp_path / "run"), tmp_path / "own"
+    folder.mkdir()
+    for path in (run.folder / "results/decode/tiny/demo/seed1/MT").glob("*-*.txt"):
+        shutil.copy(path, folder)
+    overlay = {"systems": {"Outside": {"hypotheses": str(folder)}}, "add_systems": ["Outside"]}
+    planned = run.planned(overlay)
+    assert set(planned) <= {"use_hypotheses", "detect", "score", "significance", "tables", "figures", "page"}
+    assert (planned["use_hypotheses"], planned["detect"], planned["score"]) == (1, 1, 1)
+    lines = (folder / "it-nl.txt").read_text()
+    (folder / "it-nl.txt").write_text(lines + "one more\n")
+    done = run.snakemake("--cores", "2", overlay=overlay, check=False)
+    assert done.returncode and "it-nl.txt: 13 lines, but the test set of it-nl has 12; translate" in done.stderr
+    (folder / "it-nl.txt").write_text(lines)
+    run.snakemake("--cores", "2", overlay=overlay)
+    found = {}
+    for row in scores(run):
+        found.setdefault((row["system"], row["seed"]), {})[row["direction"], row["metric"]] = row["value"]
+    assert found["Outside", "shared"] == found["MT", "1"]
+    assert "Outside" in run.text("tables/zero_shot.md")
+
+
 @pytest.mark.parametrize(("keep", "left"), [("final", {"mt-postins", "lat"}), ("none", set())])
 def test_weights_are_deleted_after_their_last_use(finished, tmp_path, keep, left):
     run = Run(tmp_path)

@@ -12,3 +12,5 @@ ENGLISH = "en"
 DTYPES = ("fp32", "bf16", "fp16")
 # The run of systems on the untrained base model, which all seeds share: a folder of results, and a value of `seed`.
 SHARED = "shared"
+# The base model, in paths and tables, of experiments whose systems are all from outside of the workflow.
+EXTERNAL = "external"

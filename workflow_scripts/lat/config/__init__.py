@@ -19,17 +19,20 @@ from .benchmarks import check_benchmarks
 from .environment import check_environment, check_nodes
 from .reading import check_config_files, command_line_config
 from .schema import SCHEMA, check_schema
-from .settings import decode_settings, keeps_weights, runs_of, seeds_of, step_settings, used_models
+from .settings import decode_settings, keeps_weights, model_of, runs_of, seeds_of, step_settings, used_models
 from .sweeps import expand_sweeps
 from .systems import (
+    add_external,
     add_systems,
     baseline_warnings,
     check_experiments,
+    check_hypotheses,
     check_judge,
     check_metrics,
     check_models,
     check_studies,
     check_systems,
+    hypotheses_files,
 )
 
 __all__ = [
@@ -42,7 +45,9 @@ __all__ = [
     "check_nodes",
     "command_line_config",
     "decode_settings",
+    "hypotheses_files",
     "keeps_weights",
+    "model_of",
     "runs_of",
     "seeds_of",
     "step_settings",
@@ -67,11 +72,13 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     expand_sweeps(config)
     check_schema(config)
     add_systems(config)
+    add_external(config)
     check_benchmarks(config, root)
     check_base_models(config, root, _paper_names("base_model"))
     check_models(config, root)
     check_systems(config, _paper_names("system"))
     check_experiments(config)
+    check_hypotheses(config, root)
     check_judge(config, root)
     check_studies(config)
     check_metrics(config, root)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..data.sources import TERMS
 from ..files import InputError, TextError, parse_json, read_text
+from ..names import EXTERNAL
 from ..training.deepspeed_config import read_deepspeed_config
 from .references import check_known, sources, sources_of
 
@@ -34,6 +35,8 @@ def check_base_models(config: Mapping[str, Any], root: Path, paper_names: list[s
         check_known("accept_licences", licence, TERMS, "licences of weights with terms of their own")
     for name, model in config["base_models"].items():
         key = f"base_models.{name}"
+        if name == EXTERNAL:
+            continue
         if sum(kind in model for kind in ("build", "hub", "path", "gguf")) != 1:
             raise InputError(f"config: {key} needs exactly one of `build`, `hub`, `path`, `gguf`")
         if "build" in model:

@@ -11,7 +11,7 @@ from typing import Any
 from ..files import InputError
 from ..names import BASE
 from .base_models import read_object
-from .settings import decode_settings, key_of_setting, step_settings
+from .settings import decode_settings, key_of_setting, model_of, step_settings
 
 SLURM = "slurm"
 WITHOUT_JOBS = ("dryrun", "touch")  # executors of Snakemake that run no job
@@ -36,7 +36,11 @@ def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> Non
                 f"config: base_models.{base_model}.attention: flash_attention_2 is not installed; run `pip install"
                 " flash-attn --no-build-isolation`, or choose sdpa"
             )
-        engines = {decode_settings(config, base_model, benchmark, system)["engine"] for system in experiment["systems"]}
+        engines = {
+            decode_settings(config, base_model, benchmark, system)["engine"]
+            for system in experiment["systems"]
+            if model_of(config, system)
+        }
         key = key_of_setting(config, "decode", "engine", base_model, benchmark)
         if "vllm" in engines:
             _check_vllm(config, key, base_model, benchmark, root, conda)

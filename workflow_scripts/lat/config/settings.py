@@ -47,6 +47,12 @@ def decode_settings(config: Mapping[str, Any], base_model: str, benchmark: str, 
     return settings | own
 
 
+def model_of(config: Mapping[str, Any], system: str) -> str | None:
+    """Return the model of a system; None if its translations come from outside of the workflow."""
+    model: str | None = config["systems"][system].get("model")
+    return model
+
+
 def used_models(config: Mapping[str, Any], base_model: str, benchmark: str) -> set[str]:
     """Return the models that the systems of an experiment need, including the models that these are trained from.
 
@@ -63,7 +69,7 @@ def used_models(config: Mapping[str, Any], base_model: str, benchmark: str) -> s
         if (experiment["base_model"], experiment["benchmark"]) != (base_model, benchmark):
             continue
         for system in experiment["systems"]:
-            model = config["systems"][system]["model"]
+            model = model_of(config, system) or BASE
             while model != BASE:
                 found.add(model)
                 model = config["models"][model].get("from", BASE)
@@ -88,7 +94,10 @@ def seeds_of(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[i
 
 
 def runs_of(config: Mapping[str, Any], experiment: Mapping[str, Any], system: str) -> list[str]:
-    """Return the runs of a system in an experiment: its seeds as text, or only `shared` on the untrained base model."""
-    if config["systems"][system]["model"] == BASE:
+    """Return the runs of a system in an experiment: its seeds as text, or only `shared` if all seeds share it.
+
+    These are systems on the untrained base model, and systems from outside of the workflow.
+    """
+    if model_of(config, system) in (BASE, None):
         return [SHARED]
     return [str(seed) for seed in seeds_of(config, experiment)]

@@ -8,18 +8,20 @@ from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
 from ..data.sources import INSTRUCTIONS
 from ..files import InputError
 from ..languages import languages, split_direction
-from ..names import BASE, REFERENCE
+from ..names import BASE, EXTERNAL, REFERENCE
 from ..prompts.prompting import Template, translation_instruction
 from .base_models import begins_with
 from .benchmarks import identifiers
 from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, sources_of
-from .settings import key_of_setting, step_settings, used_models
+from .settings import key_of_setting, model_of, step_settings, used_models
 
 STAGES = ("finetune", "unlikelihood", "snapshot")
 # Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Metrics that the tables have anyway; so are all names that begin with OTR.
 RESERVED_METRICS = ("BLEU", "chrF++", "WPR", "copies", "no_words", "agreement")
+# The entry of the base model `external`, which has no model.
+NO_MODEL = {"deepspeed": "none"}
 # Separates the two names in the files of a comparison.
 AGAINST = "-against-"
 
@@ -39,6 +41,31 @@ def add_systems(config: Mapping[str, Any]) -> None:
     for experiment in config["experiments"]:
         # A new list, since experiments may share one by a YAML alias.
         experiment["systems"] = list(dict.fromkeys([*experiment["systems"], *added]))
+
+
+def add_external(config: Mapping[str, Any]) -> None:
+    """Give every experiment without a base model the base model `external`, which has no model.
+
+    Args:
+        config: a configuration that matches the schema; it is changed in place.
+
+    Raises:
+        InputError: the config has another base model of this name, or a system of such an experiment needs a model.
+    """
+    if config["base_models"].get(EXTERNAL, NO_MODEL) != NO_MODEL:
+        raise InputError(
+            f"config: base_models.{EXTERNAL} is reserved for experiments without a base model; choose another name"
+        )
+    for number, experiment in enumerate(config["experiments"]):
+        if experiment.setdefault("base_model", EXTERNAL) != EXTERNAL:
+            continue
+        for system in experiment["systems"]:
+            if system in config["systems"] and model_of(config, system):
+                raise InputError(
+                    f"config: experiments.{number}.base_model is missing, and `{system}` needs one; add it, or use only"
+                    " systems with `hypotheses`"
+                )
+        config["base_models"][EXTERNAL] = dict(NO_MODEL)
 
 
 def check_models(config: Mapping[str, Any], root: Path) -> None:
@@ -98,9 +125,19 @@ def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
             raise InputError("config: systems.answers is reserved for answers to general instructions; rename it")
         if name == REFERENCE:
             raise InputError(f"config: systems.{REFERENCE} is reserved for the reference translations; rename it")
+        if ("model" in system) == ("hypotheses" in system):
+            raise InputError(f"config: systems.{name} needs exactly one of `model`, `hypotheses`")
+        if "hypotheses" in system:
+            for setting in ("prompt_language", "shots", "beam", "contrasts"):
+                if setting in system:
+                    raise InputError(
+                        f"config: systems.{name}.{setting} is for systems that the workflow decodes; remove it, or"
+                        " replace `hypotheses` by `model`"
+                    )
         if "contrasts" in system and system.get("beam") != 1:
             raise InputError(f"config: systems.{name}: contrastive decoding is greedy; set its `beam: 1`")
-        check_known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
+        if "model" in system:
+            check_known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
         if "paper" in system:
             check_known(f"systems.{name}.paper", system["paper"], paper_names, "paper's systems")
         for contrast in system.get("contrasts", ()):
@@ -152,6 +189,44 @@ def check_experiments(config: Mapping[str, Any]) -> None:
                 f"config: benchmarks.{benchmark}.demonstrations is {demonstrations}, but a system shows {shots};"
                 " raise it"
             )
+
+
+def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, system: str) -> dict[str, Path]:
+    """Return the files with the translations of a system from outside of the workflow, by direction.
+
+    They are in the folder of the system or, where that exists, in its subfolder with the name of the benchmark.
+    """
+    folder = root / Path(config["systems"][system]["hypotheses"]).expanduser()
+    if (folder / benchmark).is_dir():
+        folder /= benchmark
+    entry = config["benchmarks"][benchmark]
+    return {direction: folder / f"{direction}.txt" for direction in sorted((*entry["supervised"], *entry["zero_shot"]))}
+
+
+def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
+    """Check that the systems from outside of the workflow have a file for each direction of their benchmarks.
+
+    Args:
+        config: a configuration that matches the schema.
+        root: the folder that relative paths start from.
+
+    Raises:
+        InputError: a folder or file is missing.
+    """
+    for experiment in config["experiments"]:
+        for system in experiment["systems"]:
+            if model_of(config, system):
+                continue
+            key, folder = f"systems.{system}.hypotheses", config["systems"][system]["hypotheses"]
+            if not (root / Path(folder).expanduser()).is_dir():
+                raise InputError(f"config: {key}: no folder `{folder}`; it holds a file <direction>.txt per direction")
+            files = hypotheses_files(config, root, experiment["benchmark"], system)
+            missing = [path for path in files.values() if not path.is_file()]
+            if missing:
+                raise InputError(
+                    f"config: {key}: {len(missing)} of the {len(files)} directions of {experiment['benchmark']} have no"
+                    f" file, such as {missing[0]}; add them, one translation per line of the test set"
+                )
 
 
 def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchmark: str, model: str) -> None:
@@ -254,6 +329,8 @@ def check_judge(config: Mapping[str, Any], root: Path) -> None:
         key = f"judge.comparisons.{number}"
         for role, system in comparison.items():
             check_known(f"{key}.{role}", system, config["systems"], "systems")
+            if not model_of(config, system):
+                raise InputError(f"config: {key}.{role}: `{system}` has translations, but no answers; take another")
             for setting in ("shots", "contrasts", "prompt_language"):
                 if config["systems"][system].get(setting, "en") not in ("en", 0):
                     raise InputError(
