@@ -3,6 +3,7 @@
 Scores are means over training seeds. Every figure with intervals says below its panels what they are computed from.
 """
 
+import logging
 import math
 import re
 import textwrap
@@ -62,6 +63,8 @@ plt.rcParams |= {
     "text.parse_math": False,
     "text.usetex": False,
 }
+# The library that embeds fonts reports every table of a font, a hundred lines per figure.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 # Characters that no XML document, and therefore no SVG file, can have.
 NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
