@@ -296,7 +296,7 @@ function revealLinkedLine() {
   if (position < 0) return;
   if (position < start || position >= start + PAGE_SIZE) show(position - position % PAGE_SIZE);
   for (const card of cards.children) card.classList.toggle("linked", card.id === location.hash.slice(1));
-  document.getElementById(location.hash.slice(1)).scrollIntoView();
+  document.getElementById(location.hash.slice(1)).scrollIntoView({ behavior: "instant" });
 }
 
 async function loadExamples(position = 0) {
@@ -427,6 +427,12 @@ function differences(first, second, language) {
     }
   }
   const different = [[], []];
+  const mark = (place, word) => {
+    const former = different[place].at(-1);
+    // Words that follow each other are one mark, with the space between them.
+    if (former && ![first, second][place].slice(former[1], word.start).trim()) former[1] = word.end;
+    else different[place].push([word.start, word.end]);
+  };
   let row = 0;
   let column = 0;
   while (row < one.length || column < other.length) {
@@ -435,9 +441,9 @@ function differences(first, second, language) {
       row++;
       column++;
     } else if (column === other.length || (row < one.length && lengths[at + width] >= lengths[at + 1])) {
-      different[0].push([one[row].start, one[row++].end]);
+      mark(0, one[row++]);
     } else {
-      different[1].push([other[column].start, other[column++].end]);
+      mark(1, other[column++]);
     }
   }
   return different;
