@@ -136,9 +136,7 @@ def main() -> None:
     is_beside = size > EXAMPLES_IN_PAGE
     packs: dict[str, Any] = {
         "experiments": [
-            describe_experiment(
-                experiment, is_beside, compared_pair(experiment, results.summary, results.baseline)
-            )
+            describe_experiment(experiment, is_beside, compared_pair(experiment, results.summary, results.baseline))
             for experiment in experiments
         ]
     }

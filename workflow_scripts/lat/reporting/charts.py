@@ -21,7 +21,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
 from ..evaluation.ranking import MINIMUM_SEEDS
@@ -69,7 +68,11 @@ plt.rcParams |= {
     "lines.linewidth": 1,
     "lines.markersize": 3.5,
     "hatch.linewidth": 0.5,
-    **{f"{axis}tick.major.{part}": value for axis in "xy" for part, value in (("width", 0.6), ("size", 2.5), ("pad", 2))},
+    **{
+        f"{axis}tick.major.{part}": value
+        for axis in "xy"
+        for part, value in (("width", 0.6), ("size", 2.5), ("pad", 2))
+    },
     "axes.labelpad": 2,
     "axes.titlepad": 3,
     "legend.handlelength": 1.6,

@@ -59,7 +59,9 @@ def compared_pair(experiment: Experiment, summary: pd.DataFrame, baseline: str) 
     others = [system for system in (*ranked, *experiment.systems) if system != baseline]
     if len(experiment.systems) < 2:
         return ()
-    first = baseline if baseline in experiment.systems else next(name for name in experiment.systems if name != others[0])
+    first = (
+        baseline if baseline in experiment.systems else next(name for name in experiment.systems if name != others[0])
+    )
     return first, others[0]
 
 

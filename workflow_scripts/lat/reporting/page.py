@@ -208,9 +208,7 @@ def write_examples(
             handle.write(f"addPacks({json.dumps(packed)});\n")
 
 
-def describe_experiment(
-    experiment: Experiment, is_beside: bool = False, pair: Sequence[str] = ()
-) -> dict[str, Any]:
+def describe_experiment(experiment: Experiment, is_beside: bool = False, pair: Sequence[str] = ()) -> dict[str, Any]:
     """Return systems, runs and directions of an experiment in the structure that page.js expects.
 
     Args:
