@@ -270,7 +270,10 @@ function writeAddress(isNewStep = true) {
     seed: picker?.value ?? "",
   };
   const query = new URLSearchParams(location.search);
-  for (const [key, value] of Object.entries(values)) value ? query.set(key, value) : query.delete(key);
+  for (const [key, value] of Object.entries(values)) {
+    query.delete(key);
+    if (value) query.append(key, value);
+  }
   const text = query.size ? `?${query}` : "";
   formerQuery = text;
   try {
@@ -636,10 +639,12 @@ form.addEventListener("input", async (event) => {
     // A system that was compared with the selected one changes places with it.
     const isSwapped = fields.system.value !== "" && fields.system.value === fields.compare.value;
     const former = formerSystem;
+    const verdict = fields.verdict.value;
     fillPair();
     if (isSwapped) {
       fields.compare.value = former;
       fillPair();
+      fields.verdict.value = verdict.split("-").reverse().join("-");
     }
   }
   if (event.target === fields.compare) {
@@ -698,7 +703,7 @@ const observer = new ResizeObserver((entries) => {
     }
   }
 });
-for (const region of document.querySelectorAll(".scroll")) for (const element of [region, region.firstElementChild]) observer.observe(element);
+for (const region of document.querySelectorAll(".scroll")) for (const element of [region, region.querySelector("table, svg")]) observer.observe(element);
 
 // Start after the first paint, so that tables and figures are readable while the examples are unpacked.
 requestAnimationFrame(() => setTimeout(async () => {
