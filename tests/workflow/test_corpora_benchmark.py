@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.unit.test_corpora import tar_of, xml, zip_of
@@ -109,7 +110,7 @@ def test_a_user_copies_the_config_for_own_data_and_edits_it(tmp_path):
 
     def snakemake(*words):
         command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1", *words]
-        environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         config = ["--configfile", "my-data.yaml"]
         return subprocess.run([*command, *config], cwd=tmp_path, env=environment, capture_output=True, text=True)
 
@@ -120,14 +121,14 @@ def test_a_user_copies_the_config_for_own_data_and_edits_it(tmp_path):
         shutil.copy(file, own / re.sub(r"\bit\b", "nl", file.name))
     copy = (ROOT / "configs/my-data.yaml").read_text(encoding="utf-8")
     (tmp_path / "my-data.yaml").write_text(
-        re.sub(r"\bit\b", "nl", copy).replace("resources/my-data", "data/mine"), encoding="utf-8"
+        re.sub(r"\bit\b", "nl", copy).replace("resources/my-data", str(own)), encoding="utf-8"
     )
 
-    os.rename(own / "test.nl", own / "test.it")
+    (own / "test.nl").rename(own / "test.it")
     done = snakemake("--dry-run")
-    line = "config: benchmarks.mine.corpora.test.local: no text of en-nl; put it into data/mine/test.en-nl.en and"
+    line = f"config: benchmarks.mine.corpora.test.local: no text of en-nl; put it into {own}/test.en-nl.en and"
     assert done.returncode and line in done.stdout + done.stderr
-    os.rename(own / "test.it", own / "test.nl")
+    (own / "test.it").rename(own / "test.nl")
 
     done = snakemake("--dry-run")
     assert done.returncode == 0, done.stderr[-3000:]
