@@ -327,7 +327,7 @@ def _notes_of_seed(results: Results, seed: str, blocks: Sequence[Block]) -> list
         )
     if any(SHARED in runs for entry in results.experiments for runs in entry.runs.values()):
         found.append("Systems on the untrained base model have the same scores for every seed.")
-    if any(block.differs.to_numpy().any() for block in blocks):
+    if any(block.has_baseline for block in blocks):
         found.append(
             f"{MARK} differs significantly from {results.baseline} (paired bootstrap over the test sentences within"
             f" this seed, p < {SIGNIFICANT}, not corrected for the number of systems)."
