@@ -9,7 +9,7 @@ def every_step_log():
             logs[f"results/base_model/{base_model}/steps.tsv"] = f"{base_model}: language model", SHARED
     for stage, base_model, benchmark, seed, model in every_training():
         path = f"results/{stage}/{base_model}/{benchmark}/{folder_of(seed)}/{model}/steps.tsv"
-        logs[path] = f"{base_model} {benchmark}: {model}", seed
+        logs[path] = f"{base_model} on {benchmark}: {model}", seed
     return logs
 
 

@@ -146,7 +146,7 @@ def save(figure: Figure, path: Path) -> None:
     for suffix in SUFFIXES:
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[suffix]
         with replaced_file(path.with_name(f"{path.name}.{suffix}")) as partial:
-            figure.savefig(partial, format=suffix, dpi=160, bbox_inches="tight", metadata=metadata)
+            figure.savefig(partial, format=suffix, dpi=300, metadata=metadata)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from .lat.evaluation.scores import METRICS
 from .lat.files import atomic_write, replaced_folder
-from .lat.reporting.conclusion import conclusion
+from .lat.reporting.conclusion import compared_pair, conclusion
 from .lat.reporting.page import (
     EXAMPLES,
     EXAMPLES_IN_PAGE,
@@ -17,6 +17,7 @@ from .lat.reporting.page import (
     Results,
     describe_experiment,
     example_packs,
+    first_sentence,
     inline_svg,
     read_texts,
     render,
@@ -133,7 +134,12 @@ def main() -> None:
         for experiment in experiments
     )
     is_beside = size > EXAMPLES_IN_PAGE
-    packs: dict[str, Any] = {"experiments": [describe_experiment(experiment, is_beside) for experiment in experiments]}
+    packs: dict[str, Any] = {
+        "experiments": [
+            describe_experiment(experiment, is_beside, compared_pair(experiment, results.summary, results.baseline))
+            for experiment in experiments
+        ]
+    }
     count = 0
     with replaced_folder(arguments.examples) as examples:
         for number, experiment in enumerate(experiments):
@@ -166,7 +172,7 @@ def main() -> None:
         notes=tables["tables-mean"]["notes"],
         tables=tables["tables-mean"]["tables"] + general,
         figures=[
-            {"svg": inline_svg(path, number), "caption": caption}
+            {"name": (name := first_sentence(caption)), "svg": inline_svg(path, number, name), "caption": caption}
             for number, (path, caption) in enumerate(zip(arguments.figures, arguments.captions, strict=True), 1)
         ],
         signatures=signatures(results.scores),

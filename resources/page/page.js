@@ -1,10 +1,23 @@
 // Makes the tables sortable, fills the browser of examples, and shows the tables and examples of the selected seed. Tables
-// of means over seeds and figures are visible without this script.
+// of means over seeds and figures are visible without this script. The address of the page has all filters and the selected
+// seed, so that a view can be reloaded and shared, and the browser's button leads back to the view before.
 "use strict";
 
 const PAGE_SIZE = 25;
 // The run of systems on the untrained base model, which belongs to every seed.
 const SHARED = "shared";
+// Filters of the output language: of one or any system, by the letter of the verdict; and of two systems that are compared.
+const VERDICTS = [
+  ["", "any"], ["off", "any but the target language"], ["t", "target language"], ["s", "source language"], ["e", "English"],
+  ["o", "other language"], ["x", "none (empty line)"], ["n", "none (no words)"],
+];
+const PAIR_VERDICTS = {
+  "": () => "any", "off-on": (first, second) => `${first} off target, ${second} on target`,
+  "on-off": (first, second) => `${first} on target, ${second} off target`, "off-off": () => "both off target",
+  "on-on": () => "both on target",
+};
+// Lines of more words than these are compared as a whole, since comparing all pairs of words would take too long.
+const WORDS_TO_COMPARE = 2000;
 // What is shown in place of the language for verdicts that name none.
 const NO_LANGUAGE = { x: "empty", n: "no words" };
 const cards = document.getElementById("cards");
@@ -13,6 +26,7 @@ const form = document.getElementById("filters");
 const previous = document.getElementById("previous");
 const next = document.getElementById("next");
 const fields = form.elements;
+const pairButton = document.getElementById("pair");
 // The selected seed, or an empty text for the means over seeds; null on pages with fewer than two seeds.
 const picker = document.getElementById("seeds")?.elements.seed ?? null;
 const packs = new Map();
@@ -26,6 +40,11 @@ let directions = [];
 let requests = 0;
 let found = [];
 let start = 0;
+// The selected system and the query of the address, as they were before the last change.
+let formerSystem = "";
+let formerQuery = location.search;
+// The field that was changed last, so that typing a search is one step back and not one per letter.
+let lastChanged = null;
 
 function decodeBase64(base64) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
@@ -98,6 +117,12 @@ function showCell(element, cell) {
     spread.textContent = ` ${cell.spread}`;
     element.append(spread);
   }
+  if (cell.interval) {
+    const interval = document.createElement("span");
+    interval.className = "interval";
+    interval.textContent = ` ${cell.interval}`;
+    element.append(interval);
+  }
   element.dataset.order = cell.value;
   element.classList.toggle("text", cell.is_text);
   element.title = cell.hint;
@@ -125,7 +150,7 @@ function showTables({ tables, notes }) {
   });
 }
 
-async function selectSeed() {
+async function selectSeed(position = 0) {
   const seed = picker.value;
   const tables = await load(`tables-${seed || "mean"}`);
   // Another seed may have been selected while this one was unpacked.
@@ -133,7 +158,7 @@ async function selectSeed() {
   showTables(tables);
   document.querySelector("#seeds .note").textContent = seed
     ? `Tables and examples: seed ${seed}.` : "Tables: means over seeds. Examples: one seed.";
-  await loadExamples();
+  await loadExamples(position);
 }
 
 function setOptions(select, entries) {
@@ -151,10 +176,133 @@ function fillFilters() {
     ...groups,
     ...experiment.directions.map((direction) => [direction.name, `${direction.name} (${direction.supervision})`]),
   ]);
-  setOptions(fields.system, [["", "any"], ...experiment.systems.map((system, number) => [String(number), system])]);
+  setOptions(fields.system, [["", "all"], ...experiment.systems.map((system, number) => [String(number), system])]);
+  fillPair();
 }
 
-async function loadExamples() {
+// The filters that depend on the selected system.
+function fillPair() {
+  const { systems, pair } = experiments[fields.experiment.value];
+  const first = fields.system.value;
+  const others = systems.map((system, number) => [String(number), system]).filter(([number]) => number !== first);
+  setOptions(fields.compare, [["", "none"], ...others]);
+  if (first === "") fields.compare.value = "";
+  const second = fields.compare.value;
+  setOptions(fields.verdict, second === "" ? VERDICTS
+    : Object.entries(PAIR_VERDICTS).map(([value, label]) => [value, label(systems[first], systems[second])]));
+  pairButton.textContent = second === "" ? `Compare ${pair[0]} with ${pair[1]}` : "Show all systems";
+  pairButton.parentElement.hidden = !pair.length;
+  formerSystem = first;
+  for (const select of [fields.experiment, fields.compare]) select.parentElement.hidden = select.options.length < 2;
+}
+
+// Two systems are first compared where the method helps: the first one is off target, the second one is not.
+function startPair(first, second) {
+  const experiment = experiments[fields.experiment.value];
+  const direction = experiment.directions.find(({ supervision }) => supervision === "zero-shot") ?? experiment.directions[0];
+  fields.system.value = first;
+  fillPair();
+  fields.compare.value = second;
+  fillPair();
+  fields.verdict.value = "off-on";
+  fields.search.value = "";
+  fields.direction.value = direction.name;
+}
+
+function togglePair() {
+  const { systems, pair } = experiments[fields.experiment.value];
+  if (fields.compare.value === "") {
+    startPair(...pair.map((system) => String(systems.indexOf(system))));
+  } else {
+    fields.system.value = "";
+    fillPair();
+    fields.verdict.value = "";
+  }
+  writeAddress();
+  loadExamples();
+}
+
+function choose(select, value) {
+  const values = [...select.options].map((option) => option.value);
+  select.value = values.includes(value) ? value : values[0];
+}
+
+// The line that the address names after `#`, such as `it-nl-17`.
+function linkedLine() {
+  const [, name, number] = /^#(.+)-([1-9]\d*)$/.exec(location.hash) ?? [];
+  const isKnown = experiments[fields.experiment.value].directions.some((direction) => direction.name === name);
+  return isKnown ? { name, line: Number(number) - 1 } : null;
+}
+
+// Fills all filters from the address and shows what they select.
+async function readAddress() {
+  formerQuery = location.search;
+  lastChanged = null;
+  const query = new URLSearchParams(location.search);
+  const numberOf = (name) => String(experiments[fields.experiment.value].systems.indexOf(query.get(name)));
+  choose(fields.experiment, String(experiments.findIndex(({ name }) => name === query.get("experiment"))));
+  fillFilters();
+  choose(fields.direction, query.get("direction") ?? (experiments[fields.experiment.value].folder ? linkedLine()?.name : ""));
+  choose(fields.system, numberOf("system"));
+  fillPair();
+  if (fields.system.value !== "") choose(fields.compare, numberOf("compare"));
+  fillPair();
+  choose(fields.verdict, query.get("verdict"));
+  fields.search.value = query.get("search") ?? "";
+  const position = Math.max(0, (Number.parseInt(query.get("from"), 10) || 1) - 1);
+  const seed = picker?.value;
+  if (picker) choose(picker, query.get("seed"));
+  await (picker && picker.value !== seed ? selectSeed(position) : loadExamples(position));
+  revealLinkedLine();
+}
+
+function writeAddress(isNewStep = true) {
+  const { name, systems, directions } = experiments[fields.experiment.value];
+  const isFirst = (select) => select.value === select.options[0].value;
+  const values = {
+    experiment: isFirst(fields.experiment) ? "" : name,
+    direction: isFirst(fields.direction) ? "" : fields.direction.value,
+    system: systems[fields.system.value] ?? "",
+    compare: systems[fields.compare.value] ?? "",
+    verdict: fields.verdict.value,
+    search: fields.search.value,
+    from: start ? String(start + 1) : "",
+    seed: picker?.value ?? "",
+  };
+  const query = new URLSearchParams(location.search);
+  for (const [key, value] of Object.entries(values)) {
+    query.delete(key);
+    if (value) query.append(key, value);
+  }
+  const text = query.size ? `?${query}` : "";
+  formerQuery = text;
+  try {
+    history[isNewStep ? "pushState" : "replaceState"](null, "", `${location.pathname}${text}`);
+  } catch {
+    // Inside of another document, such as Snakemake's report, a page may have an address that cannot be changed.
+  }
+}
+
+// Shows the line that the address names, whatever the filters are, and marks it.
+function revealLinkedLine() {
+  const linked = linkedLine();
+  if (!linked || !directions.length) return;
+  const find = () => found.findIndex(([direction, line]) => direction.name === linked.name && line === linked.line);
+  let position = find();
+  if (position < 0) {
+    const selected = fields.direction.value;
+    if (selected && selected !== linked.name && !experiments[fields.experiment.value].folder) fields.direction.value = linked.name;
+    fields.verdict.value = fields.search.value = "";
+    filter();
+    position = find();
+  }
+  if (position < 0) return;
+  if (position < start || position >= start + PAGE_SIZE) show(position - position % PAGE_SIZE);
+  for (const card of cards.children) card.classList.toggle("linked", card.id === location.hash.slice(1));
+  document.getElementById(location.hash.slice(1)).scrollIntoView({ behavior: "instant" });
+}
+
+async function loadExamples(position = 0) {
   const number = fields.experiment.value;
   const experiment = experiments[number];
   const selected = picker?.value ?? "";
@@ -164,33 +312,37 @@ async function loadExamples() {
   let name = number;
   let shown = experiment.directions;
   if (experiment.folder) {
-    const position = shown.findIndex((direction) => direction.name === fields.direction.value);
-    const address = [...experiment.folder, `${shown[position].name}.js`].map(encodeURIComponent).join("/");
+    const place = shown.findIndex((direction) => direction.name === fields.direction.value);
+    const address = [...experiment.folder, `${shown[place].name}.js`].map(encodeURIComponent).join("/");
     const isLoaded = await loadScript(address);
     if (request !== requests) return;
     if (!isLoaded) {
       directions = found = [];
+      start = 0;
       showNothing(`There is no file ${address} beside this page; open the page in its results folder.`);
       return;
     }
-    name = `${number}-${position}`;
-    shown = [shown[position]];
+    name = `${number}-${place}`;
+    shown = [shown[place]];
   }
   const [texts, ...outputs] = await Promise.all([`texts-${name}`, ...runs.map((run) => `outputs-${name}-${run}`)].map(load));
   // Another experiment, direction or seed may have been selected while this one was unpacked.
   if (request !== requests) return;
   const ofSystems = new Map(outputs.flat());
-  const ofSystem = (position, part) => experiment.systems.map((system) => ofSystems.get(system)[position][part]);
-  directions = shown.map((direction, position) => ({
+  const ofSystem = (place, part) => experiment.systems.map((system) => ofSystems.get(system)[place][part]);
+  directions = shown.map((direction, place) => ({
     ...direction,
-    source: texts[position][0],
-    reference: texts[position][1],
-    outputs: ofSystem(position, 0),
-    labels: ofSystem(position, 1),
-    verdicts: ofSystem(position, 2),
+    languages: direction.name.split("-"),
+    source: texts[place][0],
+    reference: texts[place][1],
+    outputs: ofSystem(place, 0),
+    labels: ofSystem(place, 1),
+    verdicts: ofSystem(place, 2),
+    percents: ofSystem(place, 3),
+    others: ofSystem(place, 4),
   }));
   describeRun(experiment, selected, seed);
-  filter();
+  filter(position);
 }
 
 function describeRun(experiment, selected, seed) {
@@ -205,98 +357,254 @@ function describeRun(experiment, selected, seed) {
   setText(element, `Outputs of seed ${seed}.${remark}`);
 }
 
-function searchableTexts(direction) {
-  // The lower-case text of each example; computed only once, at the first search.
-  direction.texts ??= direction.source.map((text, line) =>
-    [text, direction.reference[line], ...direction.outputs.map((lines) => lines[line])].join("\n").toLowerCase());
-  return direction.texts;
+// The numbers of the systems whose outputs are shown.
+function shownSystems() {
+  const { systems } = experiments[fields.experiment.value];
+  const selected = [fields.system.value, fields.compare.value].filter((number) => number !== "").map(Number);
+  return selected.length ? selected : [...systems.keys()];
 }
 
-function hasVerdict(verdicts, line, system, selected) {
-  const matches = (verdict) => selected === "off" ? verdict !== "t" : verdict === selected;
-  return system === "" ? verdicts.some((ofOneSystem) => matches(ofOneSystem[line])) : matches(verdicts[system][line]);
+function searchableTexts(direction, shown) {
+  // The lower-case text of each example; computed only once, at the first search among the outputs of these systems.
+  const key = shown.join();
+  if (direction.searchable?.key !== key) {
+    const outputs = shown.map((number) => direction.outputs[number]);
+    direction.searchable = { key, texts: direction.source.map((text, line) =>
+      [text, direction.reference[line], ...outputs.map((lines) => lines[line])].join("\n").toLowerCase()) };
+  }
+  return direction.searchable.texts;
 }
 
-function filter() {
+function hasVerdict(verdicts, line, shown, selected) {
+  const [first, second] = selected.split("-");
+  if (second) {
+    return (verdicts[shown[0]][line] !== "t") === (first === "off") && (verdicts[shown[1]][line] !== "t") === (second === "off");
+  }
+  return shown.some((number) => selected === "off" ? verdicts[number][line] !== "t" : verdicts[number][line] === selected);
+}
+
+function filter(position = 0) {
   // While the first examples are unpacked, there is nothing to filter.
   if (!directions.length) return;
   const verdict = fields.verdict.value;
   const search = fields.search.value.trim().toLowerCase();
+  const shown = shownSystems();
   found = [];
   for (const direction of directions) {
     const selected = fields.direction.value;
     if (selected && selected !== direction.name && selected !== direction.supervision) continue;
-    const texts = search ? searchableTexts(direction) : null;
+    const texts = search ? searchableTexts(direction, shown) : null;
     for (let line = 0; line < direction.source.length; line++) {
-      if (verdict && !hasVerdict(direction.verdicts, line, fields.system.value, verdict)) continue;
+      if (verdict && !hasVerdict(direction.verdicts, line, shown, verdict)) continue;
       if (search && !texts[line].includes(search)) continue;
       found.push([direction, line]);
     }
   }
-  start = 0;
-  show();
+  show(Math.min(position, Math.max(0, found.length - 1)));
 }
 
-function appendWithHits(element, text, search) {
-  const lower = text.toLowerCase();
-  let from = 0;
-  // The lower-case text may be longer than the text (İ). Then positions differ, and no hit is marked.
-  for (let at = lower.indexOf(search); search && lower.length === text.length && at >= 0; at = lower.indexOf(search, from)) {
-    element.append(text.slice(from, at));
-    const hit = document.createElement("mark");
-    hit.textContent = text.slice(at, at + search.length);
-    element.append(hit);
-    from = at + search.length;
+// The words of a text and what separates them; in writing systems without spaces, words are those of the browser.
+function splitWords(text, language) {
+  if (!/^(ja|zh|th|lo|km|my)$/.test(language) || !Intl.Segmenter) return text.match(/\s+|\S+/g) ?? [];
+  return Array.from(new Intl.Segmenter(language, { granularity: "word" }).segment(text), ({ segment }) => segment);
+}
+
+// The positions of the characters of two texts, as pairs of start and end, in words that are not part of the longest
+// sequence of words that both texts have.
+function differences(first, second, language) {
+  const parts = [first, second].map((text) => {
+    let end = 0;
+    return splitWords(text, language).map((word) => ({ word, start: end, end: (end += word.length) })).filter(({ word }) => word.trim());
+  });
+  const [one, other] = parts;
+  if (one.length > WORDS_TO_COMPARE || other.length > WORDS_TO_COMPARE) {
+    return first === second ? [[], []] : parts.map((words) => words.map(({ start, end }) => [start, end]));
   }
-  element.append(text.slice(from));
+  const width = other.length + 1;
+  // The length of the longest common sequence of the words from each position on.
+  const lengths = new Uint16Array((one.length + 1) * width);
+  for (let row = one.length - 1; row >= 0; row--) {
+    for (let column = other.length - 1; column >= 0; column--) {
+      const at = row * width + column;
+      lengths[at] = one[row].word === other[column].word ? lengths[at + width + 1] + 1 : Math.max(lengths[at + width], lengths[at + 1]);
+    }
+  }
+  const different = [[], []];
+  const mark = (place, word) => {
+    const former = different[place].at(-1);
+    // Words that follow each other are one mark, with the space between them.
+    if (former && ![first, second][place].slice(former[1], word.start).trim()) former[1] = word.end;
+    else different[place].push([word.start, word.end]);
+  };
+  let row = 0;
+  let column = 0;
+  while (row < one.length || column < other.length) {
+    const at = row * width + column;
+    if (row < one.length && column < other.length && one[row].word === other[column].word) {
+      row++;
+      column++;
+    } else if (column === other.length || (row < one.length && lengths[at + width] >= lengths[at + 1])) {
+      mark(0, one[row++]);
+    } else {
+      mark(1, other[column++]);
+    }
+  }
+  return different;
 }
 
-function appendText(list, name, language, verdict, text, search, given) {
-  const term = document.createElement("dt");
-  term.textContent = name;
-  const label = document.createElement("dd");
-  label.className = "language";
-  const badge = document.createElement("span");
+// White space as Python's `str.split` has it, which SacreBLEU uses.
+const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u;
+
+function countNgrams(units, order) {
+  const counts = new Map();
+  for (let position = 0; position + order <= units.length; position++) {
+    const ngram = units.slice(position, position + order).join("\u0000");
+    counts.set(ngram, (counts.get(ngram) ?? 0) + 1);
+  }
+  return counts;
+}
+
+function chrfNgrams(text) {
+  const words = text.split(SPACES).filter(Boolean);
+  const characters = Array.from(words.join(""));
+  const isMark = (character) => /[!-/:-@[-`{-~]/.test(character);
+  const bare = words.flatMap((word) => {
+    const units = Array.from(word);
+    if (units.length > 1 && isMark(units.at(-1))) return [units.slice(0, -1).join(""), units.at(-1)];
+    if (units.length > 1 && isMark(units[0])) return [units[0], units.slice(1).join("")];
+    return [word];
+  });
+  return [...[1, 2, 3, 4, 5, 6].map((order) => countNgrams(characters, order)), ...[1, 2].map((order) => countNgrams(bare, order))];
+}
+
+// chrF++ of a line, from 0 to 100: SacreBLEU's score of a sentence, with the signature of the tables.
+function chrf(hypothesis, reference) {
+  const references = chrfNgrams(reference);
+  let orders = 0;
+  let precision = 0;
+  let recall = 0;
+  chrfNgrams(hypothesis).forEach((counts, number) => {
+    let matches = 0;
+    let given = 0;
+    let wanted = 0;
+    for (const [ngram, count] of counts) {
+      given += count;
+      matches += Math.min(count, references[number].get(ngram) ?? 0);
+    }
+    for (const count of references[number].values()) wanted += count;
+    if (!given || !wanted) return;
+    orders++;
+    precision += matches / given;
+    recall += matches / wanted;
+  });
+  if (!(precision + recall)) return 0;
+  return 100 * 5 * precision * recall / (4 * precision + recall) / orders;
+}
+
+// The positions of a searched text within a text, as pairs of start and end.
+function findHits(text, search) {
+  const hits = [];
+  const lower = text.toLowerCase();
+  // The lower-case text may be longer than the text (İ). Then positions differ, and no hit is marked.
+  if (!search || lower.length !== text.length) return hits;
+  for (let at = lower.indexOf(search); at >= 0; at = lower.indexOf(search, at + search.length)) hits.push([at, at + search.length]);
+  return hits;
+}
+
+function appendMarked(element, text, search, different) {
+  const hits = findHits(text, search);
+  const isIn = (ranges, at) => ranges.some(([from, to]) => from <= at && at < to);
+  const borders = [...new Set([0, text.length, ...hits.flat(), ...different.flat()])].sort((one, other) => one - other);
+  borders.slice(0, -1).forEach((from, number) => {
+    let part = document.createTextNode(text.slice(from, borders[number + 1]));
+    for (const [ranges, tag, kind] of [[different, "span", "differs"], [hits, "mark", ""]]) {
+      if (!isIn(ranges, from)) continue;
+      const outer = document.createElement(tag);
+      if (kind) outer.className = kind;
+      outer.append(part);
+      part = outer;
+    }
+    element.append(part);
+  });
+}
+
+function makeElement(tag, className, text = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+function makeBadge(verdict, label, percent, others) {
   const off = verdict !== "t";
-  badge.className = off ? "badge off" : "badge";
-  badge.textContent = (off ? "✗ " : "✓ ") + (NO_LANGUAGE[verdict] || language || "unknown");
+  const name = NO_LANGUAGE[verdict] || label || "unknown";
+  const badge = makeElement("span", off ? "badge off" : "badge", `${off ? "✗" : "✓"} ${name}`);
   badge.title = off ? "not the target language" : "target language";
-  if (language !== null) label.append(badge);
-  const shown = document.createElement("dd");
-  shown.className = "text";
-  if (language && !NO_LANGUAGE[verdict]) shown.lang = language;
-  appendWithHits(shown, text, search);
-  if (given) for (const element of [term, label, shown]) element.classList.add("given");
+  // Identifiers say nothing that means something about a line without words.
+  if (NO_LANGUAGE[verdict]) return badge;
+  const probability = (percent / 100).toFixed(2);
+  badge.textContent += ` ${probability}`;
+  badge.title += `, probability ${probability}`;
+  for (const [identifier, found] of Object.entries(others)) {
+    // 0 stands for the same label.
+    badge.append(makeElement("span", "other", ` ${identifier}: ${(found === 0 ? label : found) || "none"}`));
+  }
+  return badge;
+}
+
+// Adds a row to the list of a card.
+function appendRow(list, name, language, text, search, { details = [], different = [], isGiven = false }) {
+  const term = makeElement("dt", "", name);
+  const label = makeElement("dd", "language");
+  label.append(...details);
+  const shown = makeElement("dd", "text");
+  shown.dir = "auto";
+  if (language) shown.lang = language.replace("_", "-");
+  appendMarked(shown, text, search, different);
+  if (isGiven) for (const element of [term, label, shown]) element.classList.add("given");
   list.append(term, label, shown);
 }
 
-function makeCard([direction, line], systems, search) {
-  const article = document.createElement("article");
-  article.className = "card";
-  const title = document.createElement("h4");
-  title.textContent = `${direction.name}, line ${line + 1}`;
+function makeCard([direction, line], systems, search, shown) {
+  const article = makeElement("article", "card");
+  article.id = `${direction.name}-${line + 1}`;
+  const title = document.createElement("h3");
+  const link = makeElement("a", "", `${direction.name}, line ${line + 1}`);
+  link.href = `#${article.id}`;
+  title.append(link);
   const list = document.createElement("dl");
-  appendText(list, "source", null, "", direction.source[line], search, true);
-  appendText(list, "reference", null, "", direction.reference[line], search, true);
-  systems.forEach((system, number) => {
+  const [source, target] = direction.languages;
+  const reference = direction.reference[line];
+  appendRow(list, "source", source, direction.source[line], search, { isGiven: true });
+  appendRow(list, "reference", target, reference, search, { isGiven: true });
+  const texts = shown.map((number) => direction.outputs[number][line]);
+  const isPair = fields.compare.value !== "";
+  const different = isPair ? differences(...texts, target) : [];
+  const scores = texts.map((text) => chrf(text, reference));
+  shown.forEach((number, place) => {
     const verdict = direction.verdicts[number][line];
-    appendText(list, system, direction.labels[number][line], verdict, direction.outputs[number][line], search, false);
+    const label = direction.labels[number][line];
+    const others = Object.fromEntries(Object.entries(direction.others[number]).map(([name, lines]) => [name, lines[line]]));
+    const details = [makeBadge(verdict, label, direction.percents[number][line], others), makeElement("span", "chrf", `chrF++ ${scores[place].toFixed(1)}`)];
+    if (isPair && place) {
+      // Of the rounded scores, so that the three numbers agree.
+      const difference = scores[place].toFixed(1) - scores[0].toFixed(1);
+      const sign = difference < 0 ? "−" : "+";
+      details.push(makeElement("span", "difference", `${sign}${Math.abs(difference).toFixed(1)} against ${systems[shown[0]]}`));
+    }
+    appendRow(list, systems[number], NO_LANGUAGE[verdict] ? "" : label, texts[place], search, { details, different: different[place] });
   });
   article.append(title, list);
   return article;
 }
 
-function show() {
+function show(position) {
+  start = position;
   const { systems } = experiments[fields.experiment.value];
   const search = fields.search.value.trim().toLowerCase();
-  const selected = fields.system.value;
+  const shown = shownSystems();
   const end = Math.min(start + PAGE_SIZE, found.length);
-  cards.replaceChildren(...found.slice(start, end).map((example) => makeCard(example, systems, search)));
-  if (selected !== "") {
-    for (const term of cards.querySelectorAll("dt")) {
-      if (term.textContent === systems[selected]) term.style.fontWeight = "700";
-    }
-  }
+  cards.replaceChildren(...found.slice(start, end).map((example) => makeCard(example, systems, search, shown)));
   const format = (number) => number.toLocaleString("en");
   count.textContent = found.length
     ? `${format(start + 1)}–${format(end)} of ${format(found.length)} examples` : "No examples match; change the filters.";
@@ -311,28 +619,63 @@ function showNothing(text) {
 }
 
 function turnPage(step) {
-  const target = start + step * PAGE_SIZE;
-  if (target < 0 || target >= found.length) return;
-  start = target;
-  show();
+  // Also from a page that begins at any example, as an address may.
+  const target = Math.max(0, start + step * PAGE_SIZE);
+  if (target === start || target >= found.length) return;
+  show(target);
+  writeAddress();
   document.getElementById("examples").scrollIntoView();
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("input", (event) => {
+form.addEventListener("input", async (event) => {
   // Before the first examples are there, there are no experiments.
-  const folder = experiments[fields.experiment.value]?.folder;
-  if (event.target === fields.experiment) {
-    fillFilters();
-    loadExamples();
-  } else if (folder && event.target === fields.direction) {
-    loadExamples();
-  } else {
-    filter();
+  if (!experiments.length) return;
+  const { folder, systems, pair } = experiments[fields.experiment.value];
+  const isLoading = event.target === fields.experiment || (folder && event.target === fields.direction);
+  const direction = fields.direction.value;
+  if (event.target === fields.experiment) fillFilters();
+  if (event.target === fields.system) {
+    // A system that was compared with the selected one changes places with it.
+    const isSwapped = fields.system.value !== "" && fields.system.value === fields.compare.value;
+    const former = formerSystem;
+    const verdict = fields.verdict.value;
+    fillPair();
+    if (isSwapped) {
+      fields.compare.value = former;
+      fillPair();
+      fields.verdict.value = verdict.split("-").reverse().join("-");
+    }
   }
+  if (event.target === fields.compare) {
+    const second = fields.compare.value;
+    const wasPair = [...fields.verdict.options].some(({ value }) => value === "off-on");
+    if (second !== "" && !wasPair) {
+      const numbers = [formerSystem, ...pair.map((system) => String(systems.indexOf(system)))];
+      const first = numbers.find((number) => number !== "" && number !== second);
+      startPair(first, second);
+    } else {
+      fillPair();
+    }
+  }
+  const isNewStep = event.target !== fields.search || lastChanged !== fields.search;
+  lastChanged = event.target;
+  if (isLoading || (folder && direction !== fields.direction.value)) await loadExamples();
+  else filter();
+  writeAddress(isNewStep);
+});
+pairButton.addEventListener("click", togglePair);
+addEventListener("popstate", () => {
+  // A link to a place within the page changes only what follows `#`.
+  if (!experiments.length) return;
+  if (location.search === formerQuery) revealLinkedLine();
+  else readAddress();
 });
 picker?.form.addEventListener("submit", (event) => event.preventDefault());
-picker?.addEventListener("input", selectSeed);
+picker?.addEventListener("input", async () => {
+  await selectSeed(start);
+  writeAddress();
+});
 previous.addEventListener("click", () => turnPage(-1));
 next.addEventListener("click", () => turnPage(1));
 document.addEventListener("keydown", (event) => {
@@ -349,13 +692,25 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "p") turnPage(-1);
 });
 
+// Tables and figures that are wider than the page can be scrolled with the keyboard; others are no stop of the tab key.
+const observer = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const region = target.closest(".scroll");
+    const isWide = region.scrollWidth > region.clientWidth;
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", region.dataset.name]]) {
+      if (isWide) region.setAttribute(name, value);
+      else region.removeAttribute(name);
+    }
+  }
+});
+for (const region of document.querySelectorAll(".scroll")) for (const element of [region, region.querySelector("table, svg")]) observer.observe(element);
+
 // Start after the first paint, so that tables and figures are readable while the examples are unpacked.
 requestAnimationFrame(() => setTimeout(async () => {
   await makeTablesSortable();
   experiments = await load("experiments");
   setOptions(fields.experiment, experiments.map((experiment, number) => [String(number), experiment.name]));
-  fillFilters();
-  await loadExamples();
+  await readAddress();
   if (picker) picker.disabled = false;
   document.documentElement.dataset.ready = "yes";
 }));

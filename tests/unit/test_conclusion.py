@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from made_up import make_experiment, make_results
 
-from workflow_scripts.lat.reporting.conclusion import conclusion
+from workflow_scripts.lat.reporting.conclusion import compared_pair, conclusion
 from workflow_scripts.lat.reporting.reading import Experiment
 
 DIRECTIONS = {"it-nl": "zero-shot", "en-it": "supervised"}
@@ -80,3 +80,16 @@ def test_scores_of_whole_runs_give_a_sentence(seeds):
     results = make_results([entry])
     found = conclusion(entry, results.summary, results.comparisons, "MT")
     assert found.startswith("LAT is off target in ") and f"; {seeds} training seed" in found
+
+
+def test_the_baseline_is_compared_with_the_system_that_is_off_target_least_often():
+    scores = {"Base": (0.5, 0.0), "MT": (3.1, 59.2), "Post-ins": (6.0, 30.0), "LAT": (5.8, 0.4)}
+    summary, _ = frames(scores, 0.01)
+    assert compared_pair(experiment(5, *scores), summary, "MT") == ("MT", "LAT")
+    # Without the baseline, the first other system takes its place; systems that do not translate are not the best.
+    assert compared_pair(experiment(5, *scores), summary, "PTL") == ("Base", "LAT")
+    best, _ = frames({"MT": (7.0, 1.0), "LAT": (5.0, 9.0)}, 0.01)
+    assert compared_pair(experiment(3, "MT", "LAT"), best, "MT") == ("MT", "LAT")
+    assert compared_pair(experiment(3, "MT"), best, "MT") == ()
+    degenerate, _ = frames({"MT": (0.1, 1.0), "LAT": (0.2, 9.0)}, 0.01)
+    assert compared_pair(experiment(3, "MT", "LAT"), degenerate, "LAT") == ("LAT", "MT")

@@ -47,7 +47,7 @@ def test_the_page_shows_every_text_itself(text):
         seeds=["1", "2"],
         notes=[text],
         tables=[table_of(Table(text, [text, text], [cells], note=text)) | {"remark": text}],
-        figures=[{"svg": "", "caption": text}],
+        figures=[{"name": text, "svg": "", "caption": text}] * 2,
         signatures=[(text, text)],
         versions=[(text, text)],
         config=text,
@@ -58,7 +58,7 @@ def test_the_page_shows_every_text_itself(text):
     assert head.count(html.escape(text, quote=False)) + head.count(html.escape(text)) >= 1
     body = body[: body.index("<script")]
     unescaped = html.unescape(re.sub(TAGS, "", body))
-    assert unescaped.count(text) >= 15
+    assert unescaped.count(text) >= 17
     assert "<script" not in body and "example.org>" not in body
 
 
@@ -67,6 +67,7 @@ def test_a_table_has_its_intervals_as_hints_and_negative_numbers_are_sorted_as_n
     (found,) = table_of(Table("t", ["System", "a", "b", "c"], [row]))["rows"]
     assert [cell["value"] for cell in found["cells"]] == [-12.5, 0.0, "-"]
     assert found["cells"][0]["hint"] == "95 % interval -13.0 to -12.0"
+    assert [cell["interval"] for cell in found["cells"]] == ["[-13.0, -12.0]", "", ""]
     assert [cell["spread"] for cell in found["cells"]] == ["± 0.2", "", ""]
 
 
@@ -75,7 +76,8 @@ def test_ids_of_a_figure_are_prefixed_and_its_texts_are_not(tmp_path):
     results = make_results([make_experiment("tiny", 1)])
     figure = study_figure(label, {}, results.scores, results.intervals, results.summary)
     figure.savefig(tmp_path / "figure.svg")
-    svg = inline_svg(tmp_path / "figure.svg", 7)
+    svg = inline_svg(tmp_path / "figure.svg", 7, 'a "name" <b>')
+    assert svg.startswith('<svg role="img" aria-label="a &#34;name&#34; &lt;b&gt;" ')
     assert html.unescape(svg).count(label) == 3 and "<script" not in svg
     ids = re.findall(r'<[^>]*\bid="([^"]*)"', svg)
     assert ids and all(name.startswith("f7-") for name in ids)
@@ -87,7 +89,7 @@ def test_ids_of_a_figure_are_prefixed_and_its_texts_are_not(tmp_path):
 def test_a_file_that_is_no_whole_figure_is_refused(tmp_path, content):
     (tmp_path / "figure.svg").write_text(content)
     with pytest.raises(InputError, match=r"figure.svg: no whole SVG file; delete it and run again"):
-        inline_svg(tmp_path / "figure.svg", 1)
+        inline_svg(tmp_path / "figure.svg", 1, "a figure")
 
 
 def test_texts_and_outputs_have_the_same_number_of_lines(tmp_path):
@@ -104,12 +106,16 @@ def test_texts_and_outputs_have_the_same_number_of_lines(tmp_path):
 
 
 def make_outputs(folder, lines) -> Outputs:
-    """Write output lines from Italian to Dutch, of which all but the first are in Italian."""
+    """Write output lines from Italian to Dutch, of which all but the first are in Italian.
+
+    The second identifier says that all lines are in Dutch.
+    """
     write_lines(folder / "it-nl.txt", lines)
     first = ClassifiedLine("nl", 0.9, Verdict.TARGET, False)
-    others = ClassifiedLine("it", 0.9, Verdict.SOURCE, False)
+    others = ClassifiedLine("it", 0.4567, Verdict.SOURCE, False)
     classified = {"it-nl": [first, *[others] * (len(lines) - 1)]}
-    return Outputs.of_lines(folder, Lines(folder / "lines.tsv", classified, {}))
+    labels = {"py3langid": {"it-nl": ["nl"] * len(lines)}}
+    return Outputs.of_lines(folder, Lines(folder / "lines.tsv", classified, labels))
 
 
 def test_the_outputs_of_each_seed_are_a_pack_and_no_test_line_is_repeated(tmp_path):
@@ -122,17 +128,19 @@ def test_the_outputs_of_each_seed_are_a_pack_and_no_test_line_is_repeated(tmp_pa
         for run in of_system
     }
     packs = example_packs("3", experiment, texts, outputs)
+    end = [["nl", "it"], "ts", [90, 46], {"py3langid": [0, "nl"]}]
     assert packs == {
         "texts-3": [(["uno", "due"], ["een", "twee"])],
-        "outputs-3-shared": [["Base", [[["Base shared", "due"], ["nl", "it"], "ts"]]]],
-        "outputs-3-1": [["MT", [[["MT 1", "due"], ["nl", "it"], "ts"]]]],
-        "outputs-3-2": [["MT", [[["MT 2", "due"], ["nl", "it"], "ts"]]]],
+        "outputs-3-shared": [["Base", [[["Base shared", "due"], *end]]]],
+        "outputs-3-1": [["MT", [[["MT 1", "due"], *end]]]],
+        "outputs-3-2": [["MT", [[["MT 2", "due"], *end]]]],
     }
     assert json.dumps(packs).count("uno") == json.dumps(packs).count("twee") == 1
-    assert describe_experiment(experiment) == {
+    assert describe_experiment(experiment, pair=("Base", "MT")) == {
         "folder": None,
         "name": "m on b",
         "systems": ["Base", "MT"],
+        "pair": ["Base", "MT"],
         "seeds": ["1", "2"],
         "runs": ["shared", "1", "2"],
         "directions": [{"name": "it-nl", "supervision": "zero-shot"}],
@@ -152,7 +160,9 @@ def test_examples_beside_the_page_are_those_of_the_page(tmp_path):
         folder = tmp_path / "/".join(run)
         for direction in directions:
             write_lines(folder / f"{direction}.txt", [f"{run} {direction}", "due"])
-        outputs[run] = Outputs(folder, {key: ["nl", "it"] for key in directions}, {"it-nl": "ts", "en-nl": "to"})
+        labels = {key: ["nl", "it"] for key in directions}
+        verdicts, percents = {"it-nl": "ts", "en-nl": "to"}, dict.fromkeys(directions, bytes([99, 50]))
+        outputs[run] = Outputs(folder, labels, verdicts, percents, {"py3langid": labels})
     packs = example_packs("0", experiment, read_texts(texts, directions), outputs)
     write_examples(tmp_path / "examples", 0, experiment, texts, outputs)
     folder = tmp_path / "examples/m/b"

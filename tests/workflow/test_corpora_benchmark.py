@@ -2,7 +2,14 @@
 
 import itertools
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+from tests.conftest import ROOT
 from tests.unit.test_corpora import tar_of, xml, zip_of
 from tests.workflow.conftest import Run
 from workflow_scripts.lat.languages import languages
@@ -96,3 +103,44 @@ def test_a_changed_local_file_makes_the_benchmark_again(tmp_path):
     (tmp_path / "own" / "train.nl").unlink()
     done = run.snakemake("--cores", "1", target, overlay=overlay, check=False)
     assert done.returncode and "train: no text of en-nl" in done.stdout + done.stderr
+
+
+def test_a_user_copies_the_config_for_own_data_and_edits_it(tmp_path):
+    """As docs/benchmarks.md says: files in a folder, a copy of the config with other languages and paths, two calls."""
+
+    def snakemake(*words):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1", *words]
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        config = ["--configfile", "my-data.yaml"]
+        return subprocess.run([*command, *config], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    # The sentences of the example, in place of Italian ones some in Dutch.
+    example, own = ROOT / "resources/my-data", tmp_path / "data/mine"
+    own.mkdir(parents=True)
+    for file in example.iterdir():
+        shutil.copy(file, own / re.sub(r"\bit\b", "nl", file.name))
+    copy = (ROOT / "configs/my-data.yaml").read_text(encoding="utf-8")
+    (tmp_path / "my-data.yaml").write_text(
+        re.sub(r"\bit\b", "nl", copy).replace("resources/my-data", str(own)), encoding="utf-8"
+    )
+
+    (own / "test.nl").rename(own / "test.it")
+    done = snakemake("--dry-run")
+    line = f"config: benchmarks.mine.corpora.test.local: no text of en-nl; put it into {own}/test.en-nl.en and"
+    assert done.returncode and line in done.stdout + done.stderr
+    (own / "test.it").rename(own / "test.nl")
+
+    done = snakemake("--dry-run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rule in ("finetune", "unlikelihood", "page"):
+        assert re.search(rf"^{rule} +\d+$", done.stdout, re.MULTILINE)
+    prompts = "results/prompts/gemma3-270m/mine"
+    done = snakemake(f"{prompts}/seed1/mt.jsonl", f"{prompts}/test/MT")
+    assert done.returncode == 0, done.stderr[-3000:]
+    train = [json.loads(line) for line in (tmp_path / "results/download/mine/seed1/train.jsonl").open(encoding="utf-8")]
+    assert {sample["direction"] for sample in train} == {"en-de", "de-en", "en-fr", "fr-en", "en-nl", "nl-en"}
+    assert len(train) == 6 * 8
+    test = (tmp_path / "results/download/mine/test/de-nl.ref.txt").read_text(encoding="utf-8")
+    assert test == (own / "test.nl").read_text(encoding="utf-8")
+    (first, *others) = (tmp_path / f"{prompts}/test/MT/de-nl.jsonl").read_text(encoding="utf-8").splitlines()
+    assert "from German to Dutch" in json.loads(first)["prompt"] and len(others) == 5

@@ -1,21 +1,32 @@
-"""The HTML page in a headless browser: errors, network requests, sorting, filters, keys, seeds, speed at full size."""
+"""The HTML page in a headless browser.
 
+Errors, network requests, sorting, filters, addresses, keys, seeds, access for everybody, print, speed at full size.
+"""
+
+import base64
+import hashlib
 import json
 import random
+import re
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.unit.made_up import DIRECTIONS, SYSTEMS, make_experiment, make_results
+from workflow_scripts.figures import save
 from workflow_scripts.lat.files import write_lines
-from workflow_scripts.lat.reporting.conclusion import conclusion
+from workflow_scripts.lat.reporting.charts import heat_map_figure, off_target_figure
+from workflow_scripts.lat.reporting.conclusion import compared_pair, conclusion
 from workflow_scripts.lat.reporting.page import (
     EXAMPLES,
     Outputs,
     describe_experiment,
     example_packs,
+    inline_svg,
     read_texts,
     render,
     table_packs,
@@ -45,7 +56,12 @@ def write_page(path: Path, experiments: Sequence[Experiment], lines: int, is_bes
     def line() -> str:
         return " ".join(generator.choices(WORDS, k=12))
 
-    packs = {"experiments": [describe_experiment(experiment, is_beside) for experiment in experiments]}
+    results = make_results(experiments)
+    packs = {
+        "experiments": [
+            describe_experiment(entry, is_beside, compared_pair(entry, results.summary, "MT")) for entry in experiments
+        ]
+    }
     for number, experiment in enumerate(experiments):
         test = path.parent / f"test-{number}"
         outputs = {}
@@ -55,27 +71,39 @@ def write_page(path: Path, experiments: Sequence[Experiment], lines: int, is_bes
             write_lines(test / f"{direction}.ref.txt", [line() for _ in range(lines)])
         for system, runs in experiment.runs.items():
             for run in runs:
-                labels, verdicts = {}, {}
+                labels, verdicts, percents, others = {}, {}, {}, {}
                 folder = path.parent / f"outputs-{number}/{run}/{system}"
                 for direction in experiment.directions:
                     target = direction.split("-")[1]
                     verdicts[direction] = "".join(generator.choices("tse", (8, 1, 1), k=lines))
                     labels[direction] = [target if verdict == "t" else "en" for verdict in verdicts[direction]]
                     write_lines(folder / f"{direction}.txt", [f"{line()} {system}/{run}" for _ in range(lines)])
-                outputs[system, run] = Outputs(folder, labels, verdicts)
+                    percents[direction] = bytes(generator.choices(range(40, 101), k=lines))
+                    # The second identifier takes a tenth of the lines for German.
+                    others[direction] = ["de" if generator.random() < 0.1 else label for label in labels[direction]]
+                outputs[system, run] = Outputs(folder, labels, verdicts, percents, {"py3langid": others})
         if is_beside:
             write_examples(path.parent / EXAMPLES, number, experiment, test, outputs)
         else:
             packs |= example_packs(str(number), experiment, read_texts(test, experiment.directions), outputs)
-    results = make_results(experiments)
     tables = table_packs(results)
+    charts = {
+        "Scores": off_target_figure(results.scores, results.intervals, results.summary),
+        "Directions": heat_map_figure(results.scores),
+    }
+    figures = []
+    for number, (name, chart) in enumerate(charts.items(), 1):
+        save(chart, path.parent / name)
+        figures.append(
+            {"name": name, "svg": inline_svg(path.parent / f"{name}.svg", number, name), "caption": f"{name}."}
+        )
     page = render(
         title="A full-sized run",
         conclusions=[conclusion(entry, results.summary, results.comparisons, "MT") for entry in experiments],
         summary="<script>alert('not run')</script>",
         seeds=results.seeds,
         **tables["tables-mean"],
-        figures=[],
+        figures=figures,
         signatures=[("BLEU", "nrefs:1")],
         versions=[("python", "3.11")],
         config="seeds: [1, 2, 3]",
@@ -151,10 +179,10 @@ def test_a_table_is_sorted_by_the_selected_column(page):
     head = table.locator("thead th").last
     head.click()
     # The library sorts asynchronously, so the expectation waits.
-    expect(cells).to_have_text(sorted(before, key=number))
+    expect(cells).to_have_text(sorted(before, key=number), use_inner_text=True)
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
-    expect(cells).to_have_text(sorted(before, key=number, reverse=True))
+    expect(cells).to_have_text(sorted(before, key=number, reverse=True), use_inner_text=True)
     assert table.locator("tbody tr").count() == len(SYSTEMS)
 
 
@@ -165,10 +193,10 @@ def test_filters_and_search_find_the_matching_examples(page):
     page.select_option("[name=verdict]", "e")
     found = int(count(page).split()[-2].replace(",", ""))
     assert 100 < found < 400
-    assert set(page.locator(".card h4").all_inner_texts()[0].split(",")[:1]) == {"it-nl"}
+    assert set(page.locator(".card h3").all_inner_texts()[0].split(",")[:1]) == {"it-nl"}
     for card in page.locator(".card").all():
-        names = card.locator("dt").all_inner_texts()
-        assert card.locator(".badge").nth(names.index("MT") - 2).inner_text() == "✗ en"
+        assert card.locator("dt").all_inner_texts() == ["source", "reference", "MT"]
+        assert card.locator(".badge").inner_text().startswith("✗ en 0.")
     page.select_option("[name=verdict]", "")
     page.fill("[name=search]", "IT-NL 17")
     assert count(page) == "1–25 of 111 examples"  # 17, 170-179, 1700-1799
@@ -308,7 +336,7 @@ def test_filters_apply_to_the_outputs_of_the_selected_seed(page):
     expect(page.locator("#run")).to_have_text("Outputs of seed 3.")
     assert count(page) != found
     for card in page.locator(".card").all():
-        assert card.locator(".badge").last.inner_text() == "✗ en"
+        assert card.locator(".badge").last.inner_text().startswith("✗ en ")
 
 
 def test_only_the_shown_seed_is_unpacked_and_seeds_are_switched_soon(page):
@@ -410,9 +438,9 @@ def test_examples_beside_the_page_are_loaded_by_direction(browser, path_beside):
     first, second = list(DIRECTIONS)[:2]
     assert loaded() == 1 and count(page) == "1–25 of 40 examples"
     assert page.locator("[name=direction] option").all_inner_texts()[0].startswith(f"{first} (")
-    assert page.locator(".card h4").first.inner_text() == f"{first}, line 1"
+    assert page.locator(".card h3").first.inner_text() == f"{first}, line 1"
     page.select_option("[name=direction]", second)
-    expect(page.locator(".card h4").first).to_have_text(f"{second}, line 1")
+    expect(page.locator(".card h3").first).to_have_text(f"{second}, line 1")
     assert f"{second} 0" in page.locator(".card dd.text").first.inner_text()
     page.fill("[name=search]", f"{second} 17")
     assert count(page) == "1–1 of 1 examples"
@@ -427,7 +455,7 @@ def test_examples_beside_the_page_are_loaded_by_direction(browser, path_beside):
     expect(page.locator("#run")).to_contain_text("Outputs of seed 1.")
     assert loaded() == 3
     page.select_option("[name=direction]", first)
-    expect(page.locator(".card h4").first).to_have_text(f"{first}, line 1")
+    expect(page.locator(".card h3").first).to_have_text(f"{first}, line 1")
     page.select_option("[name=experiment]", index=0)
     page.get_by_label("Training seed").select_option("")
     expect(page.locator("#run")).to_contain_text("Outputs of seed 1.")
@@ -483,3 +511,318 @@ def test_dark_and_light_have_readable_contrast(browser, path):
         backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.close()
     assert backgrounds[0] != backgrounds[1]
+
+
+def reopened(page, address: str | None = None):
+    """Reload a page, or load it at another address, and wait until it is ready."""
+    page.goto(address) if address else page.reload()
+    page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
+    return page
+
+
+def view_of(page) -> list:
+    """Return all that the filters select, and what is shown."""
+    names = ("direction", "system", "compare", "verdict", "search")
+    seed = page.input_value("[name=seed]")
+    return [*(page.input_value(f"[name={name}]") for name in names), seed, count(page), page.inner_text("#cards")]
+
+
+def test_the_address_has_all_filters_so_that_views_are_reloaded_and_left_again(page):
+    from playwright.sync_api import expect
+
+    plain = page.url
+    first = view_of(page)
+    page.select_option("[name=direction]", "it-nl")
+    page.select_option("[name=system]", label="C_src+lang")
+    page.select_option("[name=verdict]", "e")
+    page.locator("[name=search]").press_sequentially("kat")
+    page.get_by_label("Training seed").select_option("2")
+    expect(page.locator("#run")).to_have_text("Outputs of seed 2.")
+    page.click("#next")
+    expect(page.locator("#count")).to_contain_text("26–50 of ")
+    view = view_of(page)
+    assert page.url.removeprefix(plain) == ("?direction=it-nl&system=C_src%2Blang&verdict=e&search=kat&from=26&seed=2")
+    assert view_of(reopened(page)) == view
+    assert view_of(reopened(page, plain)) == first
+
+
+def test_the_buttons_of_the_browser_lead_through_the_views(page):
+    from playwright.sync_api import expect
+
+    page.select_option("[name=direction]", "it-nl")
+    page.locator("[name=search]").press_sequentially("kat huis")
+    page.select_option("[name=verdict]", "off")
+    page.go_back()
+    expect(page.locator("[name=verdict]")).to_have_value("")
+    expect(page.locator("[name=search]")).to_have_value("kat huis")
+    page.go_back()
+    expect(page.locator("[name=search]")).to_have_value("")
+    expect(page.locator("[name=direction]")).to_have_value("it-nl")
+    assert count(page) == "1–25 of 2,000 examples"
+    page.go_forward()
+    expect(page.locator("[name=search]")).to_have_value("kat huis")
+    for _ in range(2):
+        page.go_back()
+    expect(page.locator("#count")).to_have_text("1–25 of 24,000 examples")
+
+
+@pytest.mark.parametrize(
+    "query", ["direction=xx-yy&system=nobody&verdict=z&seed=9&from=abc&compare=LAT", "from=999999"]
+)
+def test_an_address_with_unknown_values_shows_what_it_can(page, path, query):
+    reopened(page, f"{path.as_uri()}?{query}&other=kept#xx-yy-3")
+    assert count(page).endswith("of 24,000 examples") and page.locator(".card").count() > 0
+    page.select_option("[name=direction]", "it-nl")
+    assert "other=kept" in page.url and "nobody" not in page.url
+
+
+def test_each_line_has_an_anchor_which_shows_it_whatever_the_filters_are(page, path):
+    page.select_option("[name=direction]", "it-nl")
+    page.locator(".card h3 a").nth(3).click()
+    assert page.url.endswith("?direction=it-nl#it-nl-4")
+    assert page.locator(".card.linked").get_attribute("id") == "it-nl-4"
+    for query in ("", "?direction=it-nl", "?direction=nl-it&search=zzz", "?verdict=e&system=MT&from=26"):
+        reopened(page, f"{path.as_uri()}{query}#it-nl-1234")
+        card = page.locator(".card.linked")
+        assert card.locator("h3").inner_text() == "it-nl, line 1234"
+        box, bar = card.bounding_box(), page.locator("#seeds").bounding_box()
+        assert bar["height"] <= box["y"] < 450
+
+
+def test_two_systems_are_compared_where_only_the_second_is_on_target(page):
+    page.click("#pair")
+    zero_shot = next(name for name, kind in DIRECTIONS.items() if kind == "zero-shot")
+    assert page.input_value("[name=direction]") == zero_shot
+    assert page.locator("[name=verdict] option:checked").inner_text() == "MT off target, LAT on target"
+    found = int(count(page).split()[-2])
+    assert 150 < found < 500
+    assert page.url.endswith(f"?direction={zero_shot}&system=MT&compare=LAT&verdict=off-on")
+    for card in page.locator(".card").all():
+        assert card.locator("dt").all_inner_texts() == ["source", "reference", "MT", "LAT"]
+        badges = card.locator(".badge").all_inner_texts()
+        assert badges[0].startswith("✗") and badges[1].startswith("✓")
+        scores = [float(text.split()[-1]) for text in card.locator(".chrf").all_inner_texts()]
+        difference = card.locator(".difference").inner_text()
+        assert difference.endswith(" against MT")
+        assert float(difference.split()[0].replace("−", "-")) == pytest.approx(scores[1] - scores[0], abs=0.05)
+    page.select_option("[name=verdict]", "off-off")
+    assert all(text.startswith("✗") for text in page.locator(".badge").all_inner_texts())
+    # The second system becomes the first one: they change places.
+    page.select_option("[name=system]", label="LAT")
+    assert page.locator(".card").first.locator("dt").all_inner_texts()[2:] == ["LAT", "MT"]
+    page.select_option("[name=compare]", label="PTL")
+    assert page.locator("[name=verdict] option:checked").inner_text() == "both off target"
+    page.select_option("[name=verdict]", "on-off")
+    page.select_option("[name=system]", label="PTL")
+    assert page.locator("[name=verdict] option:checked").inner_text() == "PTL off target, LAT on target"
+    page.select_option("[name=system]", label="LAT")
+    page.click("#pair")
+    assert page.input_value("[name=verdict]") == page.input_value("[name=compare]") == ""
+    assert count(page) == "1–25 of 2,000 examples"
+    # Choosing the second system alone starts the comparison as well, with the baseline.
+    page.select_option("[name=compare]", label="PTL")
+    assert page.locator("[name=verdict] option:checked").inner_text() == "MT off target, PTL on target"
+
+
+def test_search_finds_texts_of_shown_systems_only(page):
+    page.fill("[name=search]", "LAT/1")
+    assert count(page) == "1–25 of 24,000 examples"
+    page.select_option("[name=system]", label="MT")
+    assert count(page) == "No examples match; change the filters."
+
+
+def test_words_that_differ_are_marked(page):
+    def marked(first, second, language="nl"):
+        return page.evaluate(
+            "([one, other, language]) => differences(one, other, language).map("
+            "(ranges, place) => ranges.map(([from, to]) => [one, other][place].slice(from, to)))",
+            [first, second, language],
+        )
+
+    assert marked("a b c d", "a x c d e") == [["b"], ["x", "e"]]
+    assert marked("the old map  is here", "de oude kaart is here") == [["the old map"], ["de oude kaart"]]
+    assert marked("same", "same") == [[], []] and marked("", "new") == [[], ["new"]] and marked("", "") == [[], []]
+    first, second = marked("私は猫が好きです。", "私は犬が好きです。", "ja")
+    assert first == ["猫"] and second == ["犬"]
+    long = " ".join(map(str, range(3000)))
+    assert len(marked(long, f"{long} end")[1]) == 3001
+    page.click("#pair")
+    page.fill("[name=search]", "/1")
+    card = page.locator(".card").first
+    texts = card.locator("dd.text").all_inner_texts()
+    assert [text.replace("\n", " ") for text in texts[2:]] == [
+        "".join(card.locator("dd.text").nth(number).evaluate("e => [...e.childNodes].map((n) => n.textContent)"))
+        for number in (2, 3)
+    ]
+    assert card.locator("mark").all_inner_texts() == ["/1", "/1"]
+    assert "MT/1" in "".join(card.locator("dd.text").nth(2).locator(".differs").all_inner_texts())
+
+
+CHARACTERS = [
+    "a",
+    "b",
+    " ",
+    "  ",
+    "é",
+    "ü",
+    ".",
+    "(",
+    "“",
+    "猫",
+    "が",
+    "\u0301",
+    "𝄞",
+    "\u00a0",
+    "\u2028",
+    "\ufeff",
+    "!",
+    "`",
+    "ß",
+    "İ",
+]
+
+
+def test_chrf_of_a_line_is_that_of_sacrebleu(page):
+    from sacrebleu.metrics.chrf import CHRF
+
+    generator = random.Random(3)
+    pairs = [("", ""), ("", "a"), ("a", ""), ("a", "a"), (".", "."), ("the cat sat.", "the cat sat"), ("(hi)", "hi")]
+    pairs += [["".join(generator.choices(CHARACTERS, k=generator.randrange(40))) for _ in range(2)] for _ in range(300)]
+    pairs += [[" ".join(generator.choices(WORDS, k=12)) for _ in range(2)] for _ in range(50)]
+    metric = CHRF(word_order=2)
+    expected = [metric.sentence_score(hypothesis, [reference]).score for hypothesis, reference in pairs]
+    found = page.evaluate("(pairs) => pairs.map(([hypothesis, reference]) => chrf(hypothesis, reference))", pairs)
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert sum(score > 0 for score in expected) > 200
+    shown = page.locator(".card").first
+    texts, scores = shown.locator("dd.text").all_inner_texts(), shown.locator(".chrf").all_inner_texts()
+    assert scores == [f"chrF++ {metric.sentence_score(text, [texts[1]]).score:.1f}" for text in texts[2:]]
+
+
+def test_badges_have_the_probability_and_the_label_of_the_second_identifier(page):
+    badges = page.locator(".badge").all_inner_texts()
+    assert all(re.fullmatch(r"[✓✗] \w\w [01]\.\d\d py3langid: \w\w", badge) for badge in badges)
+    same = [badge.split()[1] == badge.split()[-1] for badge in badges]
+    assert any(same) and not all(same)
+
+
+def test_texts_say_their_language_and_find_their_direction_of_writing(browser, tmp_path):
+    address = write_page(tmp_path / "index.html", [make_experiment("tiny", 1)], 2)
+    page = open_page(browser, address, 390, [])
+    card = page.locator("#it-nl-1")
+    texts = card.locator("dd.text")
+    assert [text.get_attribute("lang") for text in texts.all()][:2] == ["it", "nl"]
+    labels = [badge.split()[1] for badge in card.locator(".badge").all_inner_texts()]
+    assert [text.get_attribute("lang") for text in texts.all()][2:] == labels
+    assert all(text.get_attribute("dir") == "auto" for text in texts.all())
+    page.evaluate("""() => {
+        directions[0].source[0] = "שלום עולם!";
+        directions[0].outputs[0][0] = "مرحبا بالعالم.";
+        filter();
+    }""")
+    assert page.locator(".card dd.text").first.evaluate("(text) => getComputedStyle(text).direction") == "rtl"
+    assert page.locator(".card dd.text").nth(1).evaluate("(text) => getComputedStyle(text).direction") == "ltr"
+    page.close()
+
+
+def test_every_stop_of_the_tab_key_does_something(page):
+    """Regions that scroll are stops, and others are not; fields without a choice are hidden."""
+    stops = page.evaluate("""() => [...document.querySelectorAll("[tabindex='0'], a, button, input, select, summary")]
+        .filter((element) => element.checkVisibility() && !element.disabled && element.tabIndex >= 0)
+        .map((element) => [
+            element.tagName, element.className, element.scrollWidth > element.clientWidth, element.options?.length,
+        ])""")
+    regions = [is_wide for tag, name, is_wide, _ in stops if "scroll" in name]
+    assert all(regions) and (bool(regions) == (page.viewport_size["width"] == 390))
+    assert all(choices is None or choices > 1 for *_, choices in stops)
+    assert not page.locator("[name=experiment]").is_visible()
+
+
+def test_intervals_are_reached_by_keyboard_and_touch(page):
+    cell = page.locator("table.scores").first.locator("tbody td").first
+    hint = cell.get_attribute("title")
+    assert "[" not in cell.inner_text()
+    box = page.get_by_label("Show the 95 % interval")
+    box.focus()
+    page.keyboard.press("Space")
+    low, high = re.fullmatch(r"95 % interval (\S+) to (\S+)", hint).groups()
+    assert cell.inner_text().endswith(f"[{low}, {high}]")
+    page.get_by_label("Training seed").select_option("2")
+    page.wait_for_function("document.querySelector('.remark').textContent === 'Seed 2 alone.'")
+    low, high = re.fullmatch(r"95 % interval (\S+) to (\S+)", cell.get_attribute("title")).groups()
+    assert cell.inner_text().endswith(f"[{low}, {high}]")
+    box.click()
+    assert "[" not in cell.inner_text()
+
+
+def test_names_of_systems_stay_visible_while_scores_are_scrolled(browser, path):
+    page = open_page(browser, path, 390, [])
+    region = page.locator(".scroll", has=page.locator("table.scores")).first
+    region.evaluate("(region) => { region.scrollLeft = 1000; }")
+    assert region.evaluate("(region) => region.scrollLeft") > 50
+    name = region.locator("tbody th").first.bounding_box()
+    assert 0 <= name["x"] < 30 and name["width"] < 0.45 * 390
+    # What is behind the name does not shine through.
+    assert (
+        region.locator("tbody th").first.evaluate("(name) => getComputedStyle(name).backgroundColor").startswith("rgb(")
+    )
+    page.close()
+
+
+def test_figures_are_named_images_and_readable(page):
+    svgs = page.locator("figure svg").all()
+    assert [svg.get_attribute("aria-label") for svg in svgs] == ["Scores", "Directions"]
+    for svg in svgs:
+        assert svg.get_attribute("role") == "img"
+        box = svg.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"]
+        # A text of the smallest size, 6 points at a width of 3.3 inches, is shown with 8 pixels at least.
+        assert 6 / 72 * box["width"] / 3.3 >= 8
+    assert page.locator("main > figure").bounding_box()["y"] < page.locator("#tables").bounding_box()["y"]
+
+
+def test_the_print_has_fewer_than_eight_pages(browser, path):
+    page = open_page(browser, path, 1440, [])
+    pages = re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))
+    assert 1 < len(pages) < 8
+    page.emulate_media(media="print")
+    assert not page.locator("#filters").is_visible() and not page.locator("#seeds").is_visible()
+    assert page.locator(".card:visible").count() == 5
+    page.close()
+
+
+AXE = "axe-core@4.10.3"
+AXE_SHA512 = "Xm7bpRXnDSX2YE2YFfBk2FnF0ep6tmG7xPh8iHee8MIcrgq762Nkce856dYtJYLkuIoYZvGfTs/PbZhideTcEg=="
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory) -> str:
+    """The script of axe-core, which finds violations of the Web Content Accessibility Guidelines."""
+    folder = tmp_path_factory.mktemp("axe")
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm, which fetches axe-core")
+    try:
+        done = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm pack {AXE} took more than 120 seconds")
+    if done.returncode:
+        pytest.skip(f"npm pack {AXE} failed: {done.stderr.strip()[-300:]}")
+    (package,) = folder.glob("*.tgz")
+    assert base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() == AXE_SHA512
+    with tarfile.open(package) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_no_violation(browser, path, axe, width, scheme):
+    page = open_page(browser, path, width, [])
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    for prepare in ("", "#pair"):
+        if prepare:
+            page.click(prepare)
+            page.check("#intervals")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run().then(({ violations }) => violations)")
+        assert [(entry["id"], entry["nodes"][0]["html"][:200], len(entry["nodes"])) for entry in found] == []
+    page.close()

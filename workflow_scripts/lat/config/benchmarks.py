@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.corpora import LOCAL, SACREBLEU, local_files
+from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text
 from ..data.sources import CATALOGUES, CORPORA
 from ..files import InputError
 from ..languages import RESOURCES, languages, split_direction
@@ -111,6 +111,9 @@ def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
                         raise InputError(
                             f"config: {role_key}: no files `{part}.*`; see docs/benchmarks.md for their names"
                         )
+                    for direction in directions:
+                        if not find_local(str(root / part), direction):
+                            raise InputError(f"config: {role_key}: {no_local_text(part, direction)}")
             else:
                 _check_archive(role_key, corpus, parts, directions)
 

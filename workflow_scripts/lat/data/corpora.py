@@ -204,14 +204,26 @@ def read_local(prefix: str, direction: str) -> list[Pair]:
     Raises:
         InputError: there are no such files, one of them cannot be read, or they have different numbers of lines.
     """
+    files = find_local(prefix, direction)
+    if not files:
+        raise InputError(f"{prefix}: {no_local_text(prefix, direction)}")
+    return _paired([_folded(read_lines(file)) for file in files], " and ".join(map(str, files)))
+
+
+def find_local(prefix: str, direction: str) -> list[Path]:
+    """Return the source and the target file that `read_local` reads; none if there are no such files."""
     source, target = split_direction(direction)
     for middle in (f".{direction}", f".{target}-{source}", ""):
         files = [Path(f"{prefix}{middle}.{language}") for language in (source, target)]
         if all(file.is_file() for file in files):
-            return _paired([_folded(read_lines(file)) for file in files], " and ".join(map(str, files)))
-    raise InputError(
-        f"{prefix}: no text of {direction}; put it into {prefix}.{direction}.{source} and {prefix}.{direction}.{target}"
-    )
+            return files
+    return []
+
+
+def no_local_text(prefix: str, direction: str) -> str:
+    """Say that there is no text of a direction, and in which files it belongs."""
+    source, target = split_direction(direction)
+    return f"no text of {direction}; put it into {prefix}.{direction}.{source} and {prefix}.{direction}.{target}"
 
 
 def local_files(prefix: str) -> list[Path]:

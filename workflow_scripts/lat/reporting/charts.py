@@ -1,12 +1,15 @@
 """Plots of scores and losses, in colours that colour-blind readers can distinguish, also in greyscale print.
 
 Scores are means over training seeds. Every figure with intervals says below its panels what they are computed from.
+All figures have the width of a column of a paper, where their texts have the size of its footnotes. They become higher
+with the number of systems, models or panels.
 """
 
+import logging
 import math
 import re
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -18,18 +21,24 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
 from ..evaluation.ranking import MINIMUM_SEEDS
 from ..languages import split_direction
 from ..names import AVERAGE, REFERENCE, SHARED
 
+# Width of a column of a paper with two columns, in inches. Its page shows figures at this width without scaling.
+COLUMN_WIDTH = 3.3
+# Sizes of texts in points: those of axes, and those of notes and of numbers within a panel.
+TEXT_SIZE, SMALL_SIZE = 7, 6
+# Letters that an inch holds in a text of the small size.
+LETTERS_PER_INCH = 20
+
 # Colours are those of the palette of Okabe and Ito, some of them lighter. Series also differ in hatches, markers,
 # dashes or lightness, so that they can be told apart in greyscale print.
 
-# Colour of the bars of each kind of direction, and dashes of the line of the reference translations.
-SUPERVISION_STYLES = {"zero-shot": ("#0072B2", ":"), "supervised": ("#F0C875", "--")}
+# Colour, marker and line of each kind of direction, and dashes of the line of its reference translations.
+SUPERVISION_STYLES = {"zero-shot": ("#0072B2", "o", ":"), "supervised": ("#F0C875", "s", "--")}
 # Column of the step log, label, colour and dashes of each loss.
 LOSSES = (("likelihood_loss", "likelihood", "#0072B2", "-"), ("unlikelihood_loss", "unlikelihood", "#D55E00", "--"))
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -41,14 +50,35 @@ MEAN_KEY = ("base_model", "benchmark", "system", "supervision", "metric")
 # bars are light, so that the hatches are visible.
 OFF_TARGET_LANGUAGES = {
     "source": ("the source language", "#0072B2", ""),
-    "english": ("English", "#E69F00", "//"),
-    "other": ("another language", "#999999", ".."),
+    "english": ("English", "#E69F00", "////"),
+    "other": ("another language", "#AAAAAA", "...."),
     "empty": ("none (empty line)", "#FFFFFF", ""),
-    "no_words": ("none (no words)", "#CCDDEE", "xx"),
+    "no_words": ("none (no words)", "#CCDDEE", "xxxx"),
 }
 
 plt.rcParams |= {
-    "font.size": 10,
+    "font.size": TEXT_SIZE,
+    "axes.titlesize": TEXT_SIZE,
+    "axes.labelsize": TEXT_SIZE,
+    "legend.fontsize": TEXT_SIZE,
+    "xtick.labelsize": TEXT_SIZE,
+    "ytick.labelsize": TEXT_SIZE,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1,
+    "lines.markersize": 3.5,
+    "hatch.linewidth": 0.5,
+    **{
+        f"{axis}tick.major.{part}": value
+        for axis in "xy"
+        for part, value in (("width", 0.6), ("size", 2.5), ("pad", 2))
+    },
+    "axes.labelpad": 2,
+    "axes.titlepad": 3,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.2,
+    "legend.handletextpad": 0.5,
+    "legend.labelspacing": 0.3,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -62,6 +92,8 @@ plt.rcParams |= {
     "text.parse_math": False,
     "text.usetex": False,
 }
+# The library that embeds fonts reports every table of a font, a hundred lines per figure.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 # Characters that no XML document, and therefore no SVG file, can have.
 NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -72,11 +104,11 @@ def _drawable(text: str) -> str:
 
 
 def off_target_figure(scores: pd.DataFrame, intervals: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Draw the mean OTR and BLEU of every system as bars, with one row of panels per experiment.
+    """Draw the mean OTR and BLEU of every system as dots with intervals, with one row of panels per experiment.
 
-    Each system has one bar for its zero-shot and one for its supervised directions: the mean over directions and seeds
-    with its 95 % interval, and one point per seed if there are several. The lines in an OTR panel show the OTR of the
-    reference translations, which is the error rate of language identification itself: an OTR below it is not
+    Each system has one dot for its zero-shot and one for its supervised directions: the mean over directions and seeds
+    with its 95 % interval, and one small point per seed if there are several. The lines in an OTR panel show the OTR of
+    the reference translations, which is the error rate of language identification itself: an OTR below it is not
     meaningful.
 
     Args:
@@ -88,38 +120,40 @@ def off_target_figure(scores: pd.DataFrame, intervals: pd.DataFrame, summary: pd
     of_seeds = _values_of_seeds(intervals)
     references = scores[(scores.system == REFERENCE) & (scores.metric == "OTR")]
     experiments = list(means.groupby(["base_model", "benchmark"], sort=False))
-    heights = [1.1 + 0.36 * max(4, experiment.system.nunique()) for _, experiment in experiments]
+    heights = [0.45 + 0.24 * experiment.system.nunique() for _, experiment in experiments]
     figure, axes = plt.subplots(
         len(experiments),
         2,
-        figsize=(10, 0.8 + sum(heights)),
+        figsize=(COLUMN_WIDTH, 0.95 + sum(heights)),
         squeeze=False,
+        sharey="row",
         layout="constrained",
         height_ratios=heights,
     )
     for panels, ((base_model, benchmark), experiment) in zip(axes, experiments, strict=True):
         for axis, metric, label in zip(panels, ("OTR", "BLEU"), ("off-target ratio (%)", "BLEU"), strict=True):
-            _bars(axis, experiment[experiment.metric == metric], of_seeds)
-            axis.set_xlabel(f"{label}, mean over directions")
-            axis.set_title(f"{base_model} on {benchmark}: {label}", loc="left", fontsize=10)
+            _dots(axis, experiment[experiment.metric == metric], of_seeds)
+            axis.set_xlabel(label)
+        panels[1].tick_params(axis="y", length=0)
+        panels[0].set_title(f"{base_model} on {benchmark}", loc="left")
         of_experiment = references[(references.base_model == base_model) & (references.benchmark == benchmark)]
         for kind, ratio in of_experiment.groupby("supervision", sort=False).value.mean().items():
-            panels[0].axvline(ratio, color="black", linestyle=SUPERVISION_STYLES[str(kind)][1], linewidth=1)
+            panels[0].axvline(ratio, color="black", linestyle=SUPERVISION_STYLES[str(kind)][2], linewidth=0.7)
     handles: list[Artist] = [
-        Patch(facecolor=colour, edgecolor="black", linewidth=0.5, label=kind)
-        for kind, (colour, _) in SUPERVISION_STYLES.items()
+        Line2D([], [], linestyle="", label=kind, **_point_style(colour, marker, 5))
+        for kind, (colour, marker, _) in SUPERVISION_STYLES.items()
     ]
     handles += [
-        Line2D([], [], color="black", linestyle=dashes, linewidth=1, label=f"references, {kind}")
-        for kind, (_, dashes) in SUPERVISION_STYLES.items()
+        Line2D([], [], color="black", linestyle=dashes, linewidth=0.7, label=f"references, {kind}")
+        for kind, (*_, dashes) in SUPERVISION_STYLES.items()
     ]
-    figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=len(handles))
-    _add_note(figure, scores, _describe_intervals("Error bars", summary))
+    figure.legend(handles=handles, frameon=False, loc="outside upper left", ncols=2)
+    _add_note(figure, scores, _describe_intervals("Bars", summary))
     return figure
 
 
-def _bars(axis: Axes, means: pd.DataFrame, of_seeds: Mapping[tuple[str, ...], Sequence[float]]) -> None:
-    """Draw the bars of one metric of one experiment.
+def _dots(axis: Axes, means: pd.DataFrame, of_seeds: Mapping[tuple[str, ...], Sequence[float]]) -> None:
+    """Draw the dots and intervals of one metric of one experiment.
 
     Args:
         axis: the panel.
@@ -128,38 +162,23 @@ def _bars(axis: Axes, means: pd.DataFrame, of_seeds: Mapping[tuple[str, ...], Se
     """
     systems = list(dict.fromkeys(means.system))
     kinds = [kind for kind in SUPERVISION_STYLES if kind in set(means.supervision)]
-    height = 0.8 / len(kinds)
+    step = 0.4
     for number, kind in enumerate(kinds):
-        colour, _ = SUPERVISION_STYLES[kind]
+        colour, marker, _ = SUPERVISION_STYLES[kind]
         of_kind = means[means.supervision == kind]
-        positions = [row + (number - (len(kinds) - 1) / 2) * height for row in range(len(systems))]
-        axis.barh(positions, of_kind["mean"], height, color=colour, edgecolor="black", linewidth=0.5)
+        positions = [row + (number - (len(kinds) - 1) / 2) * step for row in range(len(systems))]
         # Drawn as lines, since an interval that was resampled need not contain the mean, as error bars must.
-        axis.hlines(positions, of_kind.low, of_kind.high, color="black", linewidth=1, zorder=3)
+        axis.hlines(positions, of_kind.low, of_kind.high, color="black", linewidth=0.7, zorder=3, clip_on=False)
         for bounds in (of_kind.low, of_kind.high):
-            axis.vlines(
-                bounds,
-                [y - height / 5 for y in positions],
-                [y + height / 5 for y in positions],
-                color="black",
-                linewidth=1,
-                zorder=3,
-            )
+            axis.plot(bounds, positions, linestyle="", marker="|", color="black", markersize=3, zorder=3, clip_on=False)
+        style = {"linestyle": "", "clip_on": False}
+        axis.plot(of_kind["mean"], positions, zorder=4, **style, **_point_style(colour, marker, 4.5))
         for y, row in zip(positions, of_kind.to_dict("records"), strict=True):
             points = of_seeds[tuple(row[column] for column in MEAN_KEY)]
             if len(points) > 1:
-                axis.plot(points, [y] * len(points), linestyle="", zorder=4, **_point_style("white"))
-            axis.annotate(
-                f"{row['mean']:.1f}",
-                (max(row["mean"], row["high"], *points), y),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
+                axis.plot(points, [y] * len(points), zorder=5, **style, **_point_style("white", "o", 1.8))
     axis.set_yticks(range(len(systems)), systems)
     axis.set_ylim(len(systems) - 0.5, -0.5)
-    axis.margins(x=0.12)
     axis.set_xlim(left=0)
     axis.grid(axis="y", visible=False)
 
@@ -172,14 +191,14 @@ def _values_of_seeds(intervals: pd.DataFrame) -> dict[tuple[str, ...], list[floa
     return found
 
 
-def _point_style(colour: str, marker: str = "o") -> dict[str, Any]:
-    """Return the style of the point of one seed."""
+def _point_style(colour: str, marker: str = "o", size: float = 3) -> dict[str, Any]:
+    """Return the style of a point with a black edge."""
     return {
         "marker": marker,
-        "markersize": 3.5,
+        "markersize": size,
         "markerfacecolor": colour,
         "markeredgecolor": "black",
-        "markeredgewidth": 0.6,
+        "markeredgewidth": 0.5,
     }
 
 
@@ -201,8 +220,8 @@ def _add_note(figure: Figure, scores: pd.DataFrame, intervals: str = "") -> None
         sentences.append(f"Means over {_range(seeds)} training seeds." if several else "Scores of one training seed.")
         sentences += ["Points: single seeds."] if intervals and several else []
     sentences += [intervals] if intervals else []
-    text = textwrap.fill(" ".join(sentences), round(12.5 * figure.get_figwidth()))
-    figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color="#444444")
+    text = textwrap.fill(" ".join(sentences), round(LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=SMALL_SIZE, color="#444444")
 
 
 def _numbers_of_seeds(scores: pd.DataFrame) -> list[int]:
@@ -239,10 +258,10 @@ def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     Args:
         logs: step logs by the title of the panel and the seed.
     """
-    columns = max(1, min(4, math.ceil(math.sqrt(len(logs)))))
+    columns = 1 if len(logs) < 2 else 2
     rows = max(1, math.ceil(len(logs) / columns))
     figure, axes = plt.subplots(
-        rows, columns, figsize=(max(5, 3.5 * columns), 0.6 + 2.6 * rows), squeeze=False, layout="constrained"
+        rows, columns, figsize=(COLUMN_WIDTH, 0.5 + 1.4 * rows), squeeze=False, layout="constrained"
     )
     for axis in axes.flat[len(logs) :]:
         axis.set_visible(False)
@@ -268,7 +287,7 @@ def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
                     every = max(1, len(thinned) // 5)
                     line.set(linewidth=1, markevery=(number * every // len(runs), every))
                     line.set(**_point_style(colour, MARKERS[seeds.index(seed) % len(MARKERS)]))
-        axis.set_title(_drawable(title), loc="left", fontsize=10)
+        axis.set_title(_wrapped(_drawable(title), columns), loc="left")
         axis.set_xlabel("step")
         axis.set_ylabel("loss (nats per token)")
         axis.set_ylim(0, 1.08 * highest)
@@ -284,15 +303,16 @@ def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
             for seed in several
         ]
     if handles:
-        # A narrow figure has no room for more entries in one row.
-        figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=min(len(handles), 3 * columns))
+        # There is no room for more entries in one row.
+        figure.legend(handles=handles, frameon=False, loc="outside upper left", ncols=min(len(handles), 4))
     return figure
 
 
 def heat_map_figure(scores: pd.DataFrame) -> Figure:
     """Draw the OTR of every direction, averaged over seeds, as heat maps, with one panel per system.
 
-    Rows are source languages, columns are target languages.
+    Rows are source languages, columns are target languages. The figure is wider than a column of a paper if there are
+    so many languages that their numbers would not fit.
 
     Args:
         scores: all scores, one per row.
@@ -300,17 +320,18 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
     ratios = scores[scores.metric == "OTR"]
     keys = ["base_model", "benchmark", "system"]
     panels = list(ratios.groupby([*keys, "direction"], sort=False).value.mean().reset_index().groupby(keys, sort=False))
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.3 * columns + 0.8, 3.1 * rows), squeeze=False, layout="constrained"
-    )
+    count = max((len(_languages(panel.direction)) for _, panel in panels), default=1)
+    columns = min(2 if count <= 6 else 1, max(1, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    side = max(COLUMN_WIDTH / columns - 0.5, 0.18 * count)
+    size = max(COLUMN_WIDTH, columns * (side + 0.5)), 0.75 + (side + 0.45) * rows
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, ((base_model, benchmark, system), rows_of_system) in zip(axes.flat, panels, strict=False):
         sources, targets = zip(*map(split_direction, rows_of_system.direction), strict=True)
         pairs = rows_of_system.assign(source=sources, target=targets)
-        languages = list(dict.fromkeys([*pairs.source, *pairs.target]))
+        languages = _languages(rows_of_system.direction)
         wide = pairs.pivot(index="source", columns="target", values="value").reindex(index=languages, columns=languages)
         # A light-to-dark map remains readable in greyscale print.
         image = axis.imshow(wide, cmap=plt.get_cmap("Blues").with_extremes(bad="#eeeeee"), vmin=0, vmax=100)
@@ -319,17 +340,28 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
                 ratio = wide.loc[source, target]
                 if pd.notna(ratio):
                     colour = "white" if ratio > 55 else "black"
-                    axis.text(x, y, f"{ratio:.0f}", ha="center", va="center", color=colour, fontsize=8)
+                    axis.text(x, y, f"{ratio:.0f}", ha="center", va="center", color=colour, fontsize=SMALL_SIZE)
         axis.set_xticks(range(len(languages)), languages)
         axis.set_yticks(range(len(languages)), languages)
         axis.set_xlabel("target")
         axis.set_ylabel("source")
-        axis.set_title(f"{system} ({base_model}, {benchmark})", loc="left", fontsize=9)
+        axis.set_title(_wrapped(f"{base_model} on {benchmark}: {system}", columns), loc="left")
         axis.grid(visible=False)
     if panels:
-        figure.colorbar(image, ax=axes, label="off-target ratio (%)", shrink=0.6, aspect=20 * rows)
+        figure.colorbar(image, ax=axes, label="off-target ratio (%)", location="bottom", shrink=0.7, aspect=30)
     _add_note(figure, scores)
     return figure
+
+
+def _wrapped(title: str, columns: int) -> str:
+    """Return the title of a panel in lines that are no longer than it, for this number of panels side by side."""
+    return textwrap.fill(title, 44 // columns)
+
+
+def _languages(directions: Iterable[str]) -> list[str]:
+    """Return the languages of some directions: those of all sources, then those that are targets only."""
+    sources, targets = zip(*map(split_direction, directions), strict=True)
+    return list(dict.fromkeys([*sources, *targets]))
 
 
 def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
@@ -342,15 +374,19 @@ def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
     """
     shares = scores[scores.metric.isin([f"OTR-{kind}" for kind in OFF_TARGET_LANGUAGES])]
     panels = list(shares.groupby(["base_model", "benchmark", "supervision"], sort=False))
-    rows = max(1, math.ceil(len(panels) / 2))
-    bars = max((rows_of_panel.system.nunique() for _, rows_of_panel in panels), default=0)
-    height = 1.1 + 0.25 * max(8, bars)
-    figure, axes = plt.subplots(rows, 2, figsize=(10, 0.8 + height * rows), squeeze=False, layout="constrained")
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
     # Within an experiment, zero-shot directions come first, as in the tables.
     experiments = [panel[0][:2] for panel in panels]
     panels.sort(key=lambda panel: (experiments.index(panel[0][:2]), panel[0][2] != "zero-shot"))
+    heights = [0.5 + 0.15 * rows_of_panel.system.nunique() for _, rows_of_panel in panels] or [1.0]
+    figure, axes = plt.subplots(
+        len(heights),
+        1,
+        figsize=(COLUMN_WIDTH, 0.75 + sum(heights)),
+        squeeze=False,
+        layout="constrained",
+        height_ratios=heights,
+    )
+    axes.flat[0].set_visible(bool(panels))
     for axis, ((base_model, benchmark, supervision), rows_of_panel) in zip(axes.flat, panels, strict=False):
         # Every run has all directions, so that the mean over both at once is the mean over seeds.
         means = rows_of_panel.groupby(["system", "metric"], sort=False).value.mean().unstack()
@@ -365,11 +401,11 @@ def off_target_languages_figure(scores: pd.DataFrame) -> Figure:
         axis.invert_yaxis()
         axis.set_xlim(0, 100)
         axis.set_xlabel("share of lines (%), mean over directions")
-        axis.set_title(f"{base_model} on {benchmark}: {supervision}", loc="left", fontsize=10)
+        axis.set_title(f"{base_model} on {benchmark}: {supervision}", loc="left")
         axis.grid(axis="y", visible=False)
     if panels:
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, frameon=False, loc="outside upper right", ncols=len(labels))
+        figure.legend(handles, labels, frameon=False, loc="outside upper left", ncols=2)
     _add_note(figure, scores)
     return figure
 
@@ -403,14 +439,14 @@ def study_figure(
         for row in summary[summary.direction == AVERAGE].to_dict("records")
     }
     of_seeds = _values_of_seeds(intervals)
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure, axes = plt.subplots(3, 1, figsize=(COLUMN_WIDTH, 5.2), layout="constrained")
     panels = (
         ("OTR", "zero-shot", "off-target ratio (%)"),
         ("BLEU", "zero-shot", "BLEU"),
         ("BLEU", "supervised", "BLEU"),
     )
+    handles = {}
     for axis, (metric, supervision, unit) in zip(axes, panels, strict=True):
-        handles = {}
         for number, (name, points) in enumerate(series.items()):
             keys_of_points = [(x, (*system, supervision, metric)) for x, system in sorted(points)]
             found = [(x, key, means[key]) for x, key in keys_of_points if key in means]
@@ -439,11 +475,11 @@ def study_figure(
                     axis.plot([x] * len(runs), runs, linestyle="", transform=beside, zorder=4, **style)
         axis.set_xlabel(_drawable(label))
         axis.set_ylabel(unit)
-        axis.set_title(f"{supervision}: {metric}", loc="left", fontsize=10)
+        axis.set_title(f"{supervision}: {metric}", loc="left")
         axis.margins(x=0.1)
         axis.set_ylim(bottom=0)
-        if len(series) > 1 and handles:
-            # Labels are given here, since a legend leaves out lines whose own label begins with an underscore.
-            axis.legend(handles.values(), handles.keys(), frameon=False)
+    if len(series) > 1 and handles:
+        # Labels are given here, since a legend leaves out lines whose own label begins with an underscore.
+        figure.legend(handles.values(), handles.keys(), frameon=False, loc="outside upper left", ncols=2)
     _add_note(figure, scores, _describe_intervals("Bands", summary))
     return figure

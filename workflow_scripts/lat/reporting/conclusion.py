@@ -33,13 +33,7 @@ def conclusion(experiment: Experiment, summary: pd.DataFrame, comparisons: pd.Da
         comparisons: differences between them.
         baseline: the system that the others are tested against; it may be absent from the experiment.
     """
-    scores = _averages(summary, experiment)
-    by_metric: dict[str, dict[str, Mapping[str, Any]]] = {"OTR": {}, "BLEU": {}}
-    for row in scores:
-        if row["metric"] in by_metric:
-            by_metric[row["metric"]][row["system"]] = row
-    bleu, otr = by_metric["BLEU"], by_metric["OTR"]
-    candidates = [system for system in experiment.systems if system in bleu and bleu[system]["mean"] >= DEGENERATE_BLEU]
+    candidates, otr, bleu = _zero_shot(experiment, summary)
     if not candidates or not otr:
         return ""
     tests = {
@@ -47,6 +41,41 @@ def conclusion(experiment: Experiment, summary: pd.DataFrame, comparisons: pd.Da
     }
     parts = [_off_target(candidates, otr, tests, baseline), _quality(candidates, bleu, tests)]
     return f"{'; '.join(part for part in parts if part)}; {_seeds(experiment)}."
+
+
+def compared_pair(experiment: Experiment, summary: pd.DataFrame, baseline: str) -> tuple[str, ...]:
+    """Return the two systems whose outputs are compared first; empty if the experiment has one system.
+
+    They are the baseline and the system that is off target least often in zero-shot directions, as in the sentence.
+    Where one of them is missing, the first other system of the experiment takes its place.
+
+    Args:
+        experiment: the experiment.
+        summary: means over seeds.
+        baseline: the system that the others are tested against; it may be absent from the experiment.
+    """
+    candidates, otr, _ = _zero_shot(experiment, summary)
+    ranked = sorted(candidates, key=lambda system: otr[system]["mean"]) if otr else []
+    others = [system for system in (*ranked, *experiment.systems) if system != baseline]
+    if len(experiment.systems) < 2:
+        return ()
+    first = (
+        baseline if baseline in experiment.systems else next(name for name in experiment.systems if name != others[0])
+    )
+    return first, others[0]
+
+
+def _zero_shot(
+    experiment: Experiment, summary: pd.DataFrame
+) -> tuple[list[str], dict[str, Mapping[str, Any]], dict[str, Mapping[str, Any]]]:
+    """Return the systems that translate, and the rows of the mean zero-shot OTR and BLEU by system."""
+    otr: dict[str, Mapping[str, Any]] = {}
+    bleu: dict[str, Mapping[str, Any]] = {}
+    for row in _averages(summary, experiment):
+        if row["metric"] in ("OTR", "BLEU"):
+            (otr if row["metric"] == "OTR" else bleu)[row["system"]] = row
+    candidates = [system for system in experiment.systems if system in bleu and bleu[system]["mean"] >= DEGENERATE_BLEU]
+    return candidates, otr, bleu
 
 
 def _averages(frame: pd.DataFrame, experiment: Experiment) -> list[dict[Any, Any]]:

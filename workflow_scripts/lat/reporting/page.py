@@ -59,11 +59,15 @@ class Outputs:
         hypotheses: folder of <direction>.txt.
         labels: the identified languages of all output lines by direction, as many as there are test lines.
         verdicts: the letters of their verdicts, see `LETTERS`.
+        percents: the probabilities of these languages in whole percent, one byte per line.
+        others: the languages by the identifiers that are cross-checks, by name of the identifier and direction.
     """
 
     hypotheses: Path
     labels: Mapping[str, Sequence[str]]
     verdicts: Mapping[str, str]
+    percents: Mapping[str, bytes]
+    others: Mapping[str, Mapping[str, Sequence[str]]]
 
     @classmethod
     def of_lines(cls, hypotheses: Path, lines: Lines) -> Outputs:
@@ -77,7 +81,22 @@ class Outputs:
         verdicts = {
             name: "".join(LETTERS[line.verdict] for line in classified) for name, classified in lines.classified.items()
         }
-        return cls(hypotheses, labels, verdicts)
+        percents = {
+            name: bytes(round(100 * line.score) for line in classified) for name, classified in lines.classified.items()
+        }
+        return cls(hypotheses, labels, verdicts, percents, lines.others)
+
+    def of_direction(self, direction: str) -> list[Any]:
+        """Return labels, verdicts, percents, and the labels of each other identifier, as page.js expects them.
+
+        Where another identifier agrees with the first one, as it mostly does, its label is 0: the page becomes smaller.
+        """
+        labels = self.labels[direction]
+        others = {
+            name: [0 if other == label else other for label, other in zip(labels, found[direction], strict=True)]
+            for name, found in self.others.items()
+        }
+        return [labels, self.verdicts[direction], list(self.percents[direction]), others]
 
 
 def read_texts(folder: Path, directions: Iterable[str]) -> Texts:
@@ -142,7 +161,7 @@ def example_packs(
 
     Returns:
         `texts-<name>` has sources and references of each direction, and `outputs-<name>-<seed>` has pairs of a system
-        and its output lines, labels and verdicts of each direction.
+        and its output lines of each direction, with what `Outputs.of_direction` returns.
 
     Raises:
         InputError: a run has more or fewer output lines than there are test lines.
@@ -159,7 +178,7 @@ def example_packs(
                     raise InputError(
                         f"{path}: {len(hypotheses)} lines for {count} sources; delete the folder and run again"
                     )
-                of_directions.append([hypotheses, of_run.labels[direction], of_run.verdicts[direction]])
+                of_directions.append([hypotheses, *of_run.of_direction(direction)])
             packs.setdefault(f"outputs-{name}-{run}", []).append([system, of_directions])
     return packs
 
@@ -189,17 +208,19 @@ def write_examples(
             handle.write(f"addPacks({json.dumps(packed)});\n")
 
 
-def describe_experiment(experiment: Experiment, is_beside: bool = False) -> dict[str, Any]:
+def describe_experiment(experiment: Experiment, is_beside: bool = False, pair: Sequence[str] = ()) -> dict[str, Any]:
     """Return systems, runs and directions of an experiment in the structure that page.js expects.
 
     Args:
         experiment: the experiment.
         is_beside: whether the examples are in files beside the page.
+        pair: the two systems whose outputs the page compares first; empty for an experiment of one system.
     """
     return {
         "folder": [EXAMPLES, experiment.base_model, experiment.benchmark] if is_beside else None,
         "name": f"{experiment.base_model} on {experiment.benchmark}",
         "systems": list(experiment.systems),
+        "pair": list(pair),
         "seeds": list(experiment.seeds),
         "runs": list(dict.fromkeys(run for runs in experiment.runs.values() for run in runs)),
         "directions": [
@@ -306,7 +327,7 @@ def _notes_of_seed(results: Results, seed: str, blocks: Sequence[Block]) -> list
         )
     if any(SHARED in runs for entry in results.experiments for runs in entry.runs.values()):
         found.append("Systems on the untrained base model have the same scores for every seed.")
-    if any(block.differs.to_numpy().any() for block in blocks):
+    if any(block.has_baseline for block in blocks):
         found.append(
             f"{MARK} differs significantly from {results.baseline} (paired bootstrap over the test sentences within"
             f" this seed, p < {SIGNIFICANT}, not corrected for the number of systems)."
@@ -394,6 +415,7 @@ def table_of(table: Table) -> dict[str, Any]:
             "mark": MARK if cell.marked else "",
             "spread": "" if cell.spread is None else f"{PLUS_MINUS} {cell.spread:.1f}",
             "hint": f"95 % interval {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "",
+            "interval": f"[{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else "",
         }
 
     return {
@@ -424,8 +446,8 @@ def signatures(scores: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def inline_svg(path: Path, number: int) -> Markup:
-    """Return an SVG file as markup for the page, with its number as a prefix of all ids.
+def inline_svg(path: Path, number: int, name: str) -> Markup:
+    """Return an SVG file as markup for the page: an image with a name, and its number as a prefix of all ids.
 
     Different SVG files use the same ids, but ids must be unique within a page.
 
@@ -439,9 +461,13 @@ def inline_svg(path: Path, number: int) -> Markup:
     if not 0 <= start < end:
         raise InputError(f"{path}: no whole SVG file; delete it and run again")
     # Only tags have ids; the same words may occur in the text between them.
-    return Markup(
-        re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\1f{number}-", tag[0]), text[start:])
-    )
+    found = re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\1f{number}-", tag[0]), text[start:])
+    return Markup('<svg role="img" aria-label="{}"').format(name) + Markup(found.removeprefix("<svg"))
+
+
+def first_sentence(caption: str) -> str:
+    """Return the first sentence of a caption, which names the figure."""
+    return caption.split(". ")[0].rstrip(".")
 
 
 def render(**content: Any) -> str:
@@ -457,6 +483,9 @@ def render(**content: Any) -> str:
     library = files("itables") / "html"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    content["has_intervals"] = any(
+        cell["interval"] for table in content["tables"] for row in table["rows"] for cell in row["cells"]
     )
     content["packs"] = {name: Markup(pack_data(pack)) for name, pack in content["packs"].items()}
     return environment.get_template("page.html.j2").render(

@@ -79,6 +79,12 @@ class Block:
         return f"{self.base_model} on {self.benchmark}: {self.metric}{unit}, {better} is better"
 
     @property
+    def has_baseline(self) -> bool:
+        """Whether the scores are tested against a system of this experiment."""
+        systems = self.values.index.drop(REFERENCE, errors="ignore")
+        return self.baseline in systems and len(systems) > 1
+
+    @property
     def note(self) -> str:
         """Why the block has no p-values, and why some scores cannot be in bold; empty if neither is the case."""
         notes = []
@@ -121,6 +127,11 @@ class Block:
         return Table(self.title, ["System", *map(str, self.values.columns)], rows, note=self.note)
 
 
+def rounded(score: float) -> float:
+    """Round a number to one decimal, as formatting does in all tables; the function of pandas rounds 0.35 to 0.4."""
+    return float(f"{score:.1f}")
+
+
 def make_blocks(
     scores: pd.DataFrame,
     supervision: str,
@@ -150,7 +161,7 @@ def make_blocks(
             means, spreads = _over_seeds(experiment[experiment.metric == metric])
             # Scores are rounded here once, so that all formats show the same scores, and scores that look equal are
             # equally good.
-            printed = means.map(lambda score: float(f"{score:.1f}"))
+            printed = means.map(rounded)
             differs = pd.DataFrame(False, index=printed.index, columns=printed.columns)
             intervals = None
             if summary is not None:
@@ -253,8 +264,11 @@ def _seed_note(block: Block) -> str:
 
 
 def _mark_note(block: Block) -> str:
-    """Return what the marks of a block mean; empty if it has none."""
-    if not block.differs.to_numpy().any():
+    """Return what the marks of a block mean and which system is the baseline, also if no score has a mark.
+
+    The note is empty if the experiment lacks the baseline.
+    """
+    if not block.has_baseline:
         return ""
     return f"{MARK} differs significantly from {block.baseline} " + _tested(
         block, "paired bootstrap", f", Holm-corrected p < {SIGNIFICANT}"
@@ -299,7 +313,7 @@ def to_frame(blocks: Sequence[Block]) -> pd.DataFrame:
         for position, (column, name) in enumerate(names.items()):
             frame.insert(position, column, name)
         means.append(frame)
-        spreads.append(block.spreads.round(1).add_suffix(" sd").reset_index(drop=True))
+        spreads.append(block.spreads.map(rounded).add_suffix(" sd").reset_index(drop=True))
     if not blocks:
         return pd.DataFrame(columns=["base_model", "benchmark", "metric", "system"])
     parts = [pd.concat(means, ignore_index=True)]
