@@ -12,3 +12,5 @@ ENGLISH = "en"
 DTYPES = ("fp32", "bf16", "fp16")
 # The run of systems on the untrained base model, which all seeds share: a folder of results, and a value of `seed`.
 SHARED = "shared"
+# Templates of base models; any other is a file with a chat template.
+ALPACA, ALPACA_LINES, CHAT = "alpaca", "alpaca-lines", "chat"
