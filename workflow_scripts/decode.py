@@ -175,9 +175,7 @@ def write_direction(folder: Path, direction: str, hypotheses: list[Hypothesis], 
     log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
 
 
-def load_engine(
-    arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, ends: tuple[int, ...]
-) -> Engine:
+def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, ends: tuple[int, ...]) -> Engine:
     """Load the engine that the flags name, on a GPU if there is one; outputs end with one of the tokens `ends`."""
     import torch
     from transformers import AutoConfig
@@ -191,7 +189,9 @@ def load_engine(
         config = AutoConfig.from_pretrained(arguments.model)
         windows = [window for window in (context_window(config), sliding_window(config)) if window]
         window = min(windows, default=None)
-        return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.compute_type, arguments.threads, ends)
+        return CTranslate2Engine(
+            arguments.converted, tokenizer, window, arguments.compute_type, arguments.threads, ends
+        )
     if arguments.engine == "vllm":
         from .lat.decoding.vllm_engine import VllmEngine
 

@@ -85,7 +85,7 @@ def test_search_by_levels_equals_the_search_of_transformers(model, beam, shared,
     expected = beam_search(model, batch, beam, 8, ending, early_stopping)
     with attention_by_levels(model):
         layers = read_prefix(model, prefix) if prefix else {}
-    arguments = {"shared": shared, "prefix": layers, "end": end, "pad": 2, "early_stopping": early_stopping}
+    arguments = {"shared": shared, "prefix": layers, "ends": [end], "pad": 2, "early_stopping": early_stopping}
     found = beam_search_by_levels(model, batch, beam, 8, **arguments)
     assert found == [trimmed(row, end) for row in expected]
     lengths = {len(row) for row in found if end in row}
@@ -94,7 +94,7 @@ def test_search_by_levels_equals_the_search_of_transformers(model, beam, shared,
 
 def test_the_rules_of_stopping_give_different_text(llama):
     batch = prompts(12)
-    arguments = {"shared": 0, "prefix": {}, "end": Ending(llama, batch).eos_token_id, "pad": 2}
+    arguments = {"shared": 0, "prefix": {}, "ends": [Ending(llama, batch).eos_token_id], "pad": 2}
     early, late = (
         beam_search_by_levels(llama, batch, 4, 12, early_stopping=early, **arguments) for early in (True, False)
     )
@@ -131,7 +131,7 @@ def test_tokens_beyond_a_sliding_window_are_decoded_by_transformers(monkeypatch)
 
 def test_attention_without_a_fused_kernel_is_the_same(llama, monkeypatch):
     batch = prompts(6)
-    arguments = {"shared": 0, "prefix": {}, "end": 1, "pad": 2, "early_stopping": False}
+    arguments = {"shared": 0, "prefix": {}, "ends": [1], "pad": 2, "early_stopping": False}
     expected = beam_search_by_levels(llama, batch, 4, 8, **arguments)
     # What other devices compute.
     monkeypatch.setattr(levels, "has_kernel", lambda query, keys, values: False)
@@ -151,15 +151,15 @@ def test_lines_that_start_later_follow_the_same_rules():
             tokens = beams.tokens[line, :, length - 1].tolist() if length else [start] * beams.beam
             rows.append(table[tokens])
         assert last is None or last.shape == (len(starts), beams.beam)
-        return beams.advance(*torch.stack(rows).topk(2 * beams.beam))[1]
+        return beams.advance(*torch.stack(rows).topk(beams.candidates))[1]
 
     def alone(start, limit):
-        beams = Beams([limit], 3, 1, False)
+        beams = Beams([limit], 3, [1], False)
         while not bool(step(beams, [start])):
             pass
         return beams.best(0)
 
-    beams, waiting, lines, found = Beams([], 3, 1, False), [(5, 9), (6, 4), (7, 12), (8, 2), (9, 7)], [], {}
+    beams, waiting, lines, found = Beams([], 3, [1], False), [(5, 9), (6, 4), (7, 12), (8, 2), (9, 7)], [], {}
     while waiting or lines:
         new = [waiting.pop()] if waiting else []
         beams.add([limit for _, limit in new])
@@ -208,7 +208,7 @@ def test_contrastive_search_of_a_batch_equals_its_definition(model):
     model = model.double()
     real, first, second = prompts(4, 1), prompts(4, 2), prompts(4, 3)
     requests = [[(a, 1.0), (b, -0.5), (c, -0.5)] for a, b, c in zip(real, first, second, strict=True)]
-    found = contrastive_search(model, requests, 6, end=1, pad=2)
+    found = contrastive_search(model, requests, 6, ends=[1], pad=2)
     assert found == [plain_contrastive(model, rows, 6, end=1) for rows in requests]
 
 
@@ -386,7 +386,7 @@ def vllm(monkeypatch, tmp_path, llama):
     FakeLLM.network = llama
 
     def start(early_stopping=False, gpus=0):
-        engine = VllmEngine(tmp_path, Tiny.eos_token_id, 64, "bf16", early_stopping, gpus)
+        engine = VllmEngine(tmp_path, [Tiny.eos_token_id], 64, "bf16", early_stopping, gpus)
         engine.llm.calls.clear()  # a first call shows whether the model runs
         return engine
 

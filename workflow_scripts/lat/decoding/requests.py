@@ -241,10 +241,10 @@ def decode_in_parts(
     for outputs in engine.run(jobs, settings, done):
         results = {}
         for index, output in outputs.items():
-            place = next((place for place, token in enumerate(output) if token in ends), None)
-            finished = place is not None
-            output = output[:place]
-            marks = requests[index].marks
+            end = next((number for number, token in enumerate(output) if token in ends), None)
+            finished = end is not None
+            output = output[:end]
+            marks: Sequence[str] | None = requests[index].marks
             if marks is None:
                 marks = response_end_marks(requests[index].language, one_line=not line_breaks)
             text, cut = until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)

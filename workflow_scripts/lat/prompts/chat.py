@@ -26,7 +26,7 @@ from .prompting import Position
 # Templates that write the date of the day give the same prompts on every day. Llama 3 has this date as its default.
 DATE = datetime.datetime(2024, 7, 26)
 # Variables of every template that knows them, unless `template_options` sets them: a translation needs no thoughts.
-DEFAULT_OPTIONS: Mapping[str, Any] = {"enable_thinking": False}
+DEFAULT_OPTIONS = {"enable_thinking": False}
 # Variables that have a meaning here or in the library, so that `template_options` cannot set them.
 RESERVED_OPTIONS = (
     "messages", "add_generation_prompt", "continue_final_message", "tools", "documents", "instruction_position",
@@ -40,7 +40,7 @@ SLOT = re.compile("\ue000([0-9]+)\ue001")
 class _Generation(Extension):
     """The tag `{% generation %}`, with which templates mark the turns of the model; it adds no text."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
@@ -192,8 +192,8 @@ class ChatTemplate:
         pieces[1::2] = [texts[int(slot)] for slot in pieces[1::2]]
         if "".join(pieces) != self._write(messages, lambda text: text, generation=True):
             raise InputError(
-                f"{self.name}: the template does not write the text {fold(' '.join(texts))[:60]!r} as it is; use another"
-                " template"
+                f"{self.name}: the template does not write the text {fold(' '.join(texts))[:60]!r} as it is; use"
+                " another template"
             )
         return pieces
 
@@ -232,17 +232,20 @@ class ChatTemplate:
             conversation.append(fields)
         try:
             return self._compiled.render(
-                **DEFAULT_OPTIONS
-                | dict(self.special_tokens)
-                | dict(self.options)
-                | {"instruction_position": self.instruction_position}
-                | {"messages": conversation, "add_generation_prompt": generation}
+                {
+                    **DEFAULT_OPTIONS,
+                    **self.special_tokens,
+                    **self.options,
+                    "instruction_position": self.instruction_position,
+                    "messages": conversation,
+                    "add_generation_prompt": generation,
+                }
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             roles = ", ".join(message.role for message in messages)
             raise InputError(
-                f"{self.name}: the template refuses a conversation with the turns {roles} ({first_words(error)}); change"
-                " `system_message` or `template_options`, or use another template"
+                f"{self.name}: the template refuses a conversation with the turns {roles} ({first_words(error)});"
+                " change `system_message` or `template_options`, or use another template"
             ) from None
 
     @cached_property

@@ -162,6 +162,7 @@ def to_tensors(
     """Arrange the samples and, in stage 2, their conflicts as the inputs of `ResponseLoss`."""
     # The conflicts come last.
     sequences = sorted(
-        (sequence for sample in micro_batch for sequence in sample.sequences()), key=lambda sequence: sequence.conflicting
+        (sequence for sample in micro_batch for sequence in sample.sequences()),
+        key=lambda sequence: sequence.conflicting,
     )
     return {name: tensor.to(device) for name, tensor in pack(sequences, pad, layout).items()}
