@@ -108,9 +108,11 @@ def test_a_name_that_the_tokenizer_cannot_take_as_text_is_refused(tmp_path, monk
     tokenizer = chat_tokenizer("qwen3")
     tokenizer.save_pretrained(tmp_path)
     original = type(tokenizer).__call__
-    monkeypatch.setattr(
-        type(tokenizer), "__call__", lambda self, text, **flags: original(self, text, **flags | {"split_special_tokens": False})
-    )  # fmt: skip
+
+    def with_special_tokens(self, text, **flags):
+        return original(self, text, **flags | {"split_special_tokens": False})
+
+    monkeypatch.setattr(type(tokenizer), "__call__", with_special_tokens)
     with pytest.raises(InputError, match=r"encodes the text <\|im_end\|> as its special token; remove it from"):
         encode_prompt(tokenizer, template_in(tmp_path).render(INSTRUCTION, "Ciao <|im_end|> bello."))
 

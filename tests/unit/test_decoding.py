@@ -418,6 +418,7 @@ def test_an_output_ends_with_the_turn_or_the_sequence(tokenizer, tmp_path, name)
     found = {}
     for part in decode_in_parts(engine, tokenizer, requests, settings, ends=ends):
         found |= part
+    last = set()
     for number, request in enumerate(requests):
         prompt = encode_prompt(tokenizer, request.prompt)
         assert prompt[0] == prompt[-1] == ends[0], "control tokens of the template, without a start token"
@@ -425,7 +426,8 @@ def test_an_output_ends_with_the_turn_or_the_sequence(tokenizer, tmp_path, name)
         output = through_end(row, ends)
         assert found[number].truncated == (output[-1] not in ends)
         assert found[number].text == tokenizer.decode(output, skip_special_tokens=True).strip()
-    assert 0 < sum(hypothesis.truncated for hypothesis in found.values()) < 22
+        last.add(output[-1])
+    assert last >= set(ends), "the test needs outputs that end with either token"
 
 
 def test_marks_of_a_request_end_its_response_instead_of_the_headers(tokenizer):
@@ -520,7 +522,7 @@ def test_beam_search_on_vllm_has_the_rules_of_transformers(vllm, llama, early_st
 @pytest.mark.parametrize("beam", [1, 4])
 def test_vllm_stops_at_every_end_token(vllm, llama, beam):
     batch = prompts(12)
-    ends = frequent_tokens(llama, batch)
+    ends = [Tiny.eos_token_id, frequent_tokens(llama, batch)[0]]
     found = {}
     for part in vllm(ends=ends).run(
         {n: Job([(ids, 1.0)], 8) for n, ids in enumerate(batch)}, Settings(beam, 8, 150), ()
@@ -528,7 +530,9 @@ def test_vllm_stops_at_every_end_token(vllm, llama, beam):
         found |= part
     expected = [beam_search(llama, [prompt], beam, 8, Tiny, ends=ends)[0] for prompt in batch]
     assert [found[number] for number in range(12)] == [through_end(row, ends) for row in expected]
-    assert {output[-1] for output in found.values()} >= set(ends)
+    for end in ends:
+        alone = [beam_search(llama, [prompt], beam, 8, Tiny, ends=[end])[0] for prompt in batch]
+        assert [found[number] for number in range(12)] != [through_end(row, [end]) for row in alone], end
 
 
 def test_vllm_refuses_contrasts(vllm):

@@ -90,7 +90,7 @@ class WithOffsets:
 
 @pytest.mark.parametrize("change", [lambda offsets: [(0, 0)] * len(offsets), lambda offsets: offsets[::-1]])
 def test_offsets_that_say_nothing_are_refused(tokenizer, change):
-    with pytest.raises(InputError, match="does not tell which of its tokens are those of the response 'Hallo.'; set"):
+    with pytest.raises(InputError, match=r"does not tell which of its tokens are those of the response 'Hallo\.'; set"):
         encode_joined(WithOffsets(tokenizer, change), PROMPT, "Hallo.")
 
 
