@@ -50,7 +50,7 @@ def mine(**settings):
         (put("benchmarks.demo.demonstration_choice", "first"), "demonstration_choice is for `corpora`; rows of catal"),
         (
             put("benchmarks.iwslt4.demonstration_choice", "last"),
-            "demonstration_choice: `last` is not among .*; known: drawn first",
+            "choice: `last` is not among .*; known: drawn first",
         ),
         (put("models.mt.translations_only", True), "unknown key `translations_only` in models.mt"),
     ],

@@ -12,7 +12,8 @@ from workflow_scripts.lat.files import read_jsonl
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "C_src+lang", "LAT"]
 FILE = """\
 {%- for message in messages %}
-    {%- if message.role == 'user' %}{{- 'Q: ' + message.content + '\\nA: ' }}{% else %}{{- message.content + '\\n' }}{% endif %}
+    {%- if message.role == 'user' %}{{- 'Q: ' + message.content + '\\nA: ' }}
+    {%- else %}{{- message.content + '\\n' }}{% endif %}
 {%- endfor %}
 """
 
@@ -38,8 +39,8 @@ def overlay(model, template, **settings):
         "experiments": [{"base_model": "chat", "benchmark": "demo", "systems": SYSTEMS}],
         "base_models": {
             "chat": {
-                "path": str(model), "template": str(template), "dtype": "fp32", "deepspeed": "configs/deepspeed/cpu.json",
-                "mem_mb": 2000, "finetune": {"epochs": 1, "max_length": 1024, "batch_size": 64},
+                "path": str(model), "template": str(template), "dtype": "fp32", "mem_mb": 2000,
+                "deepspeed": "configs/deepspeed/cpu.json", "finetune": {"epochs": 1, "max_length": 1024},
                 "unlikelihood": {"steps": 2, "max_length": 1024, "conflicts": "target"},
                 "decode": {"engine": "ctranslate2", "early_stopping": True, "beam": 2, "max_new_tokens": 4},
             } | settings
@@ -58,9 +59,8 @@ def test_a_chat_template(tmp_path, model):
             assert text.count("<|start_header_id|>assistant") == 1 + (system == "1-shot")
             assert ("Vertaal" in text) == (system == "PTL")
             assert len(row["contrasts"]) == 2 * (system == "C_src+lang")
-        assert len(
-            run.text(f"decode/chat/demo/{'shared' if system == 'Base' else 'seed1'}/{system}/it-nl.txt").splitlines()
-        )
+        seed = "shared" if system == "Base" else "seed1"
+        assert run.text(f"decode/chat/demo/{seed}/{system}/it-nl.txt").count("\n") == 12
     (sample, *_) = read_jsonl(run.folder / "results/conflicts/chat/demo/seed1/lat.jsonl")
     assert "".join(sample["conflict"]) != "".join(sample["prompt"]) and sample["conflict"][-1] == sample["prompt"][-1]
     trained = run.folder / "results/unlikelihood/chat/demo/seed1/lat/model"
