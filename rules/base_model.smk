@@ -122,6 +122,7 @@ localrules:
 rule check_base_model:
     input:
         model="results/base_model/{base_model}/model",
+        template=template_file,
     output:
         "results/base_model/{base_model}/check.txt",
     log:

@@ -424,13 +424,19 @@ def template_flags(base_model, model):
     )
 
 
+def template_file(wildcards):
+    """Return the user's file with the template of a base model, if it has one."""
+    template = base_model_config(wildcards.base_model).get("template", ALPACA_LINES)
+    return [] if template in (ALPACA, ALPACA_LINES, CHAT) else [from_repository(template)]
+
+
 def template_files(wildcards):
     """Return what the template of a base model needs: nothing, or the tokenizer, its check and the user's file."""
     template = base_model_config(wildcards.base_model).get("template", ALPACA_LINES)
     if template in (ALPACA, ALPACA_LINES):
         return []
-    file = [] if template == CHAT else [from_repository(template)]
-    return [f"results/base_model/{wildcards.base_model}/model", base_model_check(wildcards), *file]
+    folder = f"results/base_model/{wildcards.base_model}/model"
+    return [folder, base_model_check(wildcards), *template_file(wildcards)]
 
 
 def experiment_runs(entry):

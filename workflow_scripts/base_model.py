@@ -349,12 +349,15 @@ def run_check(arguments: argparse.Namespace) -> None:
         print(
             f"{config.model_type}: {arguments.attention}, {' '.join(arguments.engines)}, {rows} embeddings", file=handle
         )
-        print(template, file=handle)
+        handle.write(template)
     log.info("%s: %s, %.0fM parameters", folder, config.model_type, model.num_parameters() / 1e6)
 
 
 def check_template(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Check that the tokenizer of a base model can encode training samples in its template; return a description.
+    """Check that the tokenizer of a base model can encode training samples in its template.
+
+    Returns:
+        What ends a response, and a prompt with a demonstration; empty for a template in which any text can be encoded.
 
     Raises:
         InputError: it cannot, or it has no such template.
@@ -365,14 +368,14 @@ def check_template(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizer
     template = template_of(arguments)
     keys = template.training_keys()
     if not keys:
-        return f"template: {arguments.template}"
+        return ""
     for demonstrations in ([], [("Guten Morgen.", "Good morning.")]):
         prompt = template.render(CHECKED_INSTRUCTION, "Guten Abend.", demonstrations)
         encode_joined(tokenizer, prompt, "Good evening.", keys.get("end"))
     template.decoding_keys()
     ends = tokenizer.convert_ids_to_tokens(stop_tokens(tokenizer, keys.get("end")))
     shown = prompt if isinstance(prompt, str) else "".join(prompt)
-    return f"template: {arguments.template}; a response ends with {' or '.join(ends)}\n{shown}"
+    return f"template: {arguments.template}; a response ends with {' or '.join(ends)}\n{shown}\n"
 
 
 def check_converter(kind: str, folder: Path) -> None:

@@ -118,7 +118,7 @@ def test_the_check_of_a_base_model_shows_a_prompt_and_what_ends_a_response(monke
     assert "template: chat; a response ends with <|im_end|> or </s>\n<|im_start|>system\nBe brief.<|im_end|>" in shown
     assert "<|im_start|>assistant\nGood morning.<|im_end|>" in shown
     assert "template: alpaca; a response ends with </s>\n" in run_check(monkeypatch, folder, "--template", "alpaca")
-    assert run_check(monkeypatch, folder).splitlines()[-1] == "template: alpaca-lines"
+    assert len(run_check(monkeypatch, folder).splitlines()) == 1
 
 
 def test_the_check_refuses_a_model_that_has_no_chat_template(monkeypatch, folder):
