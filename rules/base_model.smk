@@ -20,6 +20,11 @@ def local_model_files(wildcards):
     return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
 
 
+def has_own_template(wildcards):
+    """Return whether prompts are written with the chat template that a base model has."""
+    return base_model_config(wildcards.base_model).get("template") == CHAT
+
+
 def used_engines(wildcards):
     """Return the decoding engines of all systems with a base model."""
     return sorted(
@@ -97,6 +102,7 @@ rule fetch_base_model:
         files=local_model_files,
         origin=lambda wildcards: flags(
             {key: base_model_config(wildcards.base_model).get(key) for key in ("hub", "revision")}
+            | {"chat_template": has_own_template(wildcards) and "hub" in base_model_config(wildcards.base_model)}
             | {
                 key: from_repository(value)
                 for key, value in base_model_config(wildcards.base_model).items()
@@ -117,6 +123,7 @@ localrules:
 rule check_base_model:
     input:
         model="results/base_model/{base_model}/model",
+        template=template_file,
     output:
         "results/base_model/{base_model}/check.txt",
     log:
@@ -128,11 +135,12 @@ rule check_base_model:
         code=code_of("base_model"),
         attention=lambda wildcards: base_model_config(wildcards.base_model).get("attention", "sdpa"),
         engines=used_engines,
+        template=lambda wildcards: template_flags(wildcards.base_model, BASE),
     message:
         "Base model: checking that {wildcards.base_model} can be trained and decoded"
     shell:
         "python -m workflow_scripts.base_model check --model {input.model:q} --attention {params.attention:q}"
-        " --engines {params.engines:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --engines {params.engines:q} {params.template} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule dequantise_base_model:

@@ -51,7 +51,7 @@ from workflow_scripts.lat.prompts.prompting import prompt_entries
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
 from workflow_scripts.lat.training.launch import training_command
 from workflow_scripts.lat.data.lid import PY3LANGID
-from workflow_scripts.lat.names import BASE, SHARED
+from workflow_scripts.lat.names import ALPACA, ALPACA_LINES, BASE, CHAT, SHARED
 from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, job_seconds, make_plan
 from workflow_scripts.lat.progress import ESTIMATES
 from workflow_scripts.lat.data.sources import CORPORA, read_sources
@@ -408,12 +408,37 @@ def base_model_check(wildcards):
 
 def template_flags(base_model, model):
     """Return the flags for the prompt template of a model."""
+    entry = base_model_config(base_model)
+    template = entry.get("template", ALPACA_LINES)
+    settings = {"instruction_position": instruction_position(model)}
+    if template in (ALPACA, ALPACA_LINES):
+        # The default is no flag, so that results from before there was a choice need not be made again.
+        named = template if template != ALPACA_LINES else None
+        return flags(settings | {"no_preamble": not entry.get("preamble", True), "template": named})
     return flags(
-        {
-            "instruction_position": instruction_position(model),
-            "no_preamble": not base_model_config(base_model).get("preamble", True),
+        settings
+        | {
+            "template": template if template == CHAT else from_repository(template),
+            "tokenizer": f"results/base_model/{base_model}/model",
+            "system_message": entry.get("system_message"),
+            "template_options": json.dumps(entry.get("template_options", {}), sort_keys=True),
         }
     )
+
+
+def template_file(wildcards):
+    """Return the user's file with the template of a base model, if it has one."""
+    template = base_model_config(wildcards.base_model).get("template", ALPACA_LINES)
+    return [] if template in (ALPACA, ALPACA_LINES, CHAT) else [from_repository(template)]
+
+
+def template_files(wildcards):
+    """Return what the template of a base model needs: nothing, or the tokenizer, its check and the user's file."""
+    template = base_model_config(wildcards.base_model).get("template", ALPACA_LINES)
+    if template in (ALPACA, ALPACA_LINES):
+        return []
+    folder = f"results/base_model/{wildcards.base_model}/model"
+    return [folder, base_model_check(wildcards), *template_file(wildcards)]
 
 
 def experiment_runs(entry):

@@ -5,6 +5,7 @@ rule conflicts:
     input:
         samples=lambda wildcards: f"results/prompts/{{base_model}}/{{benchmark}}/{{run}}/"
         f"{config['models'][wildcards.model]['from']}.jsonl",
+        template=template_files,
     output:
         "results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:
@@ -21,7 +22,15 @@ rule conflicts:
     params:
         code=code_of("conflicts"),
         wordings=prompts_hash,
-        template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
+        template=lambda wildcards: " ".join(
+            filter(
+                None,
+                [
+                    template_flags(wildcards.base_model, wildcards.model),
+                    flags({"translations_only": config["models"][wildcards.model].get("translations_only")}),
+                ],
+            )
+        ),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         seed=seed_of,

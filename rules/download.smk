@@ -262,6 +262,7 @@ rule assemble_benchmark:
                 key: benchmark_config(wildcards.benchmark).get(key)
                 for key in ("supervised", "zero_shot", "train_rows", "both_ways", "demonstrations")
             }
+            | {"first_demonstrations": benchmark_config(wildcards.benchmark).get("demonstration_choice") == "first"}
             | {"seed": split_seed(wildcards.benchmark)}
         ),
     message:

@@ -13,6 +13,7 @@ def system_prompt_flags(wildcards):
         {
             "prompt_language": system.get("prompt_language", "en"),
             "shots": system.get("shots", 0),
+            "shots_layout": "each" if system.get("shots_layout") == "each" else None,
             "contrasts": [f"{entry['target']}={entry['weight']}" for entry in system.get("contrasts", ())] or None,
         }
     )
@@ -22,6 +23,7 @@ rule train_prompts:
     input:
         samples="results/download/{benchmark}/{run}/train.jsonl",
         mix=mixed_instructions,
+        template=template_files,
     output:
         "results/prompts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:
@@ -57,6 +59,7 @@ rule test_prompts:
     input:
         test="results/download/{benchmark}/test",
         demonstrations="results/download/{benchmark}/demonstrations",
+        template=template_files,
     output:
         directory("results/prompts/{base_model}/{benchmark}/test/{system}"),
     log:
@@ -82,7 +85,8 @@ rule test_prompts:
 
 rule instruction_prompts:
     input:
-        instructions_file(config["judge"]["instructions"]),
+        instructions=instructions_file(config["judge"]["instructions"]),
+        template=template_files,
     output:
         directory("results/prompts/{base_model}/{benchmark}/instructions/{system}"),
     log:
@@ -100,6 +104,6 @@ rule instruction_prompts:
     message:
         "Prompts: writing prompts of general instructions for {wildcards.system}"
     shell:
-        "python -m workflow_scripts.prompts instructions --instructions {input:q}"
+        "python -m workflow_scripts.prompts instructions --instructions {input.instructions:q}"
         " --output {output:q}/answers.jsonl {params.template}"
         " 2>&1 | tee {log:q}"

@@ -7,6 +7,8 @@
 `gguf`   converts a GGUF file, quantised or not, into a transformers folder in fp32.
 """
 
+from __future__ import annotations
+
 import argparse
 import inspect
 import json
@@ -17,19 +19,25 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .lat.codehash import step_code
-from .lat.data.hub import fetch_snapshot
+from .lat.data.hub import FILES, TEMPLATES, fetch_snapshot
 from .lat.data.store import entry_name, link_folder, provide
 from .lat.files import InputError, atomic_write, read_jsonl, replaced_folder, sha256, write_table
 from .lat.manifest import write_manifest
+from .lat.prompts.templates import add_template_arguments, template_of
 from .lat.runtime import log, run_step
 from .lat.training.hyperparameters import add_checkpoint_arguments, add_deepspeed_argument
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 GGUF_MAGIC = b"GGUF"
 # Libraries whose version may change the result of a conversion.
 GGUF_LIBRARIES = ("gguf", "tokenizers", "transformers")
+# The instruction of the prompt with which the template of a base model is checked.
+CHECKED_INSTRUCTION = "Translate the following sentences from German to English."
 # Arguments of `build` that do not change what is trained.
 WITHOUT_EFFECT = ("command", "output", "steps_log", "checkpoints", "checkpoint_minutes", "threads")
 
@@ -67,6 +75,7 @@ def main() -> None:
     where.add_argument("--hub", help="hub id, such as meta-llama/Llama-2-7b-hf")
     where.add_argument("--path", type=Path, help="a local model folder")
     fetch.add_argument("--revision", help="revision on the hub: a commit, tag or branch")
+    fetch.add_argument("--chat-template", action="store_true", help="download the file of the chat template, too")
     fetch.add_argument("--output", type=Path, required=True)
     fetch.add_argument("--store", type=Path, help="folder of downloads that several working folders share")
 
@@ -81,6 +90,7 @@ def main() -> None:
     check.add_argument("--attention", required=True, help="attention implementation of transformers")
     check.add_argument("--engines", nargs="+", required=True, help="decoding engines that will be used")
     check.add_argument("--output", type=Path, required=True, help="text file that says what was checked")
+    add_template_arguments(check)
 
     arguments = parser.parse_args()
     runs = {"build": run_build, "fetch": run_fetch, "gguf": run_gguf, "check": run_check}
@@ -197,7 +207,10 @@ def run_fetch(arguments: argparse.Namespace) -> None:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.symlink_to(arguments.path.resolve(), target_is_directory=True)
         return
-    fetch_snapshot(arguments.hub, arguments.revision, arguments.output, base_model=True, store=arguments.store)
+    patterns = (*FILES, *TEMPLATES) if arguments.chat_template else FILES
+    fetch_snapshot(
+        arguments.hub, arguments.revision, arguments.output, patterns, base_model=True, store=arguments.store
+    )
     if not arguments.store:  # the files of a store have theirs
         write_manifest(arguments.output)
     architecture = json.loads((arguments.output / "config.json").read_text())["architectures"]
@@ -331,11 +344,38 @@ def run_check(arguments: argparse.Namespace) -> None:
         )
     if "ctranslate2" in arguments.engines:
         check_converter(type(config).__name__, folder)
+    template = check_template(arguments, tokenizer)
     with atomic_write(arguments.output) as handle:
         print(
             f"{config.model_type}: {arguments.attention}, {' '.join(arguments.engines)}, {rows} embeddings", file=handle
         )
+        handle.write(template)
     log.info("%s: %s, %.0fM parameters", folder, config.model_type, model.num_parameters() / 1e6)
+
+
+def check_template(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Check that the tokenizer of a base model can encode training samples in its template.
+
+    Returns:
+        What ends a response, and a prompt with a demonstration; empty for a template in which any text can be encoded.
+
+    Raises:
+        InputError: it cannot, or it has no such template.
+    """
+    from .lat.models import encode_joined, stop_tokens
+
+    arguments.tokenizer = arguments.model
+    template = template_of(arguments)
+    keys = template.training_keys()
+    if not keys:
+        return ""
+    for demonstrations in ([], [("Guten Morgen.", "Good morning.")]):
+        prompt = template.render(CHECKED_INSTRUCTION, "Guten Abend.", demonstrations)
+        encode_joined(tokenizer, prompt, "Good evening.", keys.get("end"))
+    template.decoding_keys()
+    ends = tokenizer.convert_ids_to_tokens(stop_tokens(tokenizer, keys.get("end")))
+    shown = prompt if isinstance(prompt, str) else "".join(prompt)
+    return f"template: {arguments.template}; a response ends with {' or '.join(ends)}\n{shown}\n"
 
 
 def check_converter(kind: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import get_args
 from .lat.files import InputError, read_jsonl, write_jsonl
 from .lat.languages import split_direction
 from .lat.prompts.conflicts import Draw, Instruction, draw_conflicts, translation
-from .lat.prompts.prompting import Template
+from .lat.prompts.templates import add_template_arguments, template_of
 from .lat.runtime import log, run_step
 
 
@@ -26,16 +26,19 @@ def main() -> None:
     parser.add_argument("--draw", choices=get_args(Draw), required=True, help="how conflicts are drawn")
     parser.add_argument("--languages", nargs="+", required=True, help="languages that `target` draws from")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--instruction-position", choices=("before", "after"), default="before")
-    parser.add_argument("--no-preamble", action="store_true")
+    parser.add_argument(
+        "--translations-only", action="store_true", help="leave out general instructions, as `target` does anyway"
+    )
+    add_template_arguments(parser)
     arguments = parser.parse_args()
 
-    template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
+    template = template_of(arguments)
     rows = read_jsonl(arguments.samples)
-    if arguments.draw == "target":
+    if arguments.draw == "target" or arguments.translations_only:
         translations = [row for row in rows if "direction" in row]
         if len(translations) < len(rows):
-            log.info("left out %d general instructions, which have no target language", len(rows) - len(translations))
+            reason = "as translations_only says" if arguments.translations_only else "which have no target language"
+            log.info("left out %d general instructions, %s", len(rows) - len(translations), reason)
         if not translations:
             raise InputError(f"{arguments.samples}: no sample is a translation; set `conflicts: instruction`")
         rows = translations

@@ -102,17 +102,20 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
 def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting: list[str], finished: Path) -> None:
     """Decode the directions in `waiting`. The file of counts is written last and marks a direction as finished."""
     from .lat.decoding.requests import Hypothesis, Request, decode_in_parts
-    from .lat.models import load_tokenizer
+    from .lat.models import load_tokenizer, stop_tokens
 
     tokenizer = load_tokenizer(arguments.model)
-    engine = load_engine(arguments, tokenizer)
     rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
+    # The template of the model has one end-of-turn token, or none.
+    ends = stop_tokens(tokenizer, next((row.get("end") for row in itertools.chain(*rows.values())), None))
+    engine = load_engine(arguments, tokenizer, ends)
     requests = [
         Request(
             row["prompt"],
             tuple((prompt, weight) for prompt, weight in row["contrasts"]),
             row["prompt_language"],
             direction,
+            tuple(row["marks"]) if "marks" in row else None,
         )
         for direction in waiting
         for row in rows[direction]
@@ -139,7 +142,7 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
             write_direction(finished, direction, [done[index] for index in lines], arguments.line_breaks)
 
     write_complete()
-    for found in decode_in_parts(engine, tokenizer, requests, settings, done, arguments.line_breaks):
+    for found in decode_in_parts(engine, tokenizer, requests, settings, done, arguments.line_breaks, ends):
         new = {index: hypothesis for index, hypothesis in found.items() if index not in done}
         for direction in dict.fromkeys(requests[index].group for index in new):
             journals[direction].add(
@@ -172,8 +175,8 @@ def write_direction(folder: Path, direction: str, hypotheses: list[Hypothesis], 
     log.info("%s: %d lines, %d empty, %d truncated", *counts.values())
 
 
-def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Engine:
-    """Load the engine that the flags name, on a GPU if there is one."""
+def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, ends: tuple[int, ...]) -> Engine:
+    """Load the engine that the flags name, on a GPU if there is one; outputs end with one of the tokens `ends`."""
     import torch
     from transformers import AutoConfig
 
@@ -186,13 +189,15 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
         config = AutoConfig.from_pretrained(arguments.model)
         windows = [window for window in (context_window(config), sliding_window(config)) if window]
         window = min(windows, default=None)
-        return CTranslate2Engine(arguments.converted, tokenizer, window, arguments.compute_type, arguments.threads)
+        return CTranslate2Engine(
+            arguments.converted, tokenizer, window, arguments.compute_type, arguments.threads, ends
+        )
     if arguments.engine == "vllm":
         from .lat.decoding.vllm_engine import VllmEngine
 
         return VllmEngine(
             arguments.model,
-            tokenizer.eos_token_id,
+            ends,
             context_window(AutoConfig.from_pretrained(arguments.model)),
             arguments.dtype,
             arguments.early_stopping,
@@ -203,7 +208,7 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
 
     model = load_model(arguments.model, arguments.dtype, arguments.attention)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return TransformersEngine(model, tokenizer, arguments.early_stopping)
+    return TransformersEngine(model, tokenizer, arguments.early_stopping, ends)
 
 
 def assemble(finished: Path, directions: list[str], suffix: str, output: Path) -> None:

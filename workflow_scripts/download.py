@@ -80,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction; 0: all pairs")
     command.add_argument("--both-ways", action="store_true", help="use each pair in both directions")
     command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
+    command.add_argument(
+        "--first-demonstrations", action="store_true", help="take the first demonstrations instead of drawing them"
+    )
     add_benchmark_arguments(command)
 
     command = commands.add_parser("draw-pairs", help="draw the training samples of a benchmark of corpora")
@@ -202,7 +205,9 @@ def run_assemble(options: argparse.Namespace) -> None:
         if not test[direction]:
             raise InputError(f"direction {direction}: the test corpora have no pair; choose others")
     shown = {direction: read_pairs(options.demonstrations_corpora, direction) for direction in directions}
-    demonstrations = draw_demonstrations(shown, test, options.demonstrations, options.seed)
+    demonstrations = draw_demonstrations(
+        shown, test, options.demonstrations, None if options.first_demonstrations else options.seed
+    )
     corpora = {direction: read_pairs(options.train_corpora, direction) for direction in options.supervised}
     held_out = {direction: [*test[direction], *demonstrations[direction]] for direction in directions}
     kept, counts = filter_pairs(corpora, held_out, options.both_ways)

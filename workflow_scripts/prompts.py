@@ -2,12 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl
 from .lat.languages import split_direction
 from .lat.prompts.instructions import Task, read_instructions
-from .lat.prompts.prompting import Template, translation_instruction
+from .lat.prompts.prompting import Prompt, ShotsLayout, translation_instruction
+from .lat.prompts.templates import AnyTemplate, add_template_arguments, template_of
 from .lat.runtime import log, run_step
 
 
@@ -34,6 +35,12 @@ def main() -> None:
     )
     test.add_argument("--shots", type=int, default=0, help="number of demonstrations before the sentence")
     test.add_argument(
+        "--shots-layout",
+        choices=get_args(ShotsLayout),
+        default="once",
+        help="demonstrations after one preamble, or each as a whole prompt with its response",
+    )
+    test.add_argument(
         "--contrasts",
         nargs="*",
         default=[],
@@ -43,13 +50,10 @@ def main() -> None:
 
     for command in (train, general, test):
         command.add_argument("--output", type=Path, required=True, help="output file; for `test`, output folder")
-        command.add_argument("--instruction-position", choices=("before", "after"), default="before")
-        command.add_argument(
-            "--no-preamble", action="store_true", help="leave out the introductory sentence of Alpaca prompts"
-        )
+        add_template_arguments(command)
 
     arguments = parser.parse_args()
-    template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
+    template = template_of(arguments, arguments.shots_layout if arguments.command == "test" else "once")
     if arguments.command == "train":
         rows = [training_prompt(row, template) for row in read_jsonl(arguments.samples)]
         tasks = [task for path in arguments.mix for task in read_instructions(path, with_outputs=True)]
@@ -57,42 +61,42 @@ def main() -> None:
         log.info("wrote %d training prompts, %d of them general instructions", len(rows) + len(tasks), len(tasks))
     elif arguments.command == "instructions":
         tasks = read_instructions(arguments.instructions)
+        keys = {"contrasts": [], "prompt_language": "en"} | template.decoding_keys(one_line=False)
         prompts = [template.render(task.instruction, task.input) for task in tasks]
-        write_jsonl(
-            arguments.output, ({"prompt": prompt, "contrasts": [], "prompt_language": "en"} for prompt in prompts)
-        )
+        write_jsonl(arguments.output, ({"prompt": prompt} | keys for prompt in prompts))
         log.info("wrote the prompts of %d instructions", len(tasks))
     else:
         write_test_prompts(arguments, template)
 
 
-def training_prompt(row: dict[str, Any], template: Template) -> dict[str, Any]:
+def training_prompt(row: dict[str, Any], template: AnyTemplate) -> dict[str, Any]:
     """Render a training sample: a row with the keys `direction`, `source`, `prompt` and `response`.
 
-    Direction and source are kept because the conflicts are made from them.
+    Direction and source are kept because the conflicts are made from them. Some templates add keys that say how the
+    sample is encoded.
     """
     return {
         "direction": row["direction"],
         "source": row["source"],
         "prompt": template.render(translation_instruction(row["direction"]), row["source"]),
         "response": row["target"],
-    }
+    } | template.training_keys()
 
 
-def instruction_prompt(task: Task, template: Template) -> dict[str, Any]:
+def instruction_prompt(task: Task, template: AnyTemplate) -> dict[str, Any]:
     """Render a general instruction as `training_prompt` does, with the key `instruction` instead of `direction`."""
     return {
         "instruction": task.instruction,
         "source": task.input,
         "prompt": template.render(task.instruction, task.input),
         "response": task.output,
-    }
+    } | template.training_keys()
 
 
 def test_prompt(
     source: str,
     direction: str,
-    template: Template,
+    template: AnyTemplate,
     prompt_language: str = "en",
     demonstrations: list[tuple[str, str]] | None = None,
     contrasts: list[tuple[str, float]] | None = None,
@@ -112,11 +116,12 @@ def test_prompt(
         contrasts: (target language, weight) pairs; the target language is a code or `source`.
 
     Returns:
-        A row with the keys `prompt` and `contrasts`, a list of [prompt, weight].
+        A row with the keys `prompt` and `contrasts`, a list of [prompt, weight], and with those of the template that
+        say where a response ends.
     """
     source_language, target_language = split_direction(direction)
 
-    def render(target: str) -> str:
+    def render(target: str) -> Prompt:
         instruction = translation_instruction(f"{source_language}-{target}", prompt_language)
         return template.render(instruction, source, demonstrations or [], prompt_language)
 
@@ -126,10 +131,10 @@ def test_prompt(
         language = source_language if target == "source" else target
         weights[language] = weights.get(language, 0.0) + weight
     row["contrasts"] = [[render(target), weight] for target, weight in weights.items() if target != target_language]
-    return row
+    return row | template.decoding_keys(prompt_language)
 
 
-def write_test_prompts(arguments: argparse.Namespace, template: Template) -> None:
+def write_test_prompts(arguments: argparse.Namespace, template: AnyTemplate) -> None:
     """Write one file of prompts per direction; the folder appears only when it is complete."""
     contrasts = [(target, float(weight)) for target, weight in (item.split("=") for item in arguments.contrasts)]
     with replaced_folder(arguments.output) as partial:

@@ -102,6 +102,15 @@ class TestDemonstrations:
             assert len(drawn[direction]) == 5
             assert not {pair[side].upper() + "!" for pair in drawn[direction]} & set(texts[:3])
 
+    def test_the_first_lines_of_every_direction_in_their_order(self):
+        corpora = multi_parallel(self.TEXTS)
+        for shots in (1, 5):
+            first = draw_demonstrations(corpora, {}, shots, seed=None)
+            assert first == {direction: pairs[:shots] for direction, pairs in corpora.items()}
+        # A line of the test set is not shown to any direction.
+        test = {"it-ro": [Pair("it line 0", "Altceva.")]}
+        assert draw_demonstrations(corpora, test, 2, seed=None)["en-nl"] == corpora["en-nl"][1:3]
+
     def test_a_test_set_as_demonstrations_is_refused(self):
         corpora = multi_parallel(self.TEXTS)
         test = {"it-ro": [Pair(text, "Altceva.") for text in self.TEXTS["it"][:17]]}

@@ -65,11 +65,11 @@ def test_general_instructions_are_drawn_and_get_conflicts_too():
         assert sum(conflict.direction is None for conflict in part) / 3000 == pytest.approx(1 / 2, abs=0.1)
 
 
-def run_step(folder, rows, draw: str) -> subprocess.CompletedProcess:
+def run_step(folder, rows, draw: str, *flags: str) -> subprocess.CompletedProcess:
     samples = folder / "samples.jsonl"
     write_jsonl(samples, rows)
     command = [sys.executable, "-m", "workflow_scripts.conflicts", "--samples", samples, "--draw", draw, "--seed", "1"]
-    command += ["--languages", *LANGUAGES, "--output", folder / "conflicts.jsonl"]
+    command += ["--languages", *LANGUAGES, "--output", folder / "conflicts.jsonl", *flags]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
@@ -91,3 +91,23 @@ def test_the_logged_share_is_that_of_the_conflicts_of_translations(tmp_path):
     share = 100 * sum(conflict is not None for conflict in conflicts) / 40
     assert f"{share:.1f} % of the conflicts of translations name the correct target language" in done.stderr
     assert "the correct" not in run_step(tmp_path, GENERAL, "instruction").stderr
+
+
+def test_stage_2_may_have_translations_alone(tmp_path):
+    translations = [{"direction": direction, "source": "x"} for direction in ("it-en", "nl-en")] * 20
+    done = run_step(tmp_path, [*translations, *GENERAL], "instruction", "--translations-only")
+    assert "left out 40 general instructions, as translations_only says" in done.stderr
+    rows = read_jsonl(tmp_path / "conflicts.jsonl")
+    assert [row["direction"] for row in rows] == [row["direction"] for row in translations]
+    assert {row["conflict_direction"] for row in rows} == {"it-en", "nl-en"}, "no conflict is a general instruction"
+
+
+def test_conflicts_keep_the_layout_of_their_samples(tmp_path):
+    rows = [
+        {"direction": direction, "source": "x", "prompt": "p", "response": "r", "joined": True, "end": "<end>"}
+        for direction in ("it-en", "nl-en")
+    ]
+    assert run_step(tmp_path, rows, "instruction", "--template", "alpaca").returncode == 0
+    for row in read_jsonl(tmp_path / "conflicts.jsonl"):
+        assert (row["joined"], row["end"]) == (True, "<end>")
+        assert row["conflict"].endswith("### Input:\nx\n\n### Response:")

@@ -1,16 +1,18 @@
 """Decoding methods: batches and order do not change the text, contrasts follow the formula, limits are kept."""
 
+import copy
 import statistics
 import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AddedToken, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tests.conftest import VOCABULARY, random_model
 from workflow_scripts.lat.decoding import levels, transformers_engine
-from workflow_scripts.lat.decoding.beams import Beams
+from workflow_scripts.lat.decoding.beams import Beams, through_end
 from workflow_scripts.lat.decoding.ctranslate2_engine import CTranslate2Engine
 from workflow_scripts.lat.decoding.levels import attention_by_levels, beam_search_by_levels, read_prefix
 from workflow_scripts.lat.decoding.plain import beam_search, contrastive_choice, contrastive_search
@@ -28,7 +30,7 @@ from workflow_scripts.lat.decoding.requests import (
 from workflow_scripts.lat.decoding.transformers_engine import TransformersEngine
 from workflow_scripts.lat.decoding.vllm_engine import VllmEngine
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.models import encode_prompt
+from workflow_scripts.lat.models import encode_prompt, encode_text, stop_tokens
 from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
 
@@ -85,16 +87,56 @@ def test_search_by_levels_equals_the_search_of_transformers(model, beam, shared,
     expected = beam_search(model, batch, beam, 8, ending, early_stopping)
     with attention_by_levels(model):
         layers = read_prefix(model, prefix) if prefix else {}
-    arguments = {"shared": shared, "prefix": layers, "end": end, "pad": 2, "early_stopping": early_stopping}
+    arguments = {"shared": shared, "prefix": layers, "ends": [end], "pad": 2, "early_stopping": early_stopping}
     found = beam_search_by_levels(model, batch, beam, 8, **arguments)
     assert found == [trimmed(row, end) for row in expected]
     lengths = {len(row) for row in found if end in row}
     assert len(lengths) > 1, "the test needs lines that end at different places"
 
 
+def frequent_tokens(model, batch) -> list[int]:
+    """The two tokens that a model generates most often, which as end tokens end outputs at different places."""
+    without = SimpleNamespace(pad_token_id=2, eos_token_id=None, bos_token_id=0)
+    rows = beam_search(model, batch, 1, 8, without)
+    counts = Counter(token for prompt, row in zip(batch, rows, strict=True) for token in set(row[1:]))
+    return [token for token, _ in counts.most_common(2)]
+
+
+def with_random_head(model):
+    """A model whose outputs differ: with tied embeddings, a random model repeats its last token for ever."""
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(2)))
+    return model
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("beam", [1, 2, 4])
+def test_search_with_two_end_tokens_is_that_of_transformers(model, beam, early_stopping):
+    batch = [prompt[:8] for prompt in prompts(12)]  # within the sliding windows of the models
+    with_random_head(model)
+    ends = frequent_tokens(model, batch)
+    engine = TransformersEngine(model, Tiny, early_stopping, ends)
+    found = engine.search([[(prompt, 1.0)] for prompt in batch], beam, 8, 0)
+    expected = beam_search(model, batch, beam, 8, Tiny, early_stopping, ends)
+    assert found == [through_end(row, ends) for row in expected]
+    assert {row[-1] for row in found} >= set(ends), "the test needs lines that end with either token"
+    assert found != [through_end(row, ends[:1]) for row in beam_search(model, batch, beam, 8, Tiny, ends=ends[:1])]
+
+
+def test_contrastive_search_stops_at_every_end_token(model):
+    with_random_head(model)
+    batch = prompts(8, 1)
+    requests = [[(a, 1.0), (b, -0.3)] for a, b in zip(batch, prompts(8, 2), strict=True)]
+    whole = contrastive_search(model, requests, 8, ends=[VOCABULARY], pad=2)
+    ends = [token for token, _ in Counter(token for row in whole for token in row[2:5]).most_common(2)]
+    found = contrastive_search(model, requests, 8, ends=ends, pad=2)
+    assert found == [through_end(row, ends) for row in whole]
+    assert {row[-1] for row in found} >= set(ends)
+
+
 def test_the_rules_of_stopping_give_different_text(llama):
     batch = prompts(12)
-    arguments = {"shared": 0, "prefix": {}, "end": Ending(llama, batch).eos_token_id, "pad": 2}
+    arguments = {"shared": 0, "prefix": {}, "ends": [Ending(llama, batch).eos_token_id], "pad": 2}
     early, late = (
         beam_search_by_levels(llama, batch, 4, 12, early_stopping=early, **arguments) for early in (True, False)
     )
@@ -131,7 +173,7 @@ def test_tokens_beyond_a_sliding_window_are_decoded_by_transformers(monkeypatch)
 
 def test_attention_without_a_fused_kernel_is_the_same(llama, monkeypatch):
     batch = prompts(6)
-    arguments = {"shared": 0, "prefix": {}, "end": 1, "pad": 2, "early_stopping": False}
+    arguments = {"shared": 0, "prefix": {}, "ends": [1], "pad": 2, "early_stopping": False}
     expected = beam_search_by_levels(llama, batch, 4, 8, **arguments)
     # What other devices compute.
     monkeypatch.setattr(levels, "has_kernel", lambda query, keys, values: False)
@@ -151,15 +193,15 @@ def test_lines_that_start_later_follow_the_same_rules():
             tokens = beams.tokens[line, :, length - 1].tolist() if length else [start] * beams.beam
             rows.append(table[tokens])
         assert last is None or last.shape == (len(starts), beams.beam)
-        return beams.advance(*torch.stack(rows).topk(2 * beams.beam))[1]
+        return beams.advance(*torch.stack(rows).topk(beams.candidates))[1]
 
     def alone(start, limit):
-        beams = Beams([limit], 3, 1, False)
+        beams = Beams([limit], 3, [1], False)
         while not bool(step(beams, [start])):
             pass
         return beams.best(0)
 
-    beams, waiting, lines, found = Beams([], 3, 1, False), [(5, 9), (6, 4), (7, 12), (8, 2), (9, 7)], [], {}
+    beams, waiting, lines, found = Beams([], 3, [1], False), [(5, 9), (6, 4), (7, 12), (8, 2), (9, 7)], [], {}
     while waiting or lines:
         new = [waiting.pop()] if waiting else []
         beams.add([limit for _, limit in new])
@@ -208,7 +250,7 @@ def test_contrastive_search_of_a_batch_equals_its_definition(model):
     model = model.double()
     real, first, second = prompts(4, 1), prompts(4, 2), prompts(4, 3)
     requests = [[(a, 1.0), (b, -0.5), (c, -0.5)] for a, b, c in zip(real, first, second, strict=True)]
-    found = contrastive_search(model, requests, 6, end=1, pad=2)
+    found = contrastive_search(model, requests, 6, ends=[1], pad=2)
     assert found == [plain_contrastive(model, rows, 6, end=1) for rows in requests]
 
 
@@ -353,6 +395,55 @@ def test_ctranslate2_gives_the_text_of_early_stopping(tokenizer, tmp_path, threa
         decode(engine, tokenizer, [Request("a", (("b", -0.5),))], settings)
 
 
+@pytest.mark.parametrize("name", ["transformers", "ctranslate2"])
+def test_an_output_ends_with_the_turn_or_the_sequence(tokenizer, tmp_path, name):
+    from ctranslate2.converters import TransformersConverter
+
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_tokens([AddedToken("<turn>", special=True, normalized=False)])
+    model = small_model(tokenizer)
+    ends = stop_tokens(tokenizer, "<turn>")
+    with torch.no_grad():
+        for factor, end in zip((4, 5), ends, strict=True):
+            model.lm_head.weight[end] *= factor
+    requests = [Request(["<turn>", "a b c d e f g h i j k"[: 1 + 2 * (n % 11)], "<turn>"], marks=()) for n in range(22)]
+    settings = Settings(4, 12, 600)
+    if name == "transformers":
+        engine = TransformersEngine(model, tokenizer, True, ends)
+    else:
+        model.save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        TransformersConverter(str(tmp_path / "model")).convert(str(tmp_path / "converted"))
+        engine = CTranslate2Engine(tmp_path / "converted", tokenizer, 64, "float32", 1, ends)
+    found = {}
+    for part in decode_in_parts(engine, tokenizer, requests, settings, ends=ends):
+        found |= part
+    last = set()
+    for number, request in enumerate(requests):
+        prompt = encode_prompt(tokenizer, request.prompt)
+        assert prompt[0] == prompt[-1] == ends[0], "control tokens of the template, without a start token"
+        (row,) = beam_search(model, [prompt], 4, 12, tokenizer, True, ends)
+        output = through_end(row, ends)
+        assert found[number].truncated == (output[-1] not in ends)
+        assert found[number].text == tokenizer.decode(output, skip_special_tokens=True).strip()
+        last.add(output[-1])
+    assert last >= set(ends), "the test needs outputs that end with either token"
+
+
+def test_marks_of_a_request_end_its_response_instead_of_the_headers(tokenizer):
+    class Fixed:
+        window = None
+
+        def run(self, jobs, settings, done):
+            yield {number: encode_text(tokenizer, "Een.\n\n### Input:\nb\nTask: c") for number in jobs}
+
+    requests = [Request("a"), Request("a", marks=("\nTask:",)), Request("a", marks=())]
+    (found,) = decode_in_parts(Fixed(), tokenizer, requests, Settings(1, 5, 100))
+    assert [(hypothesis.text, hypothesis.truncated) for hypothesis in found.values()] == [
+        ("Een.", False), ("Een. ### Input: b", False), ("Een. ### Input: b Task: c", True),
+    ]  # fmt: skip
+
+
 class FakeLLM:
     """A `vllm.LLM` that runs a model of transformers, with requests and answers in types like those of vLLM."""
 
@@ -385,8 +476,8 @@ def vllm(monkeypatch, tmp_path, llama):
         llama.lm_head.weight[Tiny.eos_token_id] *= 3
     FakeLLM.network = llama
 
-    def start(early_stopping=False, gpus=0):
-        engine = VllmEngine(tmp_path, Tiny.eos_token_id, 64, "bf16", early_stopping, gpus)
+    def start(early_stopping=False, gpus=0, ends=(Tiny.eos_token_id,)):
+        engine = VllmEngine(tmp_path, ends, 64, "bf16", early_stopping, gpus)
         engine.llm.calls.clear()  # a first call shows whether the model runs
         return engine
 
@@ -426,6 +517,22 @@ def test_beam_search_on_vllm_has_the_rules_of_transformers(vllm, llama, early_st
     assert max(engine.llm.calls) <= max(1, batch_tokens // (4 * 8 + 1)) * 4
     # A search that never stopped early would take 8 steps for each line.
     assert len(engine.llm.calls) < 8 * 11 if batch_tokens == 1 else True
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_vllm_stops_at_every_end_token(vllm, llama, beam):
+    batch = prompts(12)
+    ends = [Tiny.eos_token_id, frequent_tokens(llama, batch)[0]]
+    found = {}
+    for part in vllm(ends=ends).run(
+        {n: Job([(ids, 1.0)], 8) for n, ids in enumerate(batch)}, Settings(beam, 8, 150), ()
+    ):
+        found |= part
+    expected = [beam_search(llama, [prompt], beam, 8, Tiny, ends=ends)[0] for prompt in batch]
+    assert [found[number] for number in range(12)] == [through_end(row, ends) for row in expected]
+    for end in ends:
+        alone = [beam_search(llama, [prompt], beam, 8, Tiny, ends=[end])[0] for prompt in batch]
+        assert [found[number] for number in range(12)] != [through_end(row, [end]) for row in alone], end
 
 
 def test_vllm_refuses_contrasts(vllm):

@@ -83,7 +83,8 @@ def test_the_general_tasks_compare_alpaca_models_with_and_without_stage_two():
     config = expanded("paper-general")
     (comparison,) = config["judge"]["comparisons"]
     with_stage_two, without = (config["systems"][comparison[role]]["model"] for role in ("system", "baseline"))
-    assert config["models"][with_stage_two] == {"stage": "unlikelihood", "from": without}
+    expected = {"stage": "unlikelihood", "from": without, "translations_only": True}
+    assert config["models"][with_stage_two] == expected
     assert config["models"][without]["mix"] == ["alpaca"]
     assert config["judge"]["instructions"] == "alpacaeval"
 
@@ -124,3 +125,14 @@ def test_the_sweeps_make_the_systems_of_the_studies():
         model = config["models"][step.lower()]
         assert model == {"stage": "snapshot", "from": "lat", "step": int(step.split("-")[1])}
     assert len(config["models"]) == len(load_config()["models"]) + len(alphas) + len(steps)
+
+
+@pytest.mark.parametrize("name", ["paper-iwslt4", "paper-wmt", "paper-sweeps", "paper-general"])
+def test_prompts_and_demonstrations_are_the_published_ones(name):
+    config = expanded(name)
+    for entry in config["experiments"]:
+        base_model = config["base_models"][entry["base_model"]]
+        assert base_model["template"] == "alpaca" and base_model.get("preamble", True)
+        assert config["benchmarks"][entry["benchmark"]]["demonstration_choice"] == "first"
+        for system in map(config["systems"].get, entry["systems"]):
+            assert system.get("shots_layout") == ("each" if system.get("shots") else None)

@@ -24,6 +24,93 @@ def test_alpaca_template():
     )
 
 
+PUBLISHED = """\
+Below is an instruction that describes a task, paired with an input that provides further context. Write a response \
+that appropriately completes the request.
+
+### Instruction:
+Translate the following sentences from Italian to Dutch.
+
+### Input:
+Ciao.
+
+### Response:"""
+PUBLISHED_WITHOUT_INPUT = """\
+Below is an instruction that describes a task. Write a response that appropriately completes the request.
+
+### Instruction:
+Name a bird.
+
+### Response:"""
+PUBLISHED_POST_INS = """\
+Below is an instruction that describes a task, paired with an input that provides further context. Write a response \
+that appropriately completes the request.
+
+### Input:
+Ciao.
+
+### Instruction:
+Translate the following sentences from Italian to Dutch.
+
+### Response:"""
+PUBLISHED_SHOTS = """\
+Below is an instruction that describes a task, paired with an input that provides further context. Write a response \
+that appropriately completes the request.
+
+### Instruction:
+Translate the following sentences from Italian to Dutch.
+
+### Input:
+Uno.
+
+### Response:Een.
+Below is an instruction that describes a task, paired with an input that provides further context. Write a response \
+that appropriately completes the request.
+
+### Instruction:
+Translate the following sentences from Italian to Dutch.
+
+### Input:
+Due.
+
+### Response:Twee.
+Below is an instruction that describes a task, paired with an input that provides further context. Write a response \
+that appropriately completes the request.
+
+### Instruction:
+Translate the following sentences from Italian to Dutch.
+
+### Input:
+Ciao.
+
+### Response:"""
+
+
+def test_the_published_layout():
+    template = Template(layout="alpaca", shots_layout="each")
+    assert template.render(INSTRUCTION, "Ciao.") == PUBLISHED
+    assert template.render("Name a bird.", None) == PUBLISHED_WITHOUT_INPUT
+    assert Template("after", layout="alpaca").render(INSTRUCTION, "Ciao.") == PUBLISHED_POST_INS
+    assert template.render(INSTRUCTION, "Ciao.", [("Uno.", "Een."), ("Due.", "Twee.")]) == PUBLISHED_SHOTS
+
+
+def test_the_layouts_differ_in_the_line_break_before_responses_alone():
+    assert Template(layout="alpaca-lines").render(INSTRUCTION, "Ciao.") == PUBLISHED + "\n"
+    shown = [("Uno.", "Een.")]
+    lines = Template(layout="alpaca-lines").render(INSTRUCTION, "Ciao.", shown)
+    assert Template(layout="alpaca").render(INSTRUCTION, "Ciao.", shown) == lines.replace("Response:\n", "Response:")
+
+
+def test_only_the_layout_with_lines_adds_no_keys_to_its_files():
+    lines, published = Template(), Template(layout="alpaca", shots_layout="each")
+    assert prompt_row("Ciao.", "it-nl", lines).keys() == {"prompt", "contrasts"}
+    assert lines.training_keys() == {} and published.training_keys() == {"joined": True}
+    for language in ("en", "nl"):
+        marks = prompt_row("Ciao.", "it-nl", published, language)["marks"]
+        again = published.render(INSTRUCTION, "Ciao.", [("Uno.", "Een.")], language).partition("Een.")[2]
+        assert any(again.startswith(mark) for mark in marks), "the next block ends a response"
+
+
 def test_post_instruction_template():
     assert Template("after", preamble=False).render(INSTRUCTION, "Ciao.") == (
         f"### Input:\nCiao.\n\n### Instruction:\n{INSTRUCTION}\n\n### Response:\n"

@@ -14,3 +14,5 @@ DTYPES = ("fp32", "bf16", "fp16")
 SHARED = "shared"
 # The base model, in paths and tables, of experiments whose systems are all from outside of the workflow.
 EXTERNAL = "external"
+# Templates of base models; any other is a file with a chat template.
+ALPACA, ALPACA_LINES, CHAT = "alpaca", "alpaca-lines", "chat"

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from ..data.sources import TERMS
-from ..files import InputError, TextError, parse_json, read_text
-from ..names import EXTERNAL
+from ..files import InputError, TextError, fold, parse_json, read_text
+from ..names import ALPACA, ALPACA_LINES, CHAT, EXTERNAL
+from ..prompts.chat import RESERVED_OPTIONS, compile_template
 from ..training.deepspeed_config import read_deepspeed_config
 from .references import check_known, sources, sources_of
 
@@ -47,6 +50,7 @@ def check_base_models(config: Mapping[str, Any], root: Path, paper_names: list[s
             check_model_folder(f"{key}.path", model["path"], root)
         if "paper" in model:
             check_known(f"{key}.paper", model["paper"], paper_names, "paper's models")
+        _check_template(key, model, root)
         _check_deepspeed(f"{key}.deepspeed", model["deepspeed"], root)
 
 
@@ -67,6 +71,48 @@ def check_licences(config: Mapping[str, Any], fetched: Iterable[str]) -> None:
                 f"config: {name} has terms of its own, {TERMS[licence]}; if you accept them, run `make demo` or add"
                 f" `--config 'accept_licences=[{licence}]'`; `make tiny` needs no such weights"
             )
+
+
+def _check_template(key: str, model: Mapping[str, Any], root: Path) -> None:
+    """Check the template of a base model, as far as that is possible before the model is there."""
+    template = model.get("template", ALPACA_LINES)
+    if template in (ALPACA, ALPACA_LINES):
+        for name in ("system_message", "template_options"):
+            if name in model:
+                raise InputError(f"config: {key}.{name} is for chat templates; set `template: {CHAT}`, or remove it")
+        return
+    if template != CHAT:
+        if not (root / template).is_file():
+            check_known(f"{key}.template", template, (ALPACA, ALPACA_LINES, CHAT), "templates, nor a file")
+        try:
+            compile_template(read_text(root / template))
+        except jinja2.TemplateSyntaxError as error:
+            raise InputError(
+                f"config: {key}.template: {template}: line {error.lineno}: {fold(error.message or '')}; correct it"
+            ) from None
+    if "build" in model:
+        raise InputError(
+            f"config: {key}.template: the tokenizer of a model that the workflow builds is made from its prompts, so"
+            f" that it has no chat template; set {ALPACA} or {ALPACA_LINES}"
+        )
+    if template == CHAT and "path" in model and not _has_chat_template(f"{key}.path", root / model["path"]):
+        raise InputError(
+            f"config: {key}.template: the tokenizer of `{model['path']}` has no chat template; set {ALPACA} or a file"
+            " with a template, or choose a chat model"
+        )
+    for name in model.get("template_options", {}):
+        if name in RESERVED_OPTIONS:
+            raise InputError(
+                f"config: {key}.template_options.{name}: the workflow sets this variable itself; remove it"
+            )
+
+
+def _has_chat_template(key: str, folder: Path) -> bool:
+    """Whether the tokenizer of a model folder has a chat template, in one of the places where transformers looks."""
+    if any(folder.glob("chat_template.*")) or any(folder.glob("additional_chat_templates/*.jinja")):
+        return True
+    settings = folder / "tokenizer_config.json"
+    return settings.is_file() and bool(read_object(key, settings).get("chat_template"))
 
 
 def _check_deepspeed(key: str, name: str, root: Path) -> None:

@@ -85,6 +85,8 @@ def _check_catalogues(key: str, benchmark: Mapping[str, Any]) -> None:
         raise InputError(f"config: {key}.min_words is above max_words; no row would be left")
     if benchmark["test_min_words"] > benchmark["max_words"]:
         raise InputError(f"config: {key}.test_min_words is above max_words; no test row would be left")
+    if "demonstration_choice" in benchmark:
+        raise InputError(f"config: {key}.demonstration_choice is for `corpora`; rows of catalogues are drawn; drop it")
     if "both_ways" in benchmark:
         raise InputError(f"config: {key}.both_ways is for `corpora`; catalogues give every direction anyway; drop it")
     for source in benchmark["catalogues"]:

@@ -19,6 +19,8 @@ SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 TOP_LEVEL = "the top level"
 # The fields of a request can be any text; they are meant for the server of the judge.
 REQUEST = ("judge", "request")
+# Of a base model: texts that only its chat template reads.
+FOR_TEMPLATE = ("system_message", "template_options")
 SHOWN = 60  # characters of a value in a message
 
 TYPES = {
@@ -111,7 +113,7 @@ def _as_number(text: str) -> int | float | str:
 def _check_values(path: tuple[Any, ...], value: Any) -> None:
     """Check what a schema cannot express: keys are text, numbers are finite, texts are safe in commands and paths."""
     key = ".".join(map(str, path)) or TOP_LEVEL
-    is_free = path[:2] == REQUEST
+    is_free = path[:2] == REQUEST or (path[:1] == ("base_models",) and path[2:3] and path[2] in FOR_TEMPLATE)
     if isinstance(value, Mapping):
         # The keys of a series of a study are its points.
         has_points = len(path) == 4 and path[::2] == ("studies", "series")

@@ -8,7 +8,7 @@ from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
 from ..data.sources import INSTRUCTIONS
 from ..files import InputError
 from ..languages import languages, split_direction
-from ..names import BASE, EXTERNAL, REFERENCE
+from ..names import ALPACA, ALPACA_LINES, BASE, EXTERNAL, REFERENCE
 from ..prompts.prompting import Template, translation_instruction
 from .base_models import begins_with
 from .benchmarks import identifiers
@@ -257,7 +257,8 @@ def _check_prompts(
     """Check that resources/prompts.yaml and languages.tsv have what the prompts and scores of all directions need."""
     from sacrebleu.metrics.bleu import BLEU
 
-    preamble = config["base_models"][base_model].get("preamble", True)
+    model = config["base_models"][base_model]
+    in_alpaca = model.get("template", ALPACA_LINES) in (ALPACA, ALPACA_LINES)
     in_target = any(system.get("prompt_language") == "target" for system in systems)
     contrasts = {contrast["target"] for system in systems for contrast in system.get("contrasts", ())} - {"source"}
     entry = config["benchmarks"][benchmark]
@@ -268,7 +269,8 @@ def _check_prompts(
         for prompt_language in dict.fromkeys(("en", target) if in_target else ("en",)):
             instruction = translation_instruction(direction, prompt_language)
             try:
-                Template(preamble=preamble).render(instruction, "", (), prompt_language)
+                if in_alpaca:  # chats have no headers
+                    Template(preamble=model.get("preamble", True)).render(instruction, "", (), prompt_language)
             except KeyError as error:
                 raise InputError(f"resources/prompts.yaml: {prompt_language}: no entry {error}; add it") from None
         tokenizer = languages()[target].bleu_tokenizer

@@ -1,6 +1,6 @@
 """Assemble a benchmark from published corpora: demonstrations, training pairs, training samples, filter counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..files import InputError
 from ..languages import split_direction
@@ -21,7 +21,7 @@ Count = dict[str, str | int]
 
 
 def draw_demonstrations(
-    corpora: Mapping[str, Sequence[Pair]], test: Mapping[str, Sequence[Pair]], size: int, seed: int
+    corpora: Mapping[str, Sequence[Pair]], test: Mapping[str, Sequence[Pair]], size: int, seed: int | None
 ) -> dict[str, list[Pair]]:
     """Draw the demonstrations of every direction.
 
@@ -33,7 +33,7 @@ def draw_demonstrations(
         corpora: pairs by direction, one per line of the corpora.
         test: pairs of the test set by direction.
         size: number of demonstrations per direction.
-        seed: determines which lines are drawn.
+        seed: determines which lines are drawn; None takes the first lines, in their order.
 
     Raises:
         InputError: fewer than `size` lines are left for a direction.
@@ -46,7 +46,7 @@ def draw_demonstrations(
     for lines, directions in groups.items():
         chosen: list[int] = []
         empty = in_test = 0
-        for number in sorted(range(lines), key=lambda number: rank(seed, str(number))):
+        for number in range(lines) if seed is None else sorted(range(lines), key=_rank_of_line(seed)):
             if len(chosen) == size:
                 break
             if not all(all(corpora[direction][number]) for direction in directions):
@@ -64,6 +64,10 @@ def draw_demonstrations(
             log.info("demonstrations of %s: %d drawn lines are in the test set and were replaced", directions, in_test)
         drawn |= {direction: [corpora[direction][number] for number in chosen] for direction in directions}
     return {direction: drawn[direction] for direction in corpora}
+
+
+def _rank_of_line(seed: int) -> Callable[[int], bytes]:
+    return lambda number: rank(seed, str(number))
 
 
 def _keys(direction: str, pair: Pair) -> set[tuple[str, str]]:

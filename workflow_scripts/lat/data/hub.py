@@ -19,6 +19,8 @@ from .store import entry_name, link_folder, provide
 SMALL_FILES = ("*.json", "*.model", "*.txt")
 # Weights in a single format, configuration and tokenizer.
 FILES = (*SMALL_FILES, "*.safetensors")
+# Chat templates, which models of older versions have in their configuration.
+TEMPLATES = ("*.jinja",)
 # The weights of BLEURT's checkpoints are in the older PyTorch format.
 OLDER_FILES = (*FILES, "*.bin")
 CONFIG = "config.json"

@@ -4,6 +4,8 @@ They are those of `generate` of transformers, with a length penalty of 1. A mode
 the next tokens makes a search of them, whichever library runs it.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,16 +19,21 @@ class Beams:
     Args:
         limits: maximum number of new tokens of each line.
         beam: number of beams; 1 is greedy search.
-        end: id of the end token.
+        ends: ids of the tokens that end a hypothesis.
         early_stopping: end the search for a line as soon as `beam` hypotheses are finished. Otherwise it ends when no
             unfinished hypothesis has a better score than all finished ones at its present length.
         device: where the tensors are.
     """
 
     def __init__(
-        self, limits: list[int], beam: int, end: int, early_stopping: bool, device: torch.device | str = "cpu"
+        self,
+        limits: list[int],
+        beam: int,
+        ends: Sequence[int],
+        early_stopping: bool,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.beam, self.end, self.early_stopping = beam, end, early_stopping or beam == 1
+        self.beam, self.ends, self.early_stopping = beam, tuple(ends), early_stopping or beam == 1
         self.limits = torch.tensor(limits, dtype=torch.long, device=device)
         self.lengths = torch.zeros_like(self.limits)
         lines = len(limits)
@@ -38,12 +45,18 @@ class Beams:
         self.finished_tokens, self.finished_scores = self.tokens, torch.full_like(self.scores, NONE)
         self.is_finished = torch.zeros((lines, beam), dtype=torch.bool, device=device)
 
+    @property
+    def candidates(self) -> int:
+        """How many of the most likely next tokens of each hypothesis the search needs."""
+        return (1 + len(self.ends)) * self.beam
+
     def advance(self, log_probabilities: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Append one token to the hypotheses of every line.
 
         Args:
             log_probabilities: of the candidates, [lines, beam, candidates per hypothesis].
-            candidates: ids of the most likely next tokens of every hypothesis, in the same shape, at least 2 * beam.
+            candidates: ids of the most likely next tokens of every hypothesis, in the same shape, at least
+                `self.candidates`.
 
         Returns:
             For each hypothesis that continues, the hypothesis of the line that it continues, [lines, beam]; and
@@ -51,12 +64,12 @@ class Beams:
         """
         lines, beam, count = candidates.shape
         totals = (log_probabilities.float() + self.scores[:, :, None]).view(lines, -1)
-        # At most `beam` of these end, so that at least `beam` can continue.
-        totals, places = totals.topk(2 * beam)
+        # At most `beam` of these end with the same end token, so that at least `beam` can continue.
+        totals, places = totals.topk(self.candidates)
         parents, chosen = places // count, candidates.reshape(lines, -1).gather(1, places)
         tokens = self._append(parents, chosen)
         self.lengths = self.lengths + 1
-        ends = (chosen == self.end) | (self.lengths >= self.limits)[:, None]
+        ends = torch.stack([chosen == end for end in self.ends]).any(0) | (self.lengths >= self.limits)[:, None]
 
         self.scores, kept = torch.where(ends, totals + NONE, totals).topk(beam)
         self.tokens = _take(tokens, kept)
@@ -80,7 +93,7 @@ class Beams:
         """Tokens of the hypotheses `parents` with one more token each; the finished ones get as much room."""
         longest = int(self.lengths.max()) + 1
         if longest > self.tokens.shape[2]:
-            room = self.tokens.new_full((*self.tokens.shape[:2], longest - self.tokens.shape[2]), self.end)
+            room = self.tokens.new_full((*self.tokens.shape[:2], longest - self.tokens.shape[2]), self.ends[0])
             self.tokens = torch.cat([self.tokens, room], dim=2)
             self.finished_tokens = torch.cat([self.finished_tokens, room], dim=2)
         places = self.lengths[:, None, None].expand(*chosen.shape, 1)
@@ -100,7 +113,7 @@ class Beams:
     def best(self, line: int) -> list[int]:
         """The best finished hypothesis of a line that is done, with its end token if it has one."""
         tokens: list[int] = self.finished_tokens[line, 0, : self.lengths[line]].tolist()
-        return tokens[: tokens.index(self.end) + 1] if self.end in tokens else tokens
+        return through_end(tokens, self.ends)
 
     def keep(self, lines: Tensor) -> None:
         """Drop all other lines."""
@@ -110,12 +123,17 @@ class Beams:
 
     def add(self, limits: list[int]) -> None:
         """Add lines that have no tokens yet."""
-        new = Beams(limits, self.beam, self.end, self.early_stopping, self.limits.device)
-        room = new.tokens.new_full((len(limits), self.beam, self.tokens.shape[2]), self.end)
+        new = Beams(limits, self.beam, self.ends, self.early_stopping, self.limits.device)
+        room = new.tokens.new_full((len(limits), self.beam, self.tokens.shape[2]), self.ends[0])
         new.tokens = new.finished_tokens = room
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, torch.cat([value, getattr(new, name)]))
+
+
+def through_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    """Return tokens up to the first end token, which is included; all of them if there is none."""
+    return next((tokens[: place + 1] for place, token in enumerate(tokens) if token in ends), tokens)
 
 
 def _take(tokens: Tensor, hypotheses: Tensor) -> Tensor:

@@ -26,18 +26,26 @@ class CTranslate2Engine(BatchEngine):
         window: maximum number of tokens of prompt and output together; None for no limit.
         compute_type: of CTranslate2, such as `float32` or `int8`.
         threads: CPU threads; ignored on a GPU.
+        ends: ids of the tokens that end an output; by default, the end token of the tokenizer.
 
     Raises:
         InputError: this machine cannot compute with the type.
     """
 
     def __init__(
-        self, folder: Path, tokenizer: PreTrainedTokenizerBase, window: int | None, compute_type: str, threads: int
+        self,
+        folder: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        window: int | None,
+        compute_type: str,
+        threads: int,
+        ends: Sequence[int] = (),
     ) -> None:
         import ctranslate2
 
         check_manifest(folder)
         self.tokenizer, self.window = tokenizer, window
+        self.ends = tuple(ends) or (tokenizer.eos_token_id,)
         device = "cuda" if ctranslate2.get_cuda_device_count() > 0 else "cpu"
         # Otherwise, CTranslate2 takes another type and says so only in its own log.
         supported = ctranslate2.get_supported_compute_types(device)
@@ -72,10 +80,9 @@ class CTranslate2Engine(BatchEngine):
             static_prompt=prompts[0][:shared] or None,
             beam_size=beam,
             max_length=max_new_tokens,
-            end_token=self.tokenizer.eos_token,
+            end_token=list(self.ends),
             include_prompt_in_result=False,
             max_batch_size=math.ceil(len(prompts) / (self._threads * PIECES_PER_THREAD)),
         )
         outputs = [result.sequences_ids[0] for result in results]
-        end = self.tokenizer.eos_token_id
-        return [output if len(output) == max_new_tokens else [*output, end] for output in outputs]
+        return [output if len(output) == max_new_tokens else [*output, self.ends[0]] for output in outputs]

@@ -213,7 +213,7 @@ def beam_search_by_levels(
     max_new_tokens: int,
     shared: int,
     prefix: Layers,
-    end: int,
+    ends: Sequence[int],
     pad: int,
     early_stopping: bool,
 ) -> list[list[int]]:
@@ -226,7 +226,7 @@ def beam_search_by_levels(
         max_new_tokens: maximum length of an output, in tokens.
         shared: number of leading tokens of each prompt that `prefix` has.
         prefix: keys and values of these tokens.
-        end: id of the end token.
+        ends: ids of the tokens that end an output.
         pad: id of the padding token.
         early_stopping: see `Beams`.
 
@@ -235,8 +235,8 @@ def beam_search_by_levels(
     """
     with attention_by_levels(model):
         logits, positions, cache = read_prompts(model, prompts, shared, prefix, pad)
-        beams = Beams([max_new_tokens] * len(prompts), beam, end, early_stopping, model.device)
-        log_probabilities, candidates = logits.log_softmax(-1).topk(2 * beam)
+        beams = Beams([max_new_tokens] * len(prompts), beam, ends, early_stopping, model.device)
+        log_probabilities, candidates = logits.log_softmax(-1).topk(beams.candidates)
         # So far, the hypotheses of a line are the same.
         log_probabilities, candidates = (
             found[:, None].expand(-1, beam, -1) for found in (log_probabilities, candidates)
@@ -265,5 +265,5 @@ def beam_search_by_levels(
             logits = next_logits(model, ids, positions.repeat_interleave(beam, dim=0), cache)
             positions = positions + 1
             log_probabilities, candidates = (
-                found.view(len(lines), beam, -1) for found in logits.log_softmax(-1).topk(2 * beam)
+                found.view(len(lines), beam, -1) for found in logits.log_softmax(-1).topk(beams.candidates)
             )

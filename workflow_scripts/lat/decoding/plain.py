@@ -28,6 +28,7 @@ def beam_search(
     max_new_tokens: int,
     tokenizer: PreTrainedTokenizerBase,
     early_stopping: bool = False,
+    ends: Sequence[int] = (),
 ) -> list[list[int]]:
     """Decode a batch of prompts with the beam search of transformers.
 
@@ -38,6 +39,7 @@ def beam_search(
         max_new_tokens: maximum length of an output, in tokens.
         tokenizer: the tokenizer of the model.
         early_stopping: end the search as soon as there are as many finished hypotheses as beams.
+        ends: ids of the tokens that end an output; by default, the end token of the tokenizer.
 
     Returns:
         The token ids that follow each prompt, including the end token if it was generated.
@@ -48,7 +50,7 @@ def beam_search(
         do_sample=False,
         early_stopping=early_stopping and beam > 1,
         max_new_tokens=max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=list(ends) or tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
@@ -73,7 +75,7 @@ def contrastive_search(
     model: PreTrainedModel,
     requests: Sequence[EncodedRequest],
     max_new_tokens: int,
-    end: int,
+    ends: Sequence[int],
     pad: int,
 ) -> list[list[int]]:
     """Greedy source- and language-contrastive decoding (Sennrich et al., arXiv 2309.07098), batched over lines.
@@ -87,7 +89,7 @@ def contrastive_search(
         model: in evaluation mode.
         requests: the (prompt ids, weight) pairs of each line, the real prompt first; the same number for every line.
         max_new_tokens: maximum length of an output, in tokens.
-        end: id of the end token.
+        ends: ids of the tokens that end an output.
         pad: id of the padding token.
 
     Returns:
@@ -108,7 +110,8 @@ def contrastive_search(
         for line, token, is_unfinished in zip(lines.tolist(), chosen.tolist(), unfinished.tolist(), strict=True):
             if is_unfinished:
                 outputs[line].append(token)
-        unfinished &= chosen != end
+        for end in ends:
+            unfinished &= chosen != end
         remaining = int(unfinished.sum())
         if not remaining:
             break

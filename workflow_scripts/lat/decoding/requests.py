@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..files import InputError, fold
 from ..models import encode_prompt
-from ..prompts.prompting import response_end_marks
+from ..prompts.prompting import Prompt, response_end_marks
 from ..runtime import Progress
 
 
@@ -36,13 +36,15 @@ class Request:
         prompt: the real prompt.
         contrasts: (prompt, weight) of each contrast; empty for beam search.
         language: language of the template. The next header of the template ends a response.
+        marks: texts that end a response, where they are not the headers of the template.
         group: name of the lines that are decoded together, since their prompts begin alike: the direction.
     """
 
-    prompt: str
-    contrasts: tuple[tuple[str, float], ...] = ()
+    prompt: Prompt
+    contrasts: tuple[tuple[Prompt, float], ...] = ()
     language: str = "en"
     group: str = ""
+    marks: tuple[str, ...] | None = None
 
 
 # The (prompt ids, weight) pairs of a request: the real prompt with weight 1, then the contrasts.
@@ -205,6 +207,7 @@ def decode_in_parts(
     settings: Settings,
     done: Collection[int] = (),
     line_breaks: bool = False,
+    ends: Sequence[int] = (),
 ) -> Iterator[dict[int, Hypothesis]]:
     """Decode like `decode`, and yield the hypotheses as they are found, by the index of their request.
 
@@ -215,6 +218,7 @@ def decode_in_parts(
         settings: see `Settings`.
         done: indices of finished requests.
         line_breaks: keep the line breaks of an output instead of folding it into one line.
+        ends: ids of the tokens that end an output; by default, the end token of the tokenizer.
 
     Raises:
         InputError: a prompt leaves no room for output in the model's context window.
@@ -233,13 +237,16 @@ def decode_in_parts(
             raise InputError(f"{place}: a prompt of {length} tokens leaves no room in the window of {window}")
         limit = min(settings.max_new_tokens, window - length) if window else settings.max_new_tokens
         jobs[index] = Job(prompts, limit, request.group)
-    end = tokenizer.eos_token_id
+    ends = tuple(ends) or (tokenizer.eos_token_id,)
     for outputs in engine.run(jobs, settings, done):
         results = {}
         for index, output in outputs.items():
-            finished = end in output
-            output = output[: output.index(end)] if finished else output
-            marks = response_end_marks(requests[index].language, one_line=not line_breaks)
+            end = next((number for number, token in enumerate(output) if token in ends), None)
+            finished = end is not None
+            output = output[:end]
+            marks: Sequence[str] | None = requests[index].marks
+            if marks is None:
+                marks = response_end_marks(requests[index].language, one_line=not line_breaks)
             text, cut = until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
             results[index] = Hypothesis(text.strip() if line_breaks else fold(text), truncated=not finished and not cut)
         yield results

@@ -22,12 +22,18 @@ class TransformersEngine(BatchEngine):
         tokenizer: the tokenizer of the model.
         early_stopping: end a beam search as soon as there are as many finished hypotheses as beams, which is the rule
             of CTranslate2. Otherwise it ends when no better hypothesis is expected, which is the library's default.
+        ends: ids of the tokens that end an output; by default, the end token of the tokenizer.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, early_stopping: bool = False
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        early_stopping: bool = False,
+        ends: Sequence[int] = (),
     ) -> None:
         self.model, self.tokenizer, self.early_stopping = model.eval(), tokenizer, early_stopping
+        self.ends = tuple(ends) or (tokenizer.eos_token_id,)
         # Otherwise the defaults of a hub model (sampling, repetition penalty) would apply where a call sets nothing.
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
@@ -59,20 +65,20 @@ class TransformersEngine(BatchEngine):
         Raises:
             InputError: the output of a prompt would depend on the other prompts of its batch.
         """
-        end, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
+        pad = self.tokenizer.pad_token_id
         if len(batch[0]) > 1:
             if not self._contrasts:
                 raise self._mixes("contrastive decoding")
-            return contrastive_search(self.model, batch, max_new_tokens, end, pad)
+            return contrastive_search(self.model, batch, max_new_tokens, self.ends, pad)
         prompts = [request[0][0] for request in batch]
         if self._searches_by_levels(max(map(len, prompts)) + max_new_tokens):
             prefix = self._keys_and_values(tuple(prompts[0][:shared]))
             return beam_search_by_levels(
-                self.model, prompts, beam, max_new_tokens, shared, prefix, end, pad, self.early_stopping
+                self.model, prompts, beam, max_new_tokens, shared, prefix, self.ends, pad, self.early_stopping
             )
         if not self._pads:
             raise self._mixes("beam search")
-        return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, self.early_stopping)
+        return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, self.early_stopping, self.ends)
 
     def _mixes(self, kind: str) -> InputError:
         return InputError(

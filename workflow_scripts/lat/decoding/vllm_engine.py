@@ -26,7 +26,7 @@ class VllmEngine:
 
     Args:
         folder: folder of the model.
-        end: id of the end token.
+        ends: ids of the tokens that end an output.
         window: maximum number of tokens of prompt and output together; None for no limit.
         dtype: fp32, bf16 or fp16.
         early_stopping: see `Beams`.
@@ -36,7 +36,9 @@ class VllmEngine:
         InputError: vLLM is not installed, or it cannot run the model.
     """
 
-    def __init__(self, folder: Path, end: int, window: int | None, dtype: str, early_stopping: bool, gpus: int) -> None:
+    def __init__(
+        self, folder: Path, ends: Sequence[int], window: int | None, dtype: str, early_stopping: bool, gpus: int
+    ) -> None:
         # In one process, an error of the model reaches this one, and nothing is sent between processes.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -53,7 +55,7 @@ class VllmEngine:
                 " choose another engine"
             ) from None
         check_manifest(folder)
-        self.end, self.window, self.early_stopping = end, window, early_stopping
+        self.ends, self.window, self.early_stopping = tuple(ends), window, early_stopping
         settings = {"tensor_parallel_size": gpus} if gpus else {"enforce_eager": True, "block_size": CPU_BLOCK}
         try:
             self.llm = LLM(
@@ -65,7 +67,7 @@ class VllmEngine:
                 **settings,
             )
             # Attention that the device lacks is noticed only when the model runs.
-            self.llm.generate([{"prompt_token_ids": [end]}], SamplingParams(max_tokens=1), use_tqdm=False)
+            self.llm.generate([{"prompt_token_ids": [self.ends[0]]}], SamplingParams(max_tokens=1), use_tqdm=False)
         except (ValueError, NotImplementedError, RuntimeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
@@ -93,7 +95,10 @@ class VllmEngine:
                 [{"prompt_token_ids": list(jobs[number].prompts[0][0])} for number in called],
                 [
                     SamplingParams(
-                        temperature=0.0, max_tokens=jobs[number].limit, stop_token_ids=[self.end], detokenize=False
+                        temperature=0.0,
+                        max_tokens=jobs[number].limit,
+                        stop_token_ids=list(self.ends),
+                        detokenize=False,
                     )
                     for number in called
                 ],
@@ -105,7 +110,7 @@ class VllmEngine:
         """Search for as many lines at once as `batch_tokens` allows; when one is done, another takes its place."""
         waiting = list(jobs)[::-1]
         lines: list[int] = []
-        beams = Beams([], settings.beam, self.end, self.early_stopping)
+        beams = Beams([], settings.beam, self.ends, self.early_stopping)
         stored = 0
         while waiting or lines:
             added: list[int] = []
@@ -138,7 +143,7 @@ class VllmEngine:
         # Before the first token, the hypotheses of a line are the same, and vLLM is asked once.
         keys = [tuple(sequence) for sequence in sequences]
         different = list(dict.fromkeys(keys))
-        count = 2 * beams.beam
+        count = beams.candidates
         outputs = self.llm.generate(
             [{"prompt_token_ids": list(key)} for key in different],
             SamplingParams(temperature=0.0, max_tokens=1, logprobs=count, detokenize=False),

@@ -2,6 +2,10 @@
 
 Zan et al. (arXiv 2403.14399) tune and decode with the Alpaca template and the instruction `Translate the following
 sentences from {source} to {target}.` The baselines Post-ins, PTL and k-shot fill the template in other ways.
+
+There are two layouts. In `alpaca`, the published one, the response follows the colon of the response header at once,
+and both are encoded as one string. In `alpaca-lines`, the response is on a line of its own, and is encoded apart from
+the prompt. `chat.py` has the templates of chat models.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +19,11 @@ from ..files import InputError, read_text
 from ..languages import RESOURCES, split_direction
 
 Position = Literal["before", "after"]
+Layout = Literal["alpaca", "alpaca-lines"]
+# How demonstrations are shown: after a single preamble, or each as a whole prompt with its response, as published.
+ShotsLayout = Literal["once", "each"]
+# A prompt: a text, or the pieces of a chat: text of the template and texts in its slots by turns, the former first.
+Prompt = str | list[str]
 
 
 @cache
@@ -61,10 +70,15 @@ class Template:
     Attributes:
         instruction_position: position of the instruction: `before` the input (Alpaca), or `after` it (Post-ins).
         preamble: whether the prompt starts with the introductory sentence of Alpaca prompts.
+        layout: see the docstring of the module.
+        shots_layout: `once`: the preamble stands once, before all demonstrations. `each`: every demonstration is a
+            whole prompt with its response, and a single line break separates it from what follows.
     """
 
     instruction_position: Position = "before"
     preamble: bool = True
+    layout: Layout = "alpaca-lines"
+    shots_layout: ShotsLayout = "once"
 
     def render(
         self,
@@ -84,6 +98,8 @@ class Template:
         """
         wording = wordings()[prompt_language]
         instruction_part = f"### {wording['instruction_header']}\n{instruction}\n\n"
+        preamble_key = "preamble" if source is not None else "preamble_without_input"
+        preamble = f"{wording[preamble_key]}\n\n" if self.preamble else ""
 
         def block(text: str | None) -> str:
             input_part = "" if text is None else f"### {wording['input_header']}\n{text}\n\n"
@@ -92,11 +108,31 @@ class Template:
                 if self.instruction_position == "before"
                 else (input_part, instruction_part)
             )
-            return "".join(parts) + f"### {wording['response_header']}\n"
+            return "".join(parts) + f"### {wording['response_header']}" + "\n" * (self.layout == "alpaca-lines")
 
+        if self.shots_layout == "each":
+            shown = "".join(f"{preamble}{block(shown_source)}{target}\n" for shown_source, target in demonstrations)
+            return f"{shown}{preamble}{block(source)}"
         shown = "".join(f"{block(shown_source)}{target}\n\n" for shown_source, target in demonstrations)
-        preamble = "preamble" if source is not None else "preamble_without_input"
-        return (f"{wording[preamble]}\n\n" if self.preamble else "") + shown + block(source)
+        return f"{preamble}{shown}{block(source)}"
+
+    def training_keys(self) -> dict[str, Any]:
+        """Return the keys of a training sample that say how it is encoded, see `training/samples.py`."""
+        return {} if self.layout == "alpaca-lines" else {"joined": True}
+
+    def decoding_keys(self, prompt_language: str = "en", one_line: bool = True) -> dict[str, Any]:
+        """Return the keys of a prompt that say where its response ends; without any, `response_end_marks` does.
+
+        The arguments are those of `response_end_marks`.
+        """
+        if self.layout == "alpaca-lines":
+            return {}
+        marks = response_end_marks(prompt_language, one_line)
+        if self.preamble:
+            # With `shots_layout: each`, another demonstration begins with this sentence.
+            wording = wordings()[prompt_language]
+            marks += [f"\n{wording[key]}" for key in ("preamble", "preamble_without_input") if key in wording]
+        return {"marks": marks}
 
 
 def template_pieces() -> list[str]:

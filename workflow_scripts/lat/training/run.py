@@ -63,6 +63,10 @@ def run_training(
     if snapshot_steps and max(snapshot_steps) > steps:
         raise InputError(f"--snapshot-steps: {max(snapshot_steps)} is beyond the last of {steps} steps; lower it")
     model = load_model(arguments.model, hyperparameters.dtype, arguments.attention)
+    end = samples[0].response[-1]
+    if end != tokenizer.eos_token_id and model.generation_config:
+        # Programs that load the model stop at the token with which it was trained to end a turn.
+        model.generation_config.eos_token_id = [end, tokenizer.eos_token_id]
     key = run_key(
         arguments.model,
         arguments.samples,

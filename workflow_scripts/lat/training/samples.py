@@ -1,9 +1,10 @@
 """Encoded training samples: read, put into a seeded order, divided into global batches and micro-batches."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..files import InputError, read_jsonl
-from ..models import encode_prompt, encode_response
+from ..models import encode_joined, encode_prompt, encode_response
 from ..runtime import log
 from .hyperparameters import Hyperparameters
 from .layout import Layout
@@ -20,24 +21,41 @@ from .modelling import TokenSequence, pack
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Token ids of a training sample; in stage 2, `conflict` is its prompt under the conflicting instruction."""
+    """Token ids of a training sample.
+
+    Attributes:
+        prompt: the prompt.
+        response: the response and what ends it.
+        conflict: in stage 2, the prompt under the conflicting instruction.
+        conflict_response: the response after `conflict`, where it has other tokens than after `prompt`.
+    """
 
     prompt: list[int]
     response: list[int]
     conflict: list[int] | None = None
+    conflict_response: list[int] | None = None
 
     def __len__(self) -> int:
-        return max(len(self.prompt), len(self.conflict or ())) + len(self.response)
+        return max(map(len, self.sequences()))
 
     @property
     def tokens(self) -> int:
         """Number of tokens that a forward pass over the sample processes, its conflict included."""
-        conflict_tokens = len(self.conflict) + len(self.response) if self.conflict else 0
-        return len(self.prompt) + len(self.response) + conflict_tokens
+        return sum(map(len, self.sequences()))
+
+    def sequences(self) -> list[TokenSequence]:
+        """Return the sample and, in stage 2, its conflict as sequences of tokens."""
+        found = [TokenSequence(self.prompt, self.response)]
+        if self.conflict is not None:
+            found.append(TokenSequence(self.conflict, self.conflict_response or self.response, conflicting=True))
+        return found
 
 
 def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[EncodedSample], int]:
     """Encode the samples of a JSON-lines file with the keys `prompt`, `response` and, in stage 2, `conflict`.
+
+    Prompt and response are encoded apart or, if the sample has the key `joined`, as one string, see `encode_joined`;
+    `end` is what ends the response, if that is not the end token of the tokenizer.
 
     Samples longer than `max_length` tokens are left out. Truncated, they would teach the model to stop in the middle
     of a sentence.
@@ -50,16 +68,19 @@ def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
     """
     rows = read_jsonl(path)
     try:
-        samples = [
-            EncodedSample(
-                encode_prompt(tokenizer, row["prompt"]),
-                encode_response(tokenizer, row["response"]),
-                encode_prompt(tokenizer, row["conflict"]) if "conflict" in row else None,
-            )
-            for row in rows
-        ]
+        samples = [_encode(row, tokenizer) for row in rows]
     except KeyError as error:
         raise InputError(f"{path}: a sample has no {error}; rebuild the file") from None
+    crossing = sum(
+        bool(row.get("joined")) and sample.prompt != encode_prompt(tokenizer, row["prompt"])
+        for row, sample in zip(rows, samples, strict=True)
+    )
+    if crossing:
+        log.warning(
+            "in %d of %d samples, a token has characters of prompt and response, and counts as part of the response",
+            crossing,
+            len(samples),
+        )
     fitting = [sample for sample in samples if len(sample) <= max_length]
     left_out = len(samples) - len(fitting)
     if left_out:
@@ -67,6 +88,25 @@ def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
     if not fitting:
         raise InputError(f"{path}: none of its {len(samples)} samples fits in {max_length} tokens; raise max_length")
     return fitting, left_out
+
+
+def _encode(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> EncodedSample:
+    """Encode a sample, see `read_samples`.
+
+    Raises:
+        KeyError: a key is missing.
+    """
+    if not row.get("joined"):
+        return EncodedSample(
+            encode_prompt(tokenizer, row["prompt"]),
+            encode_response(tokenizer, row["response"]),
+            encode_prompt(tokenizer, row["conflict"]) if "conflict" in row else None,
+        )
+    prompt, response = encode_joined(tokenizer, row["prompt"], row["response"], row.get("end"))
+    if "conflict" not in row:
+        return EncodedSample(prompt, response)
+    conflict, after_conflict = encode_joined(tokenizer, row["conflict"], row["response"], row.get("end"))
+    return EncodedSample(prompt, response, conflict, None if after_conflict == response else after_conflict)
 
 
 def step_count(hyperparameters: Hyperparameters, samples: int) -> int:
@@ -120,10 +160,9 @@ def to_tensors(
     micro_batch: Sequence[EncodedSample], pad: int, layout: Layout, device: torch.device
 ) -> dict[str, Tensor]:
     """Arrange the samples and, in stage 2, their conflicts as the inputs of `ResponseLoss`."""
-    sequences = [TokenSequence(sample.prompt, sample.response) for sample in micro_batch]
-    sequences += [
-        TokenSequence(sample.conflict, sample.response, conflicting=True)
-        for sample in micro_batch
-        if sample.conflict is not None
-    ]
+    # The conflicts come last.
+    sequences = sorted(
+        (sequence for sample in micro_batch for sequence in sample.sequences()),
+        key=lambda sequence: sequence.conflicting,
+    )
     return {name: tensor.to(device) for name, tensor in pack(sequences, pad, layout).items()}
