@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from ..runtime import log
 from .hyperparameters import Hyperparameters
 from .layout import Layout
 from .modelling import TokenSequence, pack
+
+
+Sample = TypeVar("Sample", bound="EncodedSample")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,23 @@ def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
         ]
     except KeyError as error:
         raise InputError(f"{path}: a sample has no {error}; rebuild the file") from None
+    return leave_out_long(path, samples, max_length)
+
+
+def leave_out_long(path: Path, samples: Sequence[Sample], max_length: int) -> tuple[list[Sample], int]:
+    """Leave out samples of more than `max_length` tokens.
+
+    Args:
+        path: file of the samples, for messages.
+        samples: all samples.
+        max_length: tokens of prompt and response together.
+
+    Returns:
+        The samples that fit, and how many were left out.
+
+    Raises:
+        InputError: none fits.
+    """
     fitting = [sample for sample in samples if len(sample) <= max_length]
     left_out = len(samples) - len(fitting)
     if left_out:
