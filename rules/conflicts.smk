@@ -3,8 +3,8 @@
 
 rule conflicts:
     input:
-        samples=lambda wildcards: f"results/prompts/{{base_model}}/{{benchmark}}/{{run}}/"
-        f"{config['models'][wildcards.model]['from']}.jsonl",
+        samples=parent_samples,
+        off_targets=off_target_outputs,
     output:
         "results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:
@@ -21,7 +21,15 @@ rule conflicts:
     params:
         code=code_of("conflicts"),
         wordings=prompts_hash,
-        template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
+        template=lambda wildcards, input: " ".join(
+            filter(
+                None,
+                [
+                    template_flags(wildcards.base_model, wildcards.model),
+                    flags({"off_targets": input.off_targets or None}),
+                ],
+            )
+        ),
         draw=lambda wildcards: model_settings("unlikelihood", wildcards)["conflicts"],
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         seed=seed_of,

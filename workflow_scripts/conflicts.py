@@ -34,7 +34,9 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--draw", choices=get_args(Draw), required=True, help="how conflicts are drawn")
-    parser.add_argument("--languages", nargs="+", required=True, help="languages that `target` and `confusion` draw from")
+    parser.add_argument(
+        "--languages", nargs="+", required=True, help="languages that `target` and `confusion` draw from"
+    )
     parser.add_argument("--off-targets", type=Path, help="outputs of the stage-1 model, for `confusion` only")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--instruction-position", choices=("before", "after"), default="before")

@@ -52,9 +52,7 @@ def write_prompts(arguments: argparse.Namespace) -> None:
     Besides the keys that decoding reads, the rows have the source and the English text of its row.
     """
     template = Template(arguments.instruction_position, preamble=not arguments.no_preamble)
-    drawn = draw_sources(
-        read_jsonl(arguments.samples), arguments.directions, arguments.sentences, arguments.seed
-    )
+    drawn = draw_sources(read_jsonl(arguments.samples), arguments.directions, arguments.sentences, arguments.seed)
     for direction in arguments.directions:
         if direction not in drawn:
             log.info("%s: no training source in this language", direction)

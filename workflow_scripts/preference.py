@@ -6,16 +6,17 @@ Both responses stand under the right instruction; the rejected one is in a wrong
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from .lat.runtime import run_step
-from .lat.training.hyperparameters import add_training_arguments
+from .lat.training.hyperparameters import Loss, add_training_arguments, preference_of
 
 
 def main() -> None:
     """Parse the flags and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_training_arguments(parser)
-    parser.add_argument("--loss", choices=("orpo", "cpo", "dpo"), required=True, help="the preference loss")
+    parser.add_argument("--loss", choices=get_args(Loss), required=True, help="the preference loss")
     parser.add_argument("--weight", type=float, help="weight of the preference loss; by default the published one")
     parser.add_argument(
         "--likelihood",
@@ -30,7 +31,6 @@ def main() -> None:
     arguments = parser.parse_args()
 
     # Imported here, since its libraries take seconds to load, and the check of the flags does without them.
-    from .lat.training.preferences import preference_of
     from .lat.training.run import run_training
 
     run_training(

@@ -23,7 +23,9 @@ def main() -> None:
     )
     parser.add_argument("--rejected", choices=get_args(Source), required=True, help="where rejected responses are from")
     parser.add_argument("--off-targets", type=Path, help="outputs of the stage-1 model, for `model` only")
-    parser.add_argument("--min-pairs", type=int, required=True, help="an error if fewer samples have a rejected response")
+    parser.add_argument(
+        "--min-pairs", type=int, required=True, help="an error if fewer samples have a rejected response"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()

@@ -10,10 +10,10 @@ from tests.conftest import VOCABULARY
 from tests.unit.test_modelling import assert_same_gradients, gradients
 from workflow_scripts.lat.files import InputError, write_jsonl
 from workflow_scripts.lat.training import head
+from workflow_scripts.lat.training.hyperparameters import PUBLISHED, Preference, preference_of
 from workflow_scripts.lat.training.layout import LAYOUTS
 from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
 from workflow_scripts.lat.training.pairs import EncodedPair, PreferenceLoss, pair_tensors, read_pairs
-from workflow_scripts.lat.training.preferences import PUBLISHED, Preference, preference_of
 from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
 from workflow_scripts.lat.training.tokenizing import train_tokenizer
 

@@ -5,26 +5,41 @@ from typing import Any
 
 from ..names import BASE, SHARED
 
+# Settings of the section `unlikelihood` that a preference training does not have.
+UNLIKELIHOOD_ONLY = ("alpha", "conflicts")
+
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
     """Return the settings of a step for one model.
 
     The defaults of the step are overridden by the benchmark, then by the base model, then by the entry of the model.
+    `preference` has the training settings of `unlikelihood`, except for those that it overrides in the same place.
 
     Args:
         config: the checked configuration.
-        step: `finetune`, `unlikelihood` or `decode`; for `decode`, the entry of the model is ignored.
+        step: `finetune`, `unlikelihood`, `preference` or `decode`; for `decode`, the entry of the model is ignored.
         base_model: name of the base model.
         benchmark: name of the benchmark.
         model: name of the model.
     """
-    own = {key: value for key, value in config["models"].get(model, {}).items() if key in config[step]}
-    return {
-        **config[step],
-        **config["benchmarks"][benchmark].get(step, {}),
-        **config["base_models"][base_model].get(step, {}),
-        **(own if step != "decode" else {}),
+    sections = ("unlikelihood", "preference") if step == "preference" else (step,)
+    places = (config, config["benchmarks"][benchmark], config["base_models"][base_model])
+    settings = {
+        key: value
+        for place in places
+        for section in sections
+        for key, value in place.get(section, {}).items()
+        if section == step or key not in UNLIKELIHOOD_ONLY
     }
+    own = {key: value for key, value in config["models"].get(model, {}).items() if key in settings}
+    return settings | (own if step != "decode" else {})
+
+
+def needs_off_targets(config: Mapping[str, Any], base_model: str, benchmark: str, model: str) -> bool:
+    """Return whether a stage-2 model is trained with what its stage-1 model writes in wrong languages."""
+    stage = config["models"][model]["stage"]
+    settings = step_settings(config, stage, base_model, benchmark, model)
+    return {"unlikelihood": ("conflicts", "confusion"), "preference": ("rejected", "model")}[stage] in settings.items()
 
 
 def key_of_setting(config: Mapping[str, Any], step: str, name: str, base_model: str, benchmark: str) -> str:

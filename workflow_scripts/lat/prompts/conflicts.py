@@ -119,9 +119,7 @@ def _other_instruction(
     return drawn
 
 
-def _wrong_direction(
-    direction: str, languages: Sequence[str], generator: random.Random, confusion: Confusion
-) -> str:
+def _wrong_direction(direction: str, languages: Sequence[str], generator: random.Random, confusion: Confusion) -> str:
     """Replace the target language of `direction` by one that is neither its source nor its target language."""
     source, target = split_direction(direction)
     wrong = [language for language in languages if language not in (source, target)]

@@ -49,9 +49,7 @@ class Output(NamedTuple):
     @property
     def is_off_target(self) -> bool:
         """Whether the output is with sufficient probability in another language than the one that was asked for."""
-        return (
-            bool(self.label) and self.label != split_direction(self.direction)[1] and self.score >= MIN_PROBABILITY
-        )
+        return bool(self.label) and self.label != split_direction(self.direction)[1] and self.score >= MIN_PROBABILITY
 
 
 def english_of(direction: str, source: str, target: str) -> str:

@@ -105,9 +105,7 @@ class SequenceHead(HeadLoss):
         likelihood = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
         ones = torch.ones(len(tokens), device=tokens.device)
         with torch.no_grad():
-            _, losses = _SlicedHeadLoss.apply(
-                hidden.detach(), self.weight.detach(), tokens, likelihood, ones, self.cap
-            )
+            _, losses = _SlicedHeadLoss.apply(hidden.detach(), self.weight.detach(), tokens, likelihood, ones, self.cap)
         derivatives = weigh(-losses)
         if derivatives is None:
             return losses.new_zeros(())

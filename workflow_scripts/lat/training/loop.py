@@ -22,14 +22,12 @@ from ..runtime import Progress, log
 from .adapters import add_adapters
 from .checkpoints import Checkpoints, save_model
 from .engine import Interrupted, StopSignal, engine_config, gradient_norm, leave_out_waste, peak_memory_mb
-from .hyperparameters import Hyperparameters
+from .hyperparameters import Hyperparameters, PreferenceHyperparameters
 from .layout import Layout, choose_layout
 from .modelling import ResponseLoss
 from .pairs import EncodedPair, PreferenceLoss, pair_tensors
-from .preferences import PreferenceHyperparameters
 from .reference import with_reference
 from .samples import EncodedSample, global_batches, micro_batches, step_count, to_tensors
-
 
 
 def step_columns(losses: Sequence[str]) -> tuple[str, ...]:

@@ -27,9 +27,7 @@ class TokenSequence:
         return len(self.prompt) + len(self.response)
 
 
-def pack(
-    sequences: Iterable[TokenSequence], pad: int, layout: Layout, numbered: bool = False
-) -> dict[str, Any]:
+def pack(sequences: Iterable[TokenSequence], pad: int, layout: Layout, numbered: bool = False) -> dict[str, Any]:
     """Arrange sequences in rows, in packed layouts with little padding.
 
     Position ids start at 0 for each sequence; from them the model sees where a sequence begins, and lets no sequence

@@ -12,9 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..files import InputError, read_jsonl
 from ..models import encode_prompt, encode_response
 from .head import SequenceHead
+from .hyperparameters import Preference
 from .layout import Layout
 from .modelling import TokenSequence, pack, response_states
-from .preferences import Preference, is_preferred, pair_losses
+from .preferences import is_preferred, pair_losses
 from .prefixes import TokenTree
 from .samples import EncodedSample, leave_out_long
 

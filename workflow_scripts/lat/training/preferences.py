@@ -12,74 +12,16 @@ objective is
     L = likelihood * L_MLE + weight * L_preference
 
 L_MLE is the mean of -log p over the tokens of all chosen responses of the *global* batch, as in `losses.py`, and
-L_preference the mean over its pairs. The published weights are those of `PUBLISHED`. With a weight of 0, the chosen
+L_preference the mean over its pairs. The published weights are those of `PUBLISHED` in `hyperparameters.py`. With a weight of 0, the chosen
 responses alone are trained on.
 """
-
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .hyperparameters import Hyperparameters
+from .hyperparameters import Preference
 from .losses import unlikelihood
-
-Loss = Literal["orpo", "cpo", "dpo"]
-
-
-class Weights(NamedTuple):
-    """Factors of the two parts of the objective."""
-
-    likelihood: float
-    weight: float
-
-
-# ORPO: lambda = 0.1 for the larger models of the paper; CPO: both parts are added; DPO: the preference loss alone.
-PUBLISHED: dict[Loss, Weights] = {"orpo": Weights(1.0, 0.1), "cpo": Weights(1.0, 1.0), "dpo": Weights(0.0, 1.0)}
-
-
-@dataclass(frozen=True)
-class Preference:
-    """The objective of a preference training.
-
-    Attributes:
-        loss: the preference loss.
-        weight: its weight; 0 trains on the chosen responses alone.
-        likelihood: weight of the likelihood loss of the chosen responses.
-        beta: how strongly `cpo` and `dpo` react to a difference of the log-probabilities; without effect on `orpo`.
-    """
-
-    loss: Loss
-    weight: float
-    likelihood: float
-    beta: float
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss compares with the model before the training."""
-        return self.loss == "dpo" and self.weight != 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreferenceHyperparameters(Hyperparameters):
-    """Hyperparameters of a training with pairs of responses, whose objective is `preference` instead of alpha's."""
-
-    preference: Preference
-
-
-def preference_of(
-    loss: Loss, weight: float | None = None, likelihood: float | None = None, beta: float = 0.1
-) -> Preference:
-    """Return an objective; a weight that is None is the published one of the loss."""
-    published = PUBLISHED[loss]
-    return Preference(
-        loss,
-        published.weight if weight is None else weight,
-        published.likelihood if likelihood is None else likelihood,
-        beta,
-    )
 
 
 def pair_losses(sums: Tensor, lengths: Tensor, reference: Tensor, preference: Preference) -> Tensor:

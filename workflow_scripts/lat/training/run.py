@@ -25,11 +25,10 @@ from ..models import load_model, load_tokenizer
 from ..runtime import Machine, cpu_model, git_commit, gpu_models, log, versions
 from .checkpoints import Checkpoints, run_key, save_model
 from .engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
-from .hyperparameters import Hyperparameters, hyperparameters_from
+from .hyperparameters import Hyperparameters, Preference, PreferenceHyperparameters, hyperparameters_from
 from .loop import step_columns, train
 from .occupancy import Occupancy, occupy
 from .pairs import read_pairs
-from .preferences import Preference, PreferenceHyperparameters
 from .reference import FILE as REFERENCE
 from .samples import EncodedSample, global_batches, read_samples, step_count
 
