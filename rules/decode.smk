@@ -1,6 +1,7 @@
 # Decodes with each system: all directions in one job, which loads the model once, or in `decode.shards` jobs. Answers to
 # general instructions are decoded in one job.
 
+
 def system_model(wildcards):
     """Return the folder of the model of a system."""
     return model_folder(

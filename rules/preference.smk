@@ -66,9 +66,7 @@ use rule snapshot as preference_snapshot with:
             model=config["models"][wildcards.model]["from"],
         ),
     output:
-        weights(
-            "results/preference/{base_model}/{benchmark}/{run}/{model}/model", config["keep"]["weights"] != "none"
-        ),
+        weights("results/preference/{base_model}/{benchmark}/{run}/{model}/model", config["keep"]["weights"] != "none"),
     log:
         "results/preference/logs/{base_model}-{benchmark}-{run}-{model}.log",
     wildcard_constraints:

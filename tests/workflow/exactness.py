@@ -163,7 +163,7 @@ def shared_folder() -> Iterator[Path]:
 
 
 def main() -> None:
-    """Compare architectures and losses under every ZeRO stage, with one micro-batch and with four, packed and in a tree."""
+    """Compare architectures and losses under every ZeRO stage, with one micro-batch and four, packed and in a tree."""
     torch.set_num_threads(1)
     start_processes()
     world = deepspeed.comm.get_world_size()

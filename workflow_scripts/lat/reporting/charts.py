@@ -236,7 +236,7 @@ def _describe_intervals(name: str, summary: pd.DataFrame) -> str:
 
 
 def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
-    """Draw likelihood and unlikelihood or preference loss by step, with one panel per model and one line per seed and loss.
+    """Draw the losses of all trainings by step, with one panel per model and one line per seed and loss.
 
     Lines show running means. A model with one seed also has thin lines, which show the logged values.
 

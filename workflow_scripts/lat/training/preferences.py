@@ -12,8 +12,8 @@ objective is
     L = likelihood * L_MLE + weight * L_preference
 
 L_MLE is the mean of -log p over the tokens of all chosen responses of the *global* batch, as in `losses.py`, and
-L_preference the mean over its pairs. The published weights are those of `PUBLISHED` in `hyperparameters.py`. With a weight of 0, the chosen
-responses alone are trained on.
+L_preference the mean over its pairs. The published weights are those of `PUBLISHED` in `hyperparameters.py`. With a
+weight of 0, the chosen responses alone are trained on.
 """
 
 import torch

@@ -18,7 +18,6 @@ from .hyperparameters import Hyperparameters
 from .layout import Layout
 from .modelling import TokenSequence, pack
 
-
 Sample = TypeVar("Sample", bound="EncodedSample")
 
 
