@@ -29,6 +29,7 @@ from workflow_scripts.lat.config import (
     check_licences,
     check_nodes,
     command_line_config,
+    controls_of,
     decode_settings,
     keeps_weights,
     needs_off_targets,

@@ -147,7 +147,9 @@ def test_outputs_are_collected_with_their_languages(tmp_path):
     (tmp_path / "outputs").mkdir()
     write_lines(tmp_path / "outputs/it-nl.txt", outputs)
     flags = ["--prompts", tmp_path / "prompts", "--outputs", tmp_path / "outputs", "--lid", "py3langid"]
-    done = run_module("off_targets", "collect", *flags, "--lines", tmp_path / "lines.jsonl", "--counts", tmp_path / "c.tsv")
+    done = run_module(
+        "off_targets", "collect", *flags, "--lines", tmp_path / "lines.jsonl", "--counts", tmp_path / "c.tsv"
+    )
     assert done.returncode == 0, done.stderr
     found = read_outputs(tmp_path / "lines.jsonl")
     assert [output.label for output in found] == ["en", "nl", ""]
