@@ -1,5 +1,13 @@
 # Pairs each training sample with a wrong instruction, for stage 2.
 
+# Models whose conflicts are drawn by the outputs of their stage-1 model. They have a rule of their own, since these jobs
+# must wait for a training, and must not be part of a job of Slurm that the training waits for.
+AFTER_STAGE1 = [
+    name
+    for name in STAGE_MODELS["unlikelihood"]
+    if any(needs_off_targets(config, entry["base_model"], entry["benchmark"], name) for entry in config["experiments"])
+]
+
 
 rule conflicts:
     input:
@@ -10,7 +18,7 @@ rule conflicts:
     log:
         "results/conflicts/logs/{base_model}-{benchmark}-{run}-{model}.log",
     wildcard_constraints:
-        model=any_of(STAGE_MODELS["unlikelihood"]),
+        model=any_of(name for name in STAGE_MODELS["unlikelihood"] if name not in AFTER_STAGE1),
         run=SEED_RUN,
     conda:
         "../envs/main.yaml"
@@ -38,3 +46,9 @@ rule conflicts:
     shell:
         "python -m workflow_scripts.conflicts --samples {input.samples:q} --output {output:q} --draw {params.draw:q}"
         " --languages {params.languages:q} --seed {params.seed:q} {params.template} 2>&1 | tee {log:q}"
+
+
+use rule conflicts as conflicts_by_confusion with:
+    wildcard_constraints:
+        model=any_of(AFTER_STAGE1),
+        run=SEED_RUN,

@@ -93,7 +93,7 @@ def _compute(
     with torch.no_grad():
         for micro_batch in own:
             # All processes take part in every pass. One without pairs passes the shortest one through.
-            given = list(micro_batch) or [shortest]
+            given = micro_batch or [shortest]
             found = engine(**pair_tensors(given, given, pad, layout, engine.device), only_sums=True)
             if micro_batch:
                 sums[[index_of[id(pair)] for pair in given]] = found.t()

@@ -116,8 +116,8 @@ def global_batches(count: int, batch_size: int, steps: int, seed: int) -> Iterat
 
 
 def micro_batches(
-    batch: Sequence[int], samples: Sequence[EncodedSample], size: int, rank: int, world: int
-) -> list[list[EncodedSample]]:
+    batch: Sequence[int], samples: Sequence[Sample], size: int, rank: int, world: int
+) -> list[list[Sample]]:
     """Divide the share of process `rank` in a global batch into micro-batches of samples of similar length.
 
     Every process gets the same number of micro-batches, which collective operations require, and micro-batches that
