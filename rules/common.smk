@@ -29,10 +29,12 @@ from workflow_scripts.lat.config import (
     check_licences,
     check_nodes,
     command_line_config,
+    controls_of,
     decode_settings,
     hypotheses_files,
     keeps_weights,
     model_of,
+    needs_off_targets,
     runs_of,
     seeds_of,
     step_settings,
@@ -119,8 +121,10 @@ def any_of(names):
 
 STAGE_MODELS = {
     stage: [name for name, model in config["models"].items() if model["stage"] == stage]
-    for stage in ("finetune", "unlikelihood", "snapshot")
+    for stage in ("finetune", "unlikelihood", "preference", "snapshot")
 }
+# Names of CTranslate2 for the types of base models.
+COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # The folder of a seed; systems on the untrained base model have the folder `shared` instead, since all seeds share them.
 SEED_RUN = r"seed\d+"
 # Prefix and suffix that `use rule ... as` adds to the names of the rules in another workflow.
@@ -392,8 +396,89 @@ def model_folder(base_model, benchmark, run, model):
     """Return the folder of a trained model or of the base model."""
     if model == BASE:
         return f"results/base_model/{base_model}/model"
-    step = "finetune" if model in STAGE_MODELS["finetune"] else "unlikelihood"
+    entry = config["models"][model]
+    # A snapshot is in the folder of the step that made it.
+    step = config["models"][entry["from"]]["stage"] if entry["stage"] == "snapshot" else entry["stage"]
     return f"results/{step}/{base_model}/{benchmark}/{run}/{model}/model"
+
+
+def snapshots_of(stage):
+    """Return the models that are snapshots of models of this stage."""
+    return [
+        name for name in STAGE_MODELS["snapshot"] if config["models"][config["models"][name]["from"]]["stage"] == stage
+    ]
+
+
+def snapshot_steps(wildcards):
+    """Return the steps of a stage-2 model after which its snapshots are saved, for the snapshots that systems use."""
+    return sorted(
+        config["models"][name]["step"]
+        for name in used_models(config, wildcards.base_model, wildcards.benchmark)
+        if config["models"][name]["stage"] == "snapshot" and config["models"][name]["from"] == wildcards.model
+    )
+
+
+def parent_model(wildcards):
+    """Return the folder of the model that a stage-2 model is trained from."""
+    return model_folder(
+        wildcards.base_model, wildcards.benchmark, wildcards.run, config["models"][wildcards.model]["from"]
+    )
+
+
+def parent_samples(wildcards):
+    """Return the training samples of the model that a stage-2 model is trained from."""
+    return "results/prompts/{base_model}/{benchmark}/{run}/{parent}.jsonl".format(
+        **wildcards, parent=config["models"][wildcards.model]["from"]
+    )
+
+
+def off_target_outputs(wildcards):
+    """Return the outputs of the stage-1 model in wrong languages, if a stage-2 model is trained with them."""
+    if not needs_off_targets(config, wildcards.base_model, wildcards.benchmark, wildcards.model):
+        return []
+    return "results/off_targets/{base_model}/{benchmark}/{run}/{parent}/lines.jsonl".format(
+        **wildcards, parent=config["models"][wildcards.model]["from"]
+    )
+
+
+def decoding_flags(base_model, settings):
+    """Return decoding settings of a base model as flags of the script."""
+    entry = base_model_config(base_model)
+    dtype = entry.get("dtype", "bf16")
+    settings = settings | {
+        "dtype": dtype,
+        "attention": entry.get("attention", "sdpa"),
+        "compute_type": (
+            settings["compute_type"] or COMPUTE_TYPES[dtype] if settings["engine"] == "ctranslate2" else None
+        ),
+    }
+    return flags(
+        {key: value for key, value in settings.items() if key not in ("threads", "mem_mb", "python", "shards")}
+    )
+
+
+def decoding_memory(wildcards, attempt, settings):
+    """Return the memory, in MB, of a decoding job, which needs less than a training."""
+    own = settings["mem_mb"]
+    return own * 2 ** (attempt - 1) if own else memory(wildcards, attempt)
+
+
+def decoding_python(settings):
+    """Return the interpreter of a decoding engine."""
+    if settings["engine"] == "vllm" and settings["python"]:
+        return from_repository(settings["python"])
+    return "python"
+
+
+def decoding_environment(settings):
+    """Return the conda environment of a decoding engine."""
+    return "../envs/vllm.yaml" if settings["engine"] == "vllm" else "../envs/main.yaml"
+
+
+def decoding_gpus(wildcards, settings):
+    """Return the number of GPUs of a decoding job: vLLM divides the model among all, the other engines use one."""
+    count = gpus(wildcards)
+    return count if settings["engine"] == "vllm" else min(1, count)
 
 
 def base_model_check(wildcards):

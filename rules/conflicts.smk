@@ -1,17 +1,25 @@
 # Pairs each training sample with a wrong instruction, for stage 2.
 
+# Models whose conflicts are drawn by the outputs of their stage-1 model. They have a rule of their own, since these jobs
+# must wait for a training, and must not be part of a job of Slurm that the training waits for.
+AFTER_STAGE1 = [
+    name
+    for name in STAGE_MODELS["unlikelihood"]
+    if any(needs_off_targets(config, entry["base_model"], entry["benchmark"], name) for entry in config["experiments"])
+]
+
 
 rule conflicts:
     input:
-        samples=lambda wildcards: f"results/prompts/{{base_model}}/{{benchmark}}/{{run}}/"
-        f"{config['models'][wildcards.model]['from']}.jsonl",
+        samples=parent_samples,
+        off_targets=off_target_outputs,
         template=template_files,
     output:
         "results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:
         "results/conflicts/logs/{base_model}-{benchmark}-{run}-{model}.log",
     wildcard_constraints:
-        model=any_of(STAGE_MODELS["unlikelihood"]),
+        model=any_of(name for name in STAGE_MODELS["unlikelihood"] if name not in AFTER_STAGE1),
         run=SEED_RUN,
     conda:
         "../envs/main.yaml"
@@ -22,12 +30,13 @@ rule conflicts:
     params:
         code=code_of("conflicts"),
         wordings=prompts_hash,
-        template=lambda wildcards: " ".join(
+        template=lambda wildcards, input: " ".join(
             filter(
                 None,
                 [
                     template_flags(wildcards.base_model, wildcards.model),
                     flags({"translations_only": config["models"][wildcards.model].get("translations_only")}),
+                    flags({"off_targets": input.off_targets or None}),
                 ],
             )
         ),
@@ -39,3 +48,9 @@ rule conflicts:
     shell:
         "python -m workflow_scripts.conflicts --samples {input.samples:q} --output {output:q} --draw {params.draw:q}"
         " --languages {params.languages:q} --seed {params.seed:q} {params.template} 2>&1 | tee {log:q}"
+
+
+use rule conflicts as conflicts_by_confusion with:
+    wildcard_constraints:
+        model=any_of(AFTER_STAGE1),
+        run=SEED_RUN,

@@ -1,9 +1,6 @@
 # Decodes with each system: all directions in one job, which loads the model once, or in `decode.shards` jobs. Answers to
 # general instructions are decoded in one job. Translations from outside of the workflow are only checked and copied.
 
-# Names of CTranslate2 for the types of base models.
-COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-
 
 def system_model(wildcards):
     """Return the folder of the model of a system."""
@@ -19,44 +16,27 @@ def system_settings(wildcards):
 
 def decode_flags(wildcards):
     """Return the decoding settings of a system as flags of the script."""
-    entry = base_model_config(wildcards.base_model)
-    dtype = entry.get("dtype", "bf16")
-    settings = system_settings(wildcards)
-    settings = settings | {
-        "dtype": dtype,
-        "attention": entry.get("attention", "sdpa"),
-        "compute_type": (
-            settings["compute_type"] or COMPUTE_TYPES[dtype] if settings["engine"] == "ctranslate2" else None
-        ),
-    }
-    return flags(
-        {key: value for key, value in settings.items() if key not in ("threads", "mem_mb", "python", "shards")}
-    )
+    return decoding_flags(wildcards.base_model, system_settings(wildcards))
 
 
 def decode_memory(wildcards, attempt):
-    """Return the memory, in MB, of a decoding job, which needs less than a training."""
-    own = system_settings(wildcards)["mem_mb"]
-    return own * 2 ** (attempt - 1) if own else memory(wildcards, attempt)
+    """Return the memory, in MB, of the decoding job of a system."""
+    return decoding_memory(wildcards, attempt, system_settings(wildcards))
 
 
 def decode_python(wildcards):
     """Return the interpreter of a system's decoding engine."""
-    settings = system_settings(wildcards)
-    if settings["engine"] == "vllm" and settings["python"]:
-        return from_repository(settings["python"])
-    return "python"
+    return decoding_python(system_settings(wildcards))
 
 
 def decode_environment(wildcards):
     """Return the conda environment of a system's decoding engine."""
-    return "../envs/vllm.yaml" if system_settings(wildcards)["engine"] == "vllm" else "../envs/main.yaml"
+    return decoding_environment(system_settings(wildcards))
 
 
 def decode_gpus(wildcards):
-    """Return the number of GPUs of a decoding job: vLLM divides the model among all, the other engines use one."""
-    count = gpus(wildcards)
-    return count if system_settings(wildcards)["engine"] == "vllm" else min(1, count)
+    """Return the number of GPUs of the decoding job of a system."""
+    return decoding_gpus(wildcards, system_settings(wildcards))
 
 
 def system_conversion(wildcards):

@@ -52,6 +52,15 @@ def comparison_flags():
     return " ".join(map(shlex.quote, words))
 
 
+def control_flags():
+    """Return the systems with a second loss and their controls without it as flags of the script."""
+    words = []
+    for entry in config["experiments"]:
+        for names in controls_of(config, entry):
+            words += ["--control", entry["base_model"], entry["benchmark"], *names]
+    return " ".join(map(shlex.quote, words))
+
+
 def every_training():
     """Return the models that are trained in this run: stage, base model, benchmark, seed and name of each, in order."""
     return list(
@@ -153,9 +162,10 @@ rule tables:
         paper=paper_flags(),
         general=lambda wildcards, input: flags({"general": list(input.general)}) if input.general else "",
         comparisons=comparison_flags(),
+        controls=control_flags(),
     message:
         "Tables: collecting the scores of all systems"
     shell:
         "python -m workflow_scripts.tables {params.inputs} {params.columns} {params.learned} {params.settings}"
-        " {params.paper} {params.general} {params.comparisons} --machines {input.machines:q} --output results/tables"
+        " {params.paper} {params.general} {params.comparisons} {params.controls} --machines {input.machines:q} --output results/tables"
         " 2>&1 | tee {log:q}"

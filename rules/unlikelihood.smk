@@ -1,20 +1,9 @@
 # Stage 2: trains with the likelihood of each sample and the unlikelihood of its instruction-conflicting sample.
 
 
-def snapshot_steps(wildcards):
-    """Return the steps of a stage-2 model after which its snapshots are saved, for the snapshots that systems use."""
-    return sorted(
-        config["models"][name]["step"]
-        for name in used_models(config, wildcards.base_model, wildcards.benchmark)
-        if config["models"][name]["stage"] == "snapshot" and config["models"][name]["from"] == wildcards.model
-    )
-
-
 rule unlikelihood:
     input:
-        model=lambda wildcards: model_folder(
-            wildcards.base_model, wildcards.benchmark, wildcards.run, config["models"][wildcards.model]["from"]
-        ),
+        model=parent_model,
         samples="results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     output:
         model=weights(
@@ -83,7 +72,7 @@ rule snapshot:
     log:
         "results/unlikelihood/logs/{base_model}-{benchmark}-{run}-{model}.log",
     wildcard_constraints:
-        model=any_of(STAGE_MODELS["snapshot"]),
+        model=any_of(snapshots_of("unlikelihood")),
         run=SEED_RUN,
     localrule: True
     conda:

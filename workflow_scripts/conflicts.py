@@ -2,12 +2,22 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from .lat.files import InputError, read_jsonl, write_jsonl
 from .lat.languages import split_direction
-from .lat.prompts.conflicts import Draw, Instruction, draw_conflicts, translation
+from .lat.prompts.conflicts import (
+    Confusion,
+    Draw,
+    Instruction,
+    count_confusion,
+    draw_conflicts,
+    translation,
+    wrong_targets,
+)
+from .lat.prompts.off_targets import read_outputs
 from .lat.prompts.templates import add_template_arguments, template_of
 from .lat.runtime import log, run_step
 
@@ -16,7 +26,7 @@ def main() -> None:
     """Parse the flags, draw the conflicting instructions, and write the samples.
 
     Raises:
-        InputError: no sample is a translation, but `target` is drawn.
+        InputError: no sample is a translation, but `target` or `confusion` is drawn.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -24,17 +34,22 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--draw", choices=get_args(Draw), required=True, help="how conflicts are drawn")
-    parser.add_argument("--languages", nargs="+", required=True, help="languages that `target` draws from")
+    parser.add_argument(
+        "--languages", nargs="+", required=True, help="languages that `target` and `confusion` draw from"
+    )
+    parser.add_argument("--off-targets", type=Path, help="outputs of the stage-1 model, for `confusion` only")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument(
         "--translations-only", action="store_true", help="leave out general instructions, as `target` does anyway"
     )
     add_template_arguments(parser)
     arguments = parser.parse_args()
+    if (arguments.draw == "confusion") != bool(arguments.off_targets):
+        parser.error("--off-targets belongs to --draw confusion, and --draw confusion needs it")
 
     template = template_of(arguments)
     rows = read_jsonl(arguments.samples)
-    if arguments.draw == "target" or arguments.translations_only:
+    if arguments.draw != "instruction" or arguments.translations_only:
         translations = [row for row in rows if "direction" in row]
         if len(translations) < len(rows):
             reason = "as translations_only says" if arguments.translations_only else "which have no target language"
@@ -45,7 +60,10 @@ def main() -> None:
     instructions = [
         translation(row["direction"]) if "direction" in row else Instruction(row["instruction"]) for row in rows
     ]
-    conflicts = draw_conflicts(instructions, arguments.languages, arguments.draw, arguments.seed)
+    confusion = count_confusion(read_outputs(arguments.off_targets)) if arguments.off_targets else {}
+    conflicts = draw_conflicts(instructions, arguments.languages, arguments.draw, arguments.seed, confusion)
+    if arguments.off_targets:
+        log_confusion([row["direction"] for row in rows], arguments.languages, confusion)
     write_jsonl(
         arguments.output,
         (
@@ -70,6 +88,26 @@ def main() -> None:
         log.info("%.1f %% of the conflicts of translations name the correct target language", share)
     for direction, count in sorted(Counter(conflict.direction or "general" for conflict in conflicts).items()):
         log.info("  %s %d", direction, count)
+
+
+def log_confusion(directions: Sequence[str], languages: Sequence[str], confusion: Confusion) -> None:
+    """Log the errors that conflicts were drawn by, and the samples of directions without errors."""
+    without = {}
+    for direction, count in sorted(Counter(directions).items()):
+        errors = wrong_targets(direction, languages, confusion)
+        answered = split_direction(direction)[1]
+        if errors:
+            listed = ", ".join(f"{wrong} {number}" for wrong, number in errors.items())
+            log.info("%s: answers in %s by the language that was asked for: %s", direction, answered, listed)
+        else:
+            without[direction] = count
+    if without:
+        log.warning(
+            "no error that fits: %d of %d samples (%s) get a wrong target as `conflicts: target` draws it",
+            sum(without.values()),
+            len(directions),
+            ", ".join(f"{direction} {count}" for direction, count in without.items()),
+        )
 
 
 if __name__ == "__main__":

@@ -101,6 +101,15 @@ def main() -> None:
         metavar=("SYSTEM", "NAME"),
         help="name of a system in the paper's tables; may be repeated",
     )
+    parser.add_argument(
+        "--control",
+        nargs=5,
+        action="append",
+        default=[],
+        metavar=("BASE_MODEL", "BENCHMARK", "LOSS", "SYSTEM", "CONTROL"),
+        help="a system whose training has the loss `unlikelihood` or `preference`, and a system that differs from it in"
+        " the lack of this loss only; may be repeated",
+    )
     parser.add_argument("--general", type=Path, nargs="*", default=[], help="tables of comparisons on general tasks")
     add_comparison_flag(parser)
     parser.add_argument(
@@ -125,7 +134,9 @@ def main() -> None:
     metrics = table_metrics(arguments.learned)
     scores, means = scores_frame(rows), summary_frame(summary)
     for kind, (name, title) in TABLES.items():
-        blocks = make_blocks(scores, kind, metrics, means, arguments.baselines[0], arguments.intervals)
+        blocks = make_blocks(
+            scores, kind, metrics, means, arguments.baselines[0], arguments.intervals, arguments.control
+        )
         texts = {"md": to_markdown(blocks, title), "tex": to_latex(blocks), "html": to_html(blocks, title)}
         texts["tsv"] = to_frame(blocks).to_csv(sep="\t", index=False, lineterminator="\n")
         for suffix, text in texts.items():

@@ -26,7 +26,7 @@ def main() -> None:
     # Imported here, since its libraries take seconds to load, and the check of the flags does without them.
     from .lat.training.run import run_training
 
-    run_training(arguments, arguments.alpha, arguments.snapshots, arguments.snapshot_steps)
+    run_training(arguments, arguments.alpha, snapshots=arguments.snapshots, snapshot_steps=arguments.snapshot_steps)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def keys(schema: Mapping[str, Any], node: Mapping[str, Any], path: str, default:
     properties = dict(node.get("properties", {}))
     inner = node.get("additionalProperties")
     if isinstance(inner, Mapping) and path == "models":
-        for name in ("finetuned_model", "unlikelihood_model", "snapshot_model"):
+        for name in ("finetuned_model", "unlikelihood_model", "preference_model", "snapshot_model"):
             variant = schema["$defs"][name]
             # Overrides of a whole section stand there; only what is the model's own is listed here.
             section = schema["$defs"].get(variant["properties"]["stage"]["const"], {}).get("properties", {})
@@ -65,7 +65,7 @@ def keys(schema: Mapping[str, Any], node: Mapping[str, Any], path: str, default:
     for key, value in properties.items():
         given = default.get(key) if isinstance(default, Mapping) else None
         known = given if given is not None else value.get("default")
-        if value.get("$ref", "").rpartition("/")[2] in ("finetune", "unlikelihood", "decode"):
+        if value.get("$ref", "").rpartition("/")[2] in ("finetune", "unlikelihood", "preference", "decode"):
             yield f"`{key}`", "mapping", "", value["description"]
             continue
         nested = list(keys(schema, value, f"{path}.{key}", given))

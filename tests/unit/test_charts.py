@@ -175,6 +175,14 @@ def test_unlikelihood_loss_is_drawn_only_for_stage_two():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["likelihood", "unlikelihood"]
 
 
+def test_the_preference_loss_takes_the_place_of_the_unlikelihood_loss():
+    log = STEPS.drop(columns="unlikelihood_loss").assign(preference_loss=[0.7, 0.5])
+    figure = losses_figure({"lat": {"1": STAGE2}, "orpo": {"1": log}})
+    assert [list(line.get_ydata()) for line in figure.axes[1].lines[2:]] == [[0.7, 0.5]] * 2
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["likelihood", "unlikelihood", "preference (per pair)"]
+
+
 def test_the_runs_of_a_model_share_a_panel_with_one_line_per_seed_and_loss():
     logs = {"lat": {"1": STAGE2, "2": STAGE2.assign(likelihood_loss=[8.0, 7.0])}, "mt": {"shared": STEPS}}
     figure = losses_figure(logs)

@@ -36,10 +36,10 @@ def changed(path, old: str, new: str) -> set[str]:
     ("path", "old", "new", "scripts"),
     [
         ("lat/training/losses.py", "return -log_one_minus_p", "return -2 * log_one_minus_p",
-         {"finetune", "unlikelihood", "base_model"}),
+         {"finetune", "unlikelihood", "preference", "base_model"}),
         ("lat/reporting/charts.py", '"font.size": 10', '"font.size": 11', {"figures"}),
         ("lat/prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
-         {"prompts", "conflicts", "base_model", "decode"}),
+         {"prompts", "conflicts", "off_targets", "base_model", "decode"}),
         ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert"}),
     ],
     ids=["losses", "charts", "prompting", "a script"],

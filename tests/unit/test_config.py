@@ -8,13 +8,14 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.unit.configs import drop, load_config, overlay, put
+from tests.unit.configs import Change, drop, load_config, overlay, put
 from workflow_scripts.lat.config import (
     SCHEMA,
     baseline_warnings,
     benchmarks,
     check_config,
     check_licences,
+    controls_of,
     hypotheses_files,
     references,
     runs_of,
@@ -47,6 +48,17 @@ def compare(system, baseline, **settings):
 
 def gguf(*parts):
     return put("base_models.mine", {"gguf": [*parts], "deepspeed": "configs/deepspeed/cpu.json"})
+
+
+def preference(settings: str) -> Change:
+    """Return a change that adds a model with a preference loss, and a system that uses it."""
+    return overlay(
+        f"""
+        models: {{mine: {{stage: preference, from: mt, {settings}}}}}
+        systems: {{Mine: {{model: mine}}}}
+        add_systems: [Mine]
+        """
+    )
 
 
 def learn(**settings):
@@ -148,6 +160,30 @@ def learn(**settings):
         (learn(model="BLEURT-2O"), r"score.learned.X.model: .*did you mean `BLEURT-20`\?"),
         (learn(model="https://huggingface.co/a/b"), "is an address; write the id alone: a/b"),
         (learn(kind="comet", model="a/b", revision="main"), "score.learned.X.revision is for BLEURT"),
+        # Methods of stage 2.
+        (
+            overlay("""
+            models: {mine: {stage: preference, from: lat}}
+            """),
+            "models.mine.from: `lat` is not among the stage-1 models",
+        ),
+        (
+            preference("weight: 0, loss: dpo"),
+            "`mine` has `weight: 0` and `likelihood: 0` .* set `likelihood: 1` to train on the chosen responses alone",
+        ),
+        (
+            overlay("""
+            benchmarks: {demo: {zero_shot: []}}
+            models: {lat: {conflicts: confusion}}
+            """),
+            "`lat` has `conflicts: confusion`, but no zero-shot direction of demo begins with a source language",
+        ),
+        (
+            overlay("""
+            models: {mine: {stage: preference, from: mt, steps: 30}, late: {stage: snapshot, from: mine, step: 31}}
+            """),
+            "models.late.step: 31 is beyond the end of `mine`, which has 30 steps",
+        ),
         # Settings that contradict each other.
         (put("benchmarks.demo.test_min_words", 50), "test_min_words is above max_words"),
         (put("base_models.tiny.attention", "flash_attention_2"), "tiny.attention: flash_attention_2 needs a GPU"),
@@ -395,3 +431,48 @@ def test_weights_with_terms_of_their_own_need_acceptance(config):
 def test_the_terms_of_all_weights_are_known():
     licences = {source.licence for source in read_sources() if source.format == "model"}
     assert {licence for licence in licences if licence.startswith("LicenseRef-")} == set(TERMS)
+
+
+def test_a_preference_training_has_the_settings_of_stage_2_unless_it_has_its_own():
+    config = load_config()
+    preference("loss: dpo")(config)
+    settings = step_settings(config, "preference", "tiny", "demo", "mine")
+    stage2 = step_settings(config, "unlikelihood", "tiny", "demo", "lat")
+    shared = {key: value for key, value in stage2.items() if key not in ("alpha", "conflicts")}
+    own = {"loss": "dpo", "weight": None, "likelihood": None, "beta": 0.1, "rejected": "reference", "min_pairs": 100}
+    assert settings == shared | own
+    # In the same place, the setting of `preference` counts; a base model overrides both sections.
+    put("preference.learning_rate", 3.0e-6)(config)
+    assert step_settings(config, "preference", "tiny", "demo", "mine")["learning_rate"] == 2.0e-4
+    put("base_models.tiny.preference", {"learning_rate": 4.0e-6})(config)
+    assert step_settings(config, "preference", "tiny", "demo", "mine")["learning_rate"] == 4.0e-6
+    put("models.mine.learning_rate", 5.0e-6)(config)
+    assert step_settings(config, "preference", "tiny", "demo", "mine")["learning_rate"] == 5.0e-6
+    assert step_settings(config, "unlikelihood", "tiny", "demo", "lat") == stage2
+
+
+def test_the_control_of_a_system_lacks_its_loss_and_nothing_else():
+    config = load_config()
+    overlay(
+        """
+        models:
+          lat-steps: {stage: unlikelihood, from: mt, steps: 7}
+          lat-confusion: {stage: unlikelihood, from: mt, conflicts: confusion}
+          orpo: {stage: preference, from: mt}
+          cpo-model: {stage: preference, from: mt, loss: cpo, rejected: model}
+          dpo: {stage: preference, from: mt, loss: dpo}
+          chosen: {stage: preference, from: mt, weight: 0}
+        """
+    )(config)
+    systems = ["lat-steps", "lat-confusion", "orpo", "cpo-model", "dpo", "chosen"]
+    config["systems"] |= {name: {"model": name} for name in systems} | {"LAT-greedy": {"model": "lat", "beam": 1}}
+    experiment = config["experiments"][0]
+    experiment["systems"] = ["MT", "LAT", "LAT-greedy", *systems, "MT-continued", "LAT+Post-ins"]
+    check_config(config, ROOT)
+    assert controls_of(config, experiment) == [
+        ("unlikelihood", "LAT", "MT-continued"),
+        ("unlikelihood", "lat-confusion", "MT-continued"),
+        ("preference", "orpo", "chosen"),
+    ]
+    experiment["systems"] = ["MT", "LAT"]
+    assert controls_of(config, experiment) == []

@@ -97,7 +97,7 @@ def test_keys_that_are_not_text(text, message):
         ),
         (
             "models: {lat: {stage: 2}}",
-            "models.lat.stage: 2 is not among the allowed values; known: finetune unlikelihood snapshot",
+            "models.lat.stage: 2 is not among the allowed values; known: finetune unlikelihood preference snapshot",
         ),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import ROOT
 from workflow_scripts.lat.files import InputError, read_jsonl, write_jsonl
 from workflow_scripts.lat.languages import split_direction
-from workflow_scripts.lat.prompts.conflicts import Instruction, draw_conflicts, translation
+from workflow_scripts.lat.prompts.conflicts import Instruction, count_confusion, draw_conflicts, translation
+from workflow_scripts.lat.prompts.off_targets import Output
 
 LANGUAGES = ["en", "it", "nl", "ro"]
 DIRECTIONS = ["en-it", "it-en", "en-nl", "nl-en", "en-ro", "ro-en"] * 500
@@ -111,3 +112,56 @@ def test_conflicts_keep_the_layout_of_their_samples(tmp_path):
     for row in read_jsonl(tmp_path / "conflicts.jsonl"):
         assert (row["joined"], row["end"]) == (True, "<end>")
         assert row["conflict"].endswith("### Input:\nx\n\n### Response:")
+
+
+def outputs(*errors: tuple[str, str, int]) -> list[Output]:
+    """Outputs of a model by direction, language of the output and number."""
+    return [Output(direction, "x", "", "y", label, 0.9) for direction, label, count in errors for _ in range(count)]
+
+
+ERRORS = outputs(("it-nl", "en", 30), ("it-ro", "en", 10), ("nl-ro", "it", 6), ("nl-it", "it", 50), ("it-nl", "it", 2))
+
+
+def draw_by_confusion(directions, found, seed=1):
+    drawn = draw_conflicts(list(map(translation, directions)), LANGUAGES, "confusion", seed, count_confusion(found))
+    return [conflict.direction for conflict in drawn]
+
+
+def test_confusion_draws_the_languages_that_the_model_answered_wrongly_as_often_as_it_did():
+    drawn = Counter(zip(DIRECTIONS, draw_by_confusion(DIRECTIONS, ERRORS), strict=True))
+    # Asked for Dutch it answered in English three times as often as when it was asked for Romanian.
+    assert drawn["it-en", "it-nl"] / 500 == pytest.approx(0.75, abs=0.06)
+    assert drawn["it-en", "it-nl"] + drawn["it-en", "it-ro"] == 500
+    # No output has an English source: those in Italian of all sources count.
+    assert drawn["en-it", "en-ro"] / 500 == pytest.approx(6 / 8, abs=0.06)
+    assert drawn["en-it", "en-nl"] + drawn["en-it", "en-ro"] == 500
+    # English answers from Dutch do not occur, so that those from Italian count, less those in place of the source.
+    assert drawn["nl-en", "nl-ro"] == 500
+
+
+def test_a_direction_without_errors_gets_a_wrong_target_as_target_draws_it():
+    drawn = Counter(draw_by_confusion(["en-ro"] * 400, ERRORS))
+    assert set(drawn) == {"en-it", "en-nl"} and min(drawn.values()) > 150
+    assert draw_by_confusion(DIRECTIONS, []) == draw_directions(DIRECTIONS, LANGUAGES, "target", seed=1)
+
+
+def test_unsure_outputs_and_those_on_target_are_no_errors():
+    unsure = [Output("it-nl", "x", "", "y", "en", 0.4), Output("it-nl", "x", "", "...", "", 0.0)]
+    assert count_confusion([*unsure, *outputs(("it-nl", "nl", 9))]) == {}
+
+
+def test_the_seed_determines_the_conflicts_by_confusion():
+    once, again, other = (draw_by_confusion(DIRECTIONS, ERRORS, seed) for seed in (1, 1, 2))
+    assert once == again != other
+
+
+def test_the_log_of_confusion_counts_the_samples_without_errors(tmp_path):
+    found = tmp_path / "outputs.jsonl"
+    write_jsonl(found, (output._asdict() for output in ERRORS))
+    rows = [{"direction": direction, "source": "x"} for direction in ("it-en", "en-ro", "en-ro")]
+    done = run_step(tmp_path, [*rows, *GENERAL], "confusion", "--off-targets", str(found))
+    assert done.returncode == 0, done.stderr
+    assert "left out 40 general instructions" in done.stderr
+    assert "it-en: answers in en by the language that was asked for: nl 30, ro 10" in done.stderr
+    assert "2 of 3 samples (en-ro 2) get a wrong target as `conflicts: target` draws it" in done.stderr
+    assert "--draw confusion needs it" in run_step(tmp_path, rows, "confusion").stderr

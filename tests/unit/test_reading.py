@@ -27,7 +27,8 @@ from workflow_scripts.lat.reporting.reading import (
     version_rows,
 )
 from workflow_scripts.lat.runtime import Machine, cpu_model
-from workflow_scripts.lat.training.loop import STEP_COLUMNS
+from workflow_scripts.lat.training.loop import STEP_COLUMNS, step_columns
+from workflow_scripts.lat.training.pairs import PreferenceLoss
 
 # Tables with the scripts that read them; they are read before anything is drawn or computed.
 READERS = {
@@ -455,10 +456,18 @@ def test_step_logs_have_every_step_and_finite_losses(tmp_path, rows, message):
     assert "trains the model again" in str(error.value)
 
 
-def test_the_step_log_of_a_training_run_is_accepted(tmp_path):
+@pytest.mark.parametrize("columns", [STEP_COLUMNS, step_columns(PreferenceLoss.columns)], ids=["LAT", "preference"])
+def test_the_step_log_of_a_training_run_is_accepted(tmp_path, columns):
     path = tmp_path / "steps.tsv"
-    write_table(path, [dict.fromkeys(STEP_COLUMNS, "1")], STEP_COLUMNS)
-    assert list(read_steps(path).columns) == list(STEP_COLUMNS)
+    write_table(path, [dict.fromkeys(columns, "1")], columns)
+    assert list(read_steps(path).columns) == list(columns)
+
+
+def test_a_step_log_with_a_negative_preference_loss_is_damaged(tmp_path):
+    path, columns = tmp_path / "steps.tsv", step_columns(PreferenceLoss.columns)
+    write_table(path, [dict.fromkeys(columns, "1") | {"preference_loss": "-1"}], columns)
+    with pytest.raises(InputError, match="line 2: preference_loss is `-1`, not a number of at least 0"):
+        read_steps(path)
 
 
 COMPARISON = {"base_model": "m", "benchmark": "b", "seed": "1", "system": "LAT", "baseline": "MT"}

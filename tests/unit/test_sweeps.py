@@ -79,7 +79,7 @@ def test_models_stand_in_the_place_of_their_row():
     ]
     config["add_systems"] = ["LAT-{alpha}"]
     expand_sweeps(config)
-    assert list(config["models"]) == ["lat-1", "lat-2", "mt", "mt-postins", "lat", "mt-continued"]
+    assert list(config["models"]) == ["lat-1", "lat-2", "mt", "mt-postins", "lat", "mt-continued", "lat-postins"]
 
 
 @pytest.mark.parametrize("text", ["seeds: [1]", ALPHAS, GRID])

@@ -360,3 +360,16 @@ def test_latex_compiles_with_booktabs_alone(scores, scores_of_seeds, summary, tm
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "tables.pdf").stat().st_size > 1000
+
+
+def test_the_effect_of_a_loss_is_the_difference_from_its_control(scores):
+    controls = [
+        ("tiny", "demo", "unlikelihood", "C_src+lang", "MT"),
+        ("other", "demo", "preference", "MT", "C_src+lang"),
+    ]
+    bleu, otr = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), controls=controls)
+    exact = scores[(scores.metric == "BLEU") & (scores.supervision == "zero-shot")].groupby("system").value.mean()
+    difference = exact["C_src+lang"] - exact["MT"]
+    assert bleu.note == f"Effect of the unlikelihood loss: C_src+lang minus MT is {difference:+.1f} (AVG)."
+    text = to_markdown([bleu, otr], "Zero-shot")
+    assert text.count("Effect of the unlikelihood loss") == 2 and "preference" not in text

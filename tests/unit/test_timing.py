@@ -5,7 +5,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from timing import evaluation, scale, train_step
+from timing import evaluation, preference_losses, scale, train_step
 from workflow_scripts.lat.data.lid import PY3LANGID, load_identifier
 from workflow_scripts.lat.files import InputError, read_lines
 from workflow_scripts.lat.training.prefixes import _common_length
@@ -13,6 +13,22 @@ from workflow_scripts.lat.training.prefixes import _common_length
 
 def test_the_training_steps_that_are_compared_have_the_same_gradients():
     assert train_step.check_equal("tiny") < 1e-4
+
+
+# What TRL 1.16.0 computes: the column TRL of `make trl && python -m timing.preference_losses`.
+OF_TRL = {
+    "orpo, whole": 5.949502,
+    "orpo, preference loss alone": 0.298042,
+    "cpo, whole": 7.491320,
+    "cpo, preference loss alone": 1.943017,
+    "dpo": 0.784192,
+}
+
+
+@pytest.mark.parametrize("case", preference_losses.CASES, ids=lambda case: case[0])
+def test_the_preference_losses_are_those_of_trl(case, tmp_path):
+    preference_losses.prepare(tmp_path)
+    assert preference_losses.run_workflow(tmp_path, case)["loss"] == pytest.approx(OF_TRL[case[0]], rel=1e-5)
 
 
 def test_every_layout_of_the_sequences_has_the_same_loss():

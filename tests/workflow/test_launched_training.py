@@ -27,7 +27,7 @@ def data(finished) -> Path:
     return finished.folder / "results"
 
 
-def command(data: Path, output: Path, processes: int = 1, **changed) -> list[str]:
+def command(data: Path, output: Path, processes: int = 1, step: str = "unlikelihood", **changed) -> list[str]:
     settings = {
         "model": data / "finetune/tiny/demo/seed1/mt/model",
         "samples": data / "conflicts/tiny/demo/seed1/lat.jsonl",
@@ -41,13 +41,13 @@ def command(data: Path, output: Path, processes: int = 1, **changed) -> list[str
         "micro-batch-size": 8,
         "steps": STEPS,
         "max-length": 256,
-        "alpha": 0.5,
         "seed": 1,
         "snapshots": output / "snapshots",
+        **({"alpha": 0.5} if step == "unlikelihood" else {}),
     } | {name.replace("_", "-"): value for name, value in changed.items()}
     words = [word for name, value in settings.items() for word in (f"--{name}", *str(value).split())]
     # As the rules start it; `exec` lets signals reach a training without a launcher.
-    start = f"{training_command(1, processes)} workflow_scripts.unlikelihood {shlex.join(words)}"
+    start = f"{training_command(1, processes)} workflow_scripts.{step} {shlex.join(words)}"
     return ["bash", "-c", f"exec {start}" if processes == 1 else start]
 
 
@@ -298,18 +298,57 @@ def test_a_model_contains_a_record_of_its_training(data, tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_loss_and_gradients_under_the_engine_equal_the_plain_ones(processes):
-    """Five architectures; ZeRO 0, 2, 3; one micro-batch and four; rows and tree; and the weights after some steps."""
+    """Five architectures; ZeRO 0, 2, 3; one micro-batch and four; rows and tree; and the weights after some steps.
+
+    The preference losses have two architectures, and rows or a tree.
+    """
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*words, str(Path(__file__).with_name("exactness.py"))], capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, done.stderr[-4000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
-    assert len(found) == 5 * (3 * 2 * 2 + 1)
+    assert len(found) == 5 * (3 * 2 * 2 + 1) + 2 * 3 * 3 * 2
     for *case, loss_error, error in found:
         assert loss_error < 1e-6, case
         # AdamW divides a gradient by its size, so that rounding changes a small share of what a weight has moved.
         assert error < (1e-2 if "weights" in case else 1e-5), case
+
+
+@pytest.fixture(scope="module")
+def dpo(data, tmp_path_factory) -> dict[str, object]:
+    """Settings of a training with DPO, on pairs that are made from the training samples."""
+    pairs = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    words = [sys.executable, "-m", "workflow_scripts.rejections", "--rejected", "reference", "--min-pairs", "100"]
+    words += ["--samples", data / "prompts/tiny/demo/seed1/mt.jsonl", "--output", pairs, "--seed", "1"]
+    subprocess.run(list(map(str, words)), check=True, env=environment())
+    return {"step": "preference", "loss": "dpo", "likelihood": 0.5, "samples": pairs}
+
+
+def test_processes_and_accumulation_leave_the_weights_of_a_preference_training_unchanged(data, dpo, tmp_path):
+    expected = trained(command(data, tmp_path / "one", **dpo), tmp_path / "one")
+    found = trained(command(data, tmp_path / "two", **dpo, processes=2, micro_batch_size=2), tmp_path / "two")
+    for name, weights in expected.items():
+        torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    values = [[float(row["chosen"]) for row in read_table(tmp_path / run / "model/reference.tsv")]
+              for run in ("one", "two")]  # fmt: skip
+    assert values[0] == pytest.approx(values[1], rel=1e-4) and len(values[0]) > STEPS
+    first = read_table(tmp_path / "one/steps.tsv")[0]
+    assert float(first["preference_loss"]) == pytest.approx(0.6931, abs=1e-3)
+    record = json.loads((tmp_path / "one/model/training.json").read_text())
+    assert record["hyperparameters"]["preference"] == {"loss": "dpo", "weight": 1.0, "likelihood": 0.5, "beta": 0.1}
+
+
+def test_a_killed_preference_training_continues_with_the_log_probabilities_from_before_it(data, dpo, tmp_path):
+    expected = trained(command(data, tmp_path / "whole", **dpo, steps=LONG), tmp_path / "whole")
+    output = tmp_path / "killed"
+    words = command(data, output, **dpo, steps=LONG, checkpoint_every=2)
+    launcher = psutil.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    wait_for(launcher, lambda: checkpoints_in(output))
+    kill(launcher)
+    assert_continues(words, output, expected)
+    texts = [(tmp_path / run / "model/reference.tsv").read_text() for run in ("whole", "killed")]
+    assert texts[0] == texts[1]
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_one_clear_error(data, tmp_path):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from .config import decode_settings, keeps_weights, step_settings, used_models
 from .data.sources import find_source
 from .decoding.shards import of_shard
+from .languages import split_direction
 from .names import BASE
 
 # Data sheet: an A100 with 80 GB: dense bf16 operations per second, and memory bandwidth in bytes per second.
@@ -67,7 +68,9 @@ SHORT_PROMPT_TOKENS = 40
 
 # Rules whose needs depend on the size of their model. All other rules except downloads process text only.
 BASE_MODEL_RULES = ("fetch_base_model", "build_base_model", "dequantise_base_model")
-MODEL_RULES = (*BASE_MODEL_RULES, "finetune", "unlikelihood", "convert", "decode", "decode_shard", "answer")
+TRAINING_RULES = ("finetune", "unlikelihood", "preference")
+DECODING_RULES = ("decode", "decode_shard", "answer", "off_target_outputs")
+MODEL_RULES = (*BASE_MODEL_RULES, *TRAINING_RULES, "convert", *DECODING_RULES)
 
 # Bytes per parameter in files: of published models and, by type, of saved models.
 PUBLISHED_BYTES = 2
@@ -225,10 +228,10 @@ def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> l
 
 
 def count_steps(config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], files: Files) -> int:
-    """Number of optimizer steps of a training, `finetune` or `unlikelihood`."""
+    """Number of optimizer steps of a training, one of `TRAINING_RULES`."""
     benchmark, model = wildcards["benchmark"], wildcards["model"]
     settings = step_settings(config, step, wildcards["base_model"], benchmark, model)
-    if step == "unlikelihood":
+    if step != "finetune":
         return settings["steps"]
     samples = count_samples(benchmark, config["benchmarks"][benchmark], wildcards["run"], files)
     samples += sum(INSTRUCTIONS.get(name, OTHER_INSTRUCTIONS) for name in config["models"][model].get("mix", ()))
@@ -236,10 +239,19 @@ def count_steps(config: Mapping[str, Any], step: str, wildcards: Mapping[str, st
 
 
 def count_sequences(config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], files: Files) -> int:
-    """Number of sequences that a training, `finetune` or `unlikelihood`, computes."""
+    """Number of sequences that a training, one of `TRAINING_RULES`, computes."""
     settings = step_settings(config, step, wildcards["base_model"], wildcards["benchmark"], wildcards["model"])
-    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction.
-    return count_steps(config, step, wildcards, files) * settings["batch_size"] * (2 if step == "unlikelihood" else 1)
+    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction, or with the chosen
+    # and with the rejected response. The pass before a training with DPO is not counted.
+    return count_steps(config, step, wildcards, files) * settings["batch_size"] * (1 if step == "finetune" else 2)
+
+
+def count_off_target_lines(config: Mapping[str, Any], benchmark: str) -> list[int]:
+    """Number of training sources that a stage-1 model translates in each zero-shot direction, at most."""
+    entry = config["benchmarks"][benchmark]
+    sources = {split_direction(direction)[0] for direction in entry["supervised"]}
+    directions = [direction for direction in entry["zero_shot"] if split_direction(direction)[0] in sources]
+    return [config["off_targets"]["sentences"]] * len(directions)
 
 
 def _lines_in_order(name: str, config: Mapping[str, Any], files: Files, counted: dict[str, list[int]]) -> list[int]:
@@ -291,7 +303,7 @@ def estimate(
         return Estimate(disk=parameters * PUBLISHED_BYTES, download=parameters * PUBLISHED_BYTES)
     if rule in BASE_MODEL_RULES:
         return Estimate(disk=parameters * DTYPE_BYTES["fp32"])
-    if rule in ("finetune", "unlikelihood"):
+    if rule in TRAINING_RULES:
         return _training(config, rule, wildcards, parameters, files)
     weights = parameters * DTYPE_BYTES[base_model.get("dtype", "bf16")]
     if rule == "convert":
@@ -300,6 +312,8 @@ def estimate(
         return Estimate()
     if rule == "answer":
         lines = [INSTRUCTIONS.get(config["judge"]["instructions"], OTHER_INSTRUCTIONS)]
+    elif rule == "off_target_outputs":
+        lines = count_off_target_lines(config, wildcards["benchmark"])
     else:
         lines = _lines_in_order(wildcards["benchmark"], config, files, counted if counted is not None else {})
         if rule == "decode_shard":
@@ -339,9 +353,7 @@ def _training(
 def _decoding(
     config: Mapping[str, Any], wildcards: Mapping[str, str], weights: float, lines: list[int], long: bool
 ) -> Estimate:
-    benchmark = wildcards["benchmark"]
-    system = config["systems"][wildcards["system"]]
-    settings = decode_settings(config, wildcards["base_model"], benchmark, wildcards["system"])
+    system, settings = _decoded(config, wildcards)
     return Estimate(
         gpu_hours=decoding_gpu_hours(
             weights,
@@ -354,6 +366,14 @@ def _decoding(
             gpus=config["base_models"][wildcards["base_model"]]["gpus"],
         )
     )
+
+
+def _decoded(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return the system of a decoding job and its settings; a stage-1 model that is decoded alone is its own system."""
+    names = wildcards["base_model"], wildcards["benchmark"]
+    if "system" in wildcards:
+        return config["systems"][wildcards["system"]], decode_settings(config, *names, wildcards["system"])
+    return {"model": wildcards["model"]}, step_settings(config, "decode", *names, BASE)
 
 
 def job_seconds(
@@ -392,13 +412,16 @@ def _cpu_seconds(
     if rule == "build_base_model":
         return BUILD_SECONDS
     tokens = RESPONSE_TOKENS + (PROMPT_TOKENS if base_model.get("preamble", True) else SHORT_PROMPT_TOKENS)
-    if rule in ("finetune", "unlikelihood"):
+    if rule in TRAINING_RULES:
         sequences = count_sequences(config, rule, wildcards, files)
         return OPERATIONS_PER_TOKEN * parameters * sequences * tokens / CPU_OPERATIONS["training"]
-    if rule in ("decode", "decode_shard"):
-        benchmark, system = wildcards["benchmark"], config["systems"][wildcards["system"]]
-        settings = decode_settings(config, name, benchmark, wildcards["system"])
-        lines = sum(_lines_in_order(benchmark, config, files, counted)) / int(wildcards.get("shards", 1))
+    if rule in ("decode", "decode_shard", "off_target_outputs"):
+        benchmark = wildcards["benchmark"]
+        system, settings = _decoded(config, wildcards)
+        if rule == "off_target_outputs":
+            lines: float = sum(count_off_target_lines(config, benchmark))
+        else:
+            lines = sum(_lines_in_order(benchmark, config, files, counted)) / int(wildcards.get("shards", 1))
         rows = 1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"]
         tokens += DEMONSTRATION_TOKENS * system.get("shots", 0) // rows
         tokens += (settings["max_new_tokens"] if system["model"] == BASE else RESPONSE_TOKENS) - RESPONSE_TOKENS

@@ -19,7 +19,17 @@ from .benchmarks import check_benchmarks
 from .environment import check_environment, check_nodes
 from .reading import check_config_files, command_line_config
 from .schema import SCHEMA, check_schema
-from .settings import decode_settings, keeps_weights, model_of, runs_of, seeds_of, step_settings, used_models
+from .settings import (
+    controls_of,
+    decode_settings,
+    keeps_weights,
+    model_of,
+    needs_off_targets,
+    runs_of,
+    seeds_of,
+    step_settings,
+    used_models,
+)
 from .sweeps import expand_sweeps
 from .systems import (
     add_external,
@@ -44,10 +54,12 @@ __all__ = [
     "check_licences",
     "check_nodes",
     "command_line_config",
+    "controls_of",
     "decode_settings",
     "hypotheses_files",
     "keeps_weights",
     "model_of",
+    "needs_off_targets",
     "runs_of",
     "seeds_of",
     "step_settings",

@@ -1,30 +1,46 @@
 """Look up the settings of a step, and the models that an experiment needs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..names import BASE, SHARED
+from ..training.hyperparameters import preference_of
+
+# Settings of the section `unlikelihood` that a preference training does not have.
+UNLIKELIHOOD_ONLY = ("alpha", "conflicts")
 
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
     """Return the settings of a step for one model.
 
     The defaults of the step are overridden by the benchmark, then by the base model, then by the entry of the model.
+    `preference` has the training settings of `unlikelihood`, except for those that it overrides in the same place.
 
     Args:
         config: the checked configuration.
-        step: `finetune`, `unlikelihood` or `decode`; for `decode`, the entry of the model is ignored.
+        step: `finetune`, `unlikelihood`, `preference` or `decode`; for `decode`, the entry of the model is ignored.
         base_model: name of the base model.
         benchmark: name of the benchmark.
         model: name of the model.
     """
-    own = {key: value for key, value in config["models"].get(model, {}).items() if key in config[step]}
-    return {
-        **config[step],
-        **config["benchmarks"][benchmark].get(step, {}),
-        **config["base_models"][base_model].get(step, {}),
-        **(own if step != "decode" else {}),
+    sections = ("unlikelihood", "preference") if step == "preference" else (step,)
+    places = (config, config["benchmarks"][benchmark], config["base_models"][base_model])
+    settings = {
+        key: value
+        for place in places
+        for section in sections
+        for key, value in place.get(section, {}).items()
+        if section == step or key not in UNLIKELIHOOD_ONLY
     }
+    own = {key: value for key, value in config["models"].get(model, {}).items() if key in settings}
+    return settings | (own if step != "decode" else {})
+
+
+def needs_off_targets(config: Mapping[str, Any], base_model: str, benchmark: str, model: str) -> bool:
+    """Return whether a stage-2 model is trained with what its stage-1 model writes in wrong languages."""
+    stage = config["models"][model]["stage"]
+    settings = step_settings(config, stage, base_model, benchmark, model)
+    return {"unlikelihood": ("conflicts", "confusion"), "preference": ("rejected", "model")}[stage] in settings.items()
 
 
 def key_of_setting(config: Mapping[str, Any], step: str, name: str, base_model: str, benchmark: str) -> str:
@@ -86,6 +102,65 @@ def keeps_weights(config: Mapping[str, Any], model: str) -> bool:
         config["models"][name].get("from") for name in used if config["models"][name]["stage"] != "snapshot"
     }
     return keep == "all" or (keep == "final" and model not in trained_from)
+
+
+def controls_of(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the systems of an experiment whose second loss can be judged by a system that lacks it alone.
+
+    The control of a stage-2 model is the model from the same stage-1 model, with the same settings, and with the weight
+    0 of the unlikelihood or preference loss, so that it is trained on as many of the same samples.
+
+    Args:
+        config: the checked configuration.
+        experiment: one of its experiments.
+
+    Returns:
+        For each such system, in the order of the rows: `unlikelihood` or `preference`, the system, and its control.
+    """
+    names = experiment["base_model"], experiment["benchmark"]
+    found = []
+    for system in experiment["systems"]:
+        entry = _stage2(config, *names, system)
+        if entry and entry.weight:
+            controls = (_stage2(config, *names, other) for other in experiment["systems"])
+            pairs = zip(experiment["systems"], controls, strict=True)
+            same = [name for name, other in pairs if other and not other.weight and other.shared == entry.shared]
+            found += [(entry.stage, system, same[0])] if same else []
+    return found
+
+
+class _Stage2(NamedTuple):
+    """A system with a stage-2 model: its stage, the weight of its second loss, and what its control shares with it."""
+
+    stage: str
+    weight: float
+    shared: dict[str, Any]
+
+
+# Settings without effect on a control, which has no second loss, or without effect on any weights.
+OWN_SETTINGS = {"unlikelihood": ("alpha", "conflicts"), "preference": ("weight", "beta", "loss", "likelihood")}
+WITHOUT_EFFECT = ("micro_batch_size", "gradient_checkpointing", "checkpoint_every", "checkpoint_minutes", "threads")
+
+
+def _stage2(config: Mapping[str, Any], base_model: str, benchmark: str, system: str) -> _Stage2 | None:
+    entry = config["systems"][system]
+    model = config["models"].get(entry["model"], {"stage": BASE})
+    stage = model["stage"]
+    if stage not in OWN_SETTINGS:
+        return None
+    settings = step_settings(config, stage, base_model, benchmark, entry["model"])
+    weight = settings["alpha"] if stage == "unlikelihood" else 0.0
+    # General instructions have conflicts of one kind only, so that the samples depend on it.
+    kept = ("conflicts",) if "mix" in config["models"][model["from"]] else ()
+    if stage == "preference":
+        objective = preference_of(settings["loss"], settings["weight"], settings["likelihood"])
+        weight = objective.weight
+        # DPO has no likelihood loss that a control would have alone.
+        kept = ("likelihood",) if objective.likelihood != 1 else ()
+    left_out = {*WITHOUT_EFFECT, *OWN_SETTINGS[stage]} - set(kept)
+    shared = {key: value for key, value in settings.items() if key not in left_out}
+    prompting = {key: value for key, value in entry.items() if key not in ("model", "paper")}
+    return _Stage2(stage, weight, {"stage": stage, "from": model["from"], **shared, "prompting": prompting})
 
 
 def seeds_of(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[int]:

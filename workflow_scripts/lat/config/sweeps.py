@@ -24,7 +24,12 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What names of models and systems consist of.
 NAME_PART = re.compile(r"[A-Za-z0-9_.-]+")
 # Definitions in the schema, by the stage of a model.
-DEFINITIONS = {"finetune": "finetuned_model", "unlikelihood": "unlikelihood_model", "snapshot": "snapshot_model"}
+DEFINITIONS = {
+    "finetune": "finetuned_model",
+    "unlikelihood": "unlikelihood_model",
+    "preference": "preference_model",
+    "snapshot": "snapshot_model",
+}
 # Keys of a model that are no settings of its stage.
 NO_SETTINGS = ("stage", "from", "mix", "sweep")
 # From this number on, Python does not write every digit of a float.

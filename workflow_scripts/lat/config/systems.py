@@ -10,12 +10,18 @@ from ..files import InputError
 from ..languages import languages, split_direction
 from ..names import ALPACA, ALPACA_LINES, BASE, EXTERNAL, REFERENCE
 from ..prompts.prompting import Template, translation_instruction
+from ..training.hyperparameters import preference_of
 from .base_models import begins_with
 from .benchmarks import identifiers
 from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, sources_of
-from .settings import key_of_setting, model_of, step_settings, used_models
+from .settings import key_of_setting, model_of, needs_off_targets, step_settings, used_models
 
-STAGES = ("finetune", "unlikelihood", "snapshot")
+# The stages of the models that those of a stage are made from, with a name for them.
+PARENTS = {
+    "unlikelihood": (("finetune",), "stage-1 models"),
+    "preference": (("finetune",), "stage-1 models"),
+    "snapshot": (("unlikelihood", "preference"), "stage-2 models"),
+}
 # Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Metrics that the tables have anyway; so are all names that begin with OTR.
@@ -87,9 +93,9 @@ def check_models(config: Mapping[str, Any], root: Path) -> None:
         stage = model["stage"]
         if stage == "finetune":
             continue
-        parents = STAGES[STAGES.index(stage) - 1]
-        known = [other for other, entry in models.items() if entry["stage"] == parents]
-        check_known(f"models.{name}.from", model["from"], known, f"stage-{1 + STAGES.index(parents)} models")
+        parents, what = PARENTS[stage]
+        known = [other for other, entry in models.items() if entry["stage"] in parents]
+        check_known(f"models.{name}.from", model["from"], known, what)
         if stage == "snapshot":
             _check_step(config, name)
 
@@ -97,8 +103,9 @@ def check_models(config: Mapping[str, Any], root: Path) -> None:
 def _check_step(config: Mapping[str, Any], name: str) -> None:
     """Check that some training of the config has the step of a snapshot, whether or not a system uses the snapshot."""
     model = config["models"][name]
+    stage = config["models"][model["from"]]["stage"]
     steps = [
-        step_settings(config, "unlikelihood", base_model, benchmark, model["from"])["steps"]
+        step_settings(config, stage, base_model, benchmark, model["from"])["steps"]
         for base_model in config["base_models"]
         for benchmark in config["benchmarks"]
     ]
@@ -233,7 +240,7 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
     entry = config["models"][model]
     if entry["stage"] == "snapshot":
         parent = entry["from"]
-        steps = step_settings(config, "unlikelihood", base_model, benchmark, parent)["steps"]
+        steps = step_settings(config, config["models"][parent]["stage"], base_model, benchmark, parent)["steps"]
         if entry["step"] > steps:
             raise InputError(
                 f"config: {key}: `{model}` is step {entry['step']} of `{parent}`, which has {steps}; lower it"
@@ -241,13 +248,40 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
         return
     settings = step_settings(config, entry["stage"], base_model, benchmark, model)
     # Number of possible instructions, including the correct one; a conflict needs another one.
-    instructions = {"target": len(config["benchmarks"][benchmark]["languages"]) - 1}.get(
-        settings.get("conflicts", ""), len(config["benchmarks"][benchmark]["supervised"])
-    )
+    directions = config["benchmarks"][benchmark]["supervised"]
+    others = len(config["benchmarks"][benchmark]["languages"]) - 1
+    instructions = {"target": others, "confusion": others}.get(settings.get("conflicts", ""), len(directions))
     if entry["stage"] == "unlikelihood" and instructions < 2:
         raise InputError(
             f"config: {key}: `{model}` finds no conflicting instruction; `conflicts: instruction` needs two "
-            "supervised directions, `conflicts: target` three languages"
+            "supervised directions, `conflicts: target` and `conflicts: confusion` three languages"
+        )
+    if entry["stage"] == "preference":
+        _check_preference(f"{key}: `{model}`", settings, config["benchmarks"][benchmark])
+    if entry["stage"] != "finetune" and needs_off_targets(config, base_model, benchmark, model):
+        sources = {split_direction(direction)[0] for direction in directions}
+        if not any(
+            split_direction(direction)[0] in sources for direction in config["benchmarks"][benchmark]["zero_shot"]
+        ):
+            setting = "conflicts: confusion" if entry["stage"] == "unlikelihood" else "rejected: model"
+            raise InputError(
+                f"config: {key}: `{model}` has `{setting}`, but no zero-shot direction of {benchmark} begins with a"
+                f" source language of the training ({' '.join(sorted(sources))}); add one to"
+                f" benchmarks.{benchmark}.zero_shot, or change the setting"
+            )
+
+
+def _check_preference(key: str, settings: Mapping[str, Any], benchmark: Mapping[str, Any]) -> None:
+    """Check that a preference training has a loss, and languages for rejected responses."""
+    objective = preference_of(settings["loss"], settings["weight"], settings["likelihood"])
+    if not objective.weight and not objective.likelihood:
+        raise InputError(
+            f"config: {key} has `weight: 0` and `likelihood: 0` (dpo's published one), so that nothing is trained; set"
+            " `likelihood: 1` to train on the chosen responses alone"
+        )
+    if settings["rejected"] == "reference" and len(benchmark["languages"]) < 3:
+        raise InputError(
+            f"config: {key} finds no rejected response in a third language; add a language, or set `rejected: model`"
         )
 
 

@@ -134,6 +134,12 @@ STEPS = Schema(
     others=number(),
     remedy=RETRAIN,
 )
+# A training with a preference loss has that in place of the unlikelihood loss.
+PREFERENCE_STEPS = Schema(
+    {"step": whole_number(1), "likelihood_loss": number(0), "preference_loss": number(0)},
+    others=number(),
+    remedy=RETRAIN,
+)
 # Rows of the table of versions besides those of Python and the libraries.
 TRAINING_CPU, TRAINING_GPU, TRAINING_THREADS = (f"training: {name}" for name in ("CPU", "GPU", "processes x threads"))
 TABLES_CPU = "tables: CPU"
@@ -923,10 +929,12 @@ def read_steps(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = read_rows(path, STEPS)
+    with open(path, "rb") as handle:
+        schema = PREFERENCE_STEPS if b"preference_loss" in handle.readline() else STEPS
+    rows = read_rows(path, schema)
     for step, row in enumerate(rows, 1):
         if int(row["step"]) != step:
-            raise damaged(path, STEPS, f"line {row.line}: step {row['step']} stands where step {step} belongs")
+            raise damaged(path, schema, f"line {row.line}: step {row['step']} stands where step {step} belongs")
     return pd.DataFrame(rows, dtype=float)
 
 

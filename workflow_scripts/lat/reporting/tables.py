@@ -58,6 +58,7 @@ class Block:
         seeds: number of training seeds of the experiment; 0 if all its systems have the untrained base model.
         intervals: bounds of the 95 % intervals as pairs, with the same rows and columns; None if they are not shown.
         baseline: system that the others are tested against; empty if there are no tests.
+        effects: sentences that give the effect of a loss, the difference between a system and its control without it.
     """
 
     base_model: str
@@ -70,6 +71,7 @@ class Block:
     seeds: int
     intervals: pd.DataFrame | None = None
     baseline: str = ""
+    effects: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -86,8 +88,8 @@ class Block:
 
     @property
     def note(self) -> str:
-        """Why the block has no p-values, and why some scores cannot be in bold; empty if neither is the case."""
-        notes = []
+        """Effects of losses, why the block has no p-values, and why some scores cannot be in bold; may be empty."""
+        notes = list(self.effects)
         if self.baseline and self.baseline not in self.values.index:
             notes.append(f"No p-values: the baseline {self.baseline} is not among the systems of this experiment.")
         if self.degenerate.to_numpy().any():
@@ -139,6 +141,7 @@ def make_blocks(
     summary: pd.DataFrame | None = None,
     baseline: str = "",
     with_intervals: bool = False,
+    controls: Sequence[Sequence[str]] = (),
 ) -> list[Block]:
     """Make the blocks of one result table; rows and columns keep the order of their first occurrence in `scores`.
 
@@ -150,6 +153,7 @@ def make_blocks(
             `p_corrected`. Without it, nothing is marked.
         baseline: system that the p-values refer to; empty without `summary`.
         with_intervals: whether the table shows the 95 % intervals.
+        controls: base model, benchmark, loss, system, and the system that lacks this loss but is the same otherwise.
     """
     import pandas as pd
 
@@ -187,9 +191,25 @@ def make_blocks(
                     len(set(experiment.seed) - {SHARED}),
                     intervals,
                     baseline,
+                    _effects(means, [each[2:] for each in controls if tuple(each[:2]) == (base_model, benchmark)]),
                 )
             )
     return blocks
+
+
+def _effects(means: pd.DataFrame, controls: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return a sentence about the effect of each loss whose control is in the table.
+
+    Args:
+        means: means over seeds, with `AVG` as a column.
+        controls: loss, system and control.
+    """
+    average = means[AVERAGE]
+    return tuple(
+        f"Effect of the {loss} loss: {system} minus {control} is {average[system] - average[control]:+.1f} ({AVERAGE})."
+        for loss, system, control in controls
+        if system in average and control in average
+    )
 
 
 def _over_seeds(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,6 +7,7 @@ hidden states and of the weight. Nothing is computed twice. Liger Kernel (Hsu et
 idea for cross-entropy alone.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,7 +56,8 @@ class HeadLoss(nn.Module):
         Returns:
             The weighted sum, an fp32 scalar with gradient, and the unweighted losses, fp32 [tokens] without gradient.
         """
-        return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, alpha, scale, self.cap)
+        weights = torch.where(conflicting, scale * alpha, scale)
+        return _SlicedHeadLoss.apply(hidden, self.weight, tokens, conflicting, weights, self.cap)
 
     def _check_logits(self, model: PreTrainedModel) -> None:
         """Compare the logits with those of the model.
@@ -79,6 +81,38 @@ class HeadLoss(nn.Module):
             )
 
 
+class SequenceHead(HeadLoss):
+    """Compute a loss of whole responses, which needs log p of all their tokens before the first gradient.
+
+    The slices are therefore computed twice: first log p of all tokens without gradients, from which the caller computes
+    the derivative of its loss with respect to each token's -log p; then the gradients of -log p, multiplied by it.
+    """
+
+    def forward(  # type: ignore[override]
+        self, hidden: Tensor, tokens: Tensor, weigh: Callable[[Tensor], Tensor | None]
+    ) -> Tensor:
+        """Compute a scalar whose gradient is that of the loss; its value is that of the linearised loss.
+
+        Args:
+            hidden: hidden states, [tokens, hidden], any dtype.
+            tokens: the response tokens that the hidden states predict, [tokens], int64.
+            weigh: is called once with log p of the tokens, fp32 [tokens] without gradient, and returns the derivative
+                of the loss with respect to -log p of each token, fp32 [tokens]; None if no gradient is needed.
+
+        Returns:
+            sum(derivative * -log p), an fp32 scalar with gradient; zero if no gradient is needed.
+        """
+        likelihood = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+        ones = torch.ones(len(tokens), device=tokens.device)
+        with torch.no_grad():
+            _, losses = _SlicedHeadLoss.apply(hidden.detach(), self.weight.detach(), tokens, likelihood, ones, self.cap)
+        derivatives = weigh(-losses)
+        if derivatives is None:
+            return losses.new_zeros(())
+        total, _ = _SlicedHeadLoss.apply(hidden, self.weight, tokens, likelihood, derivatives, self.cap)
+        return total
+
+
 def _logits(hidden: Tensor, weight: Tensor, cap: float | None) -> Tensor:
     logits = (hidden @ weight.t()).float()
     return logits.div_(cap).tanh_().mul_(cap) if cap else logits
@@ -94,12 +128,10 @@ class _SlicedHeadLoss(torch.autograd.Function):
         weight: Tensor,
         tokens: Tensor,
         conflicting: Tensor,
-        alpha: float,
-        factor: float,
+        weights: Tensor,
         cap: float | None,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden_gradient, needs_weight_gradient = ctx.needs_input_grad[:2]
-        weights = torch.where(conflicting, factor * alpha, factor)
         losses = torch.empty(len(tokens), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if needs_hidden_gradient else None
         weight_gradient = None
@@ -153,4 +185,4 @@ class _SlicedHeadLoss(torch.autograd.Function):
             hidden_gradient = hidden_gradient.mul_(scale)
         if weight_gradient is not None:
             weight_gradient = (weight_gradient if scaled else weight_gradient.mul_(scale)).to(ctx.weight_dtype)
-        return hidden_gradient, weight_gradient, None, None, None, None, None
+        return hidden_gradient, weight_gradient, None, None, None, None

@@ -4,8 +4,57 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from .deepspeed_config import read_deepspeed_config
+
+Loss = Literal["orpo", "cpo", "dpo"]
+
+
+class Weights(NamedTuple):
+    """Factors of the two parts of the objective."""
+
+    likelihood: float
+    weight: float
+
+
+# ORPO: lambda = 0.1 for the larger models of the paper; CPO: both parts are added; DPO: the preference loss alone.
+PUBLISHED: dict[Loss, Weights] = {"orpo": Weights(1.0, 0.1), "cpo": Weights(1.0, 1.0), "dpo": Weights(0.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Preference:
+    """The objective of a preference training.
+
+    Attributes:
+        loss: the preference loss.
+        weight: its weight; 0 trains on the chosen responses alone.
+        likelihood: weight of the likelihood loss of the chosen responses.
+        beta: how strongly `cpo` and `dpo` react to a difference of the log-probabilities; without effect on `orpo`.
+    """
+
+    loss: Loss
+    weight: float
+    likelihood: float
+    beta: float
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss compares with the model before the training."""
+        return self.loss == "dpo" and self.weight != 0
+
+
+def preference_of(
+    loss: Loss, weight: float | None = None, likelihood: float | None = None, beta: float = 0.1
+) -> Preference:
+    """Return an objective; a weight that is None is the published one of the loss."""
+    published = PUBLISHED[loss]
+    return Preference(
+        loss,
+        published.weight if weight is None else weight,
+        published.likelihood if likelihood is None else likelihood,
+        beta,
+    )
 
 
 @dataclass(frozen=True)
@@ -48,6 +97,13 @@ class Hyperparameters:
     lora_rank: int = 0
     lora_alpha: int = 16
     freeze_embeddings: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceHyperparameters(Hyperparameters):
+    """Hyperparameters of a training with pairs of responses, whose objective is `preference` instead of alpha's."""
+
+    preference: Preference
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:

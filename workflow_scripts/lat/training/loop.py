@@ -9,7 +9,8 @@ computed once, if the model keeps such sequences apart (see `layout.py`).
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
 import deepspeed
 import torch
@@ -21,33 +22,44 @@ from ..runtime import Progress, log
 from .adapters import add_adapters
 from .checkpoints import Checkpoints, save_model
 from .engine import Interrupted, StopSignal, engine_config, gradient_norm, leave_out_waste, peak_memory_mb
-from .hyperparameters import Hyperparameters
+from .hyperparameters import Hyperparameters, PreferenceHyperparameters
 from .layout import Layout, choose_layout
 from .modelling import ResponseLoss
+from .pairs import EncodedPair, PreferenceLoss, pair_tensors
+from .reference import with_reference
 from .samples import EncodedSample, global_batches, micro_batches, step_count, to_tensors
 
-STEP_COLUMNS = (
-    "step",
-    "loss",
-    "likelihood_loss",
-    "unlikelihood_loss",
-    "learning_rate",
-    "gradient_norm",
-    "seconds",
-    "tokens_per_second",
-    "peak_memory_mb",
-)
+
+def step_columns(losses: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a step log, given those of the parts of the loss."""
+    return (
+        "step",
+        "loss",
+        *losses,
+        "learning_rate",
+        "gradient_norm",
+        "seconds",
+        "tokens_per_second",
+        "peak_memory_mb",
+    )
+
+
+STEP_COLUMNS = step_columns(ResponseLoss.columns)
 
 
 class StepResult(NamedTuple):
     """Result of one optimizer step, summed over all processes."""
 
-    likelihood: float
-    unlikelihood: float
+    losses: tuple[float, ...]  # the parts of the loss, that of the likelihood first
     learning_rate: float
     gradient_norm: float
     stopping: bool  # some process was asked to stop
     overdue: bool  # some process finds that the last checkpoint is too long ago
+
+    @property
+    def likelihood(self) -> float:
+        """The likelihood loss."""
+        return self.losses[0]
 
 
 def train(
@@ -80,6 +92,17 @@ def train(
         model.to(torch.device("cuda", torch.cuda.current_device()))
     layout = choose_layout(model, max(map(len, samples)))
     engine = start_engine(model, hyperparameters, deepspeed_config, steps)
+    if isinstance(hyperparameters, PreferenceHyperparameters) and hyperparameters.preference.needs_reference:
+        used = chain(*global_batches(len(samples), hyperparameters.batch_size, steps, hyperparameters.seed))
+        samples = with_reference(
+            engine,
+            cast(Sequence[EncodedPair], samples),
+            used,
+            hyperparameters.micro_batch_size,
+            tokenizer.pad_token_id,
+            layout,
+            checkpoints and checkpoints.folder,
+        )
     stop = StopSignal() if checkpoints else None
     rows: list[dict[str, Any]] = checkpoints.load(engine).get("rows", []) if checkpoints else []
     if rows:
@@ -96,15 +119,16 @@ def train(
         result = train_step(
             engine, batch, samples, hyperparameters.micro_batch_size, tokenizer.pad_token_id, layout, stop, checkpoints
         )
-        _check_finite(step, result)
+        _check_finite(step, result, engine.module.weight_key)
         seconds = time.monotonic() - started
         tokens = sum(samples[index].tokens for index in batch)
-        rows.append(_log_row(step, result, hyperparameters.alpha, seconds, tokens, peak_memory_mb(engine.device)))
+        rows.append(_log_row(step, result, engine.module, seconds, tokens, peak_memory_mb(engine.device)))
         if engine.monitor.enabled:
             # The trackers (TensorBoard, Weights & Biases, Comet, CSV) that the DeepSpeed configuration names.
-            engine.monitor.write_events([(f"train/{name}", float(rows[-1][name]), step) for name in STEP_COLUMNS[1:]])
+            engine.monitor.write_events([(f"train/{name}", float(rows[-1][name]), step) for name in list(rows[-1])[1:]])
+        (of_likelihood, factor, *_), (likelihood, other, *_) = engine.module.factors, result.losses
         progress.update(
-            note=f"loss {result.likelihood:.3f} + {hyperparameters.alpha:g} * {result.unlikelihood:.3f}, "
+            note=f"loss {of_likelihood * likelihood:.3f} + {factor:g} * {other:.3f}, "
             f"{rows[-1]['tokens_per_second']} tokens/s"
         )
         if checkpoints is None:
@@ -127,7 +151,11 @@ def start_engine(
     if hyperparameters.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     # The head is compared with the model's own logits before adapters and engine change the layers.
-    loss_module = ResponseLoss(model, hyperparameters.alpha)
+    loss_module = (
+        PreferenceLoss(model, hyperparameters.preference)
+        if isinstance(hyperparameters, PreferenceHyperparameters)
+        else ResponseLoss(model, hyperparameters.alpha)
+    )
     if hyperparameters.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     add_adapters(model, hyperparameters)
@@ -163,8 +191,8 @@ def train_step(
     wishes = [bool(stop and stop.received), bool(checkpoints and checkpoints.overdue)]
     totals = torch.cat([losses, losses.new_tensor(wishes)])
     deepspeed.comm.all_reduce(totals)
-    likelihood, unlikelihood, stopping, overdue = totals.tolist()
-    return StepResult(likelihood, unlikelihood, rate, float(norm), bool(stopping), bool(overdue))
+    *parts, stopping, overdue = totals.tolist()
+    return StepResult(tuple(parts), rate, float(norm), bool(stopping), bool(overdue))
 
 
 def accumulate_gradients(
@@ -178,12 +206,12 @@ def accumulate_gradients(
     """Add up the gradient of the objective over a global batch.
 
     Returns:
-        Likelihood and unlikelihood loss, fp32 [2]: the share of this process. The shares of all processes sum to the
-        value for the batch.
+        The parts of the loss, in the order of `columns` of the loss module, fp32 [parts]: the share of this process.
+        The shares of all processes sum to the value for the batch.
     """
     rank, world = deepspeed.comm.get_rank(), deepspeed.comm.get_world_size()
     response_tokens = sum(len(samples[index].response) for index in batch)
-    losses = torch.zeros(2, device=engine.device)
+    losses = torch.zeros(len(engine.module.columns), device=engine.device)
     own_batches = micro_batches(batch, samples, micro_batch_size, rank, world)
     # All processes take part in every pass through the model, since it may be divided among them. One without samples
     # passes the shortest one through, whose loss does not count.
@@ -192,7 +220,12 @@ def accumulate_gradients(
         share = 1 / response_tokens if micro_batch else 0.0
         engine.set_gradient_accumulation_boundary(number == len(own_batches))
         # The engine averages gradients over the processes; this loss is already a share of the global mean.
-        inputs = to_tensors(micro_batch or [shortest], pad, layout, engine.device)
+        given = micro_batch or [shortest]
+        if isinstance(engine.module, PreferenceLoss):
+            whole = [samples[index] for index in batch]
+            inputs = pair_tensors(cast(Sequence[EncodedPair], given), whole, pad, layout, engine.device)
+        else:
+            inputs = to_tensors(given, pad, layout, engine.device)
         loss, parts = engine(**inputs, scale=world * share)
         # A copy, because the engine would divide the gradient of its own output by the number of micro-batches.
         engine.backward(loss.clone(), scale_wrt_gas=False)
@@ -200,23 +233,28 @@ def accumulate_gradients(
     return losses
 
 
-def _check_finite(step: int, result: StepResult) -> None:
-    loss = result.likelihood + result.unlikelihood
+def _check_finite(step: int, result: StepResult, weight_key: str) -> None:
+    loss = sum(result.losses)
     if not (math.isfinite(loss) and math.isfinite(result.gradient_norm)):
         raise InputError(
-            f"step {step}: loss {loss}, gradient norm {result.gradient_norm}; lower learning_rate or alpha"
+            f"step {step}: loss {loss}, gradient norm {result.gradient_norm}; lower learning_rate or {weight_key}"
         )
 
 
 def _log_row(
-    step: int, result: StepResult, alpha: float, seconds: float, tokens: int, memory_mb: float
+    step: int,
+    result: StepResult,
+    module: ResponseLoss | PreferenceLoss,
+    seconds: float,
+    tokens: int,
+    memory_mb: float,
 ) -> dict[str, Any]:
-    """Return one row of the step log, see `STEP_COLUMNS`."""
+    """Return one row of the step log, see `step_columns`."""
+    loss = sum(factor * part for factor, part in zip(module.factors, result.losses, strict=True))
     return {
         "step": step,
-        "loss": f"{result.likelihood + alpha * result.unlikelihood:.6f}",
-        "likelihood_loss": f"{result.likelihood:.6f}",
-        "unlikelihood_loss": f"{result.unlikelihood:.6f}",
+        "loss": f"{loss:.6f}",
+        **{name: f"{part:.6f}" for name, part in zip(module.columns, result.losses, strict=True)},
         "learning_rate": f"{result.learning_rate:.4g}",
         "gradient_norm": f"{result.gradient_norm:.4f}",
         "seconds": f"{seconds:.3f}",

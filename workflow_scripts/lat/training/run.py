@@ -20,30 +20,36 @@ import deepspeed
 import torch
 from transformers import set_seed
 
-from ..files import InputError, atomic_write, replaced_folder, sha256, write_table
+from ..files import InputError, atomic_write, replaced_file, replaced_folder, sha256, write_table
 from ..models import load_model, load_tokenizer
 from ..runtime import Machine, cpu_model, git_commit, gpu_models, log, versions
 from .checkpoints import Checkpoints, run_key, save_model
 from .engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
-from .hyperparameters import Hyperparameters, hyperparameters_from
-from .loop import STEP_COLUMNS, train
+from .hyperparameters import Hyperparameters, Preference, PreferenceHyperparameters, hyperparameters_from
+from .loop import step_columns, train
 from .occupancy import Occupancy, occupy
+from .pairs import read_pairs
+from .reference import FILE as REFERENCE
 from .samples import EncodedSample, global_batches, read_samples, step_count
 
 
 def run_training(
     arguments: argparse.Namespace,
     alpha: float = 0.0,
+    preference: Preference | None = None,
     snapshots: Path | None = None,
     snapshot_steps: Sequence[int] = (),
 ) -> None:
     """Train, and write the model, its tokenizer, `training.json`, the step log and the processors.
+
+    A training with DPO also writes `reference.tsv`, the log-probabilities of the responses before the training.
 
     A run that is asked to stop exits with status 75, and the next run of the same command continues.
 
     Args:
         arguments: parsed flags of `add_training_arguments`.
         alpha: weight of the unlikelihood loss; 0 for stage 1.
+        preference: the objective of a training on pairs of responses, in place of the unlikelihood loss.
         snapshots: folder for the snapshots of stage 2; None writes none.
         snapshot_steps: steps after which a snapshot of the model is kept.
 
@@ -53,11 +59,16 @@ def run_training(
     """
     share_threads(arguments.threads)
     hyperparameters = hyperparameters_from(arguments, alpha)
+    if preference:
+        hyperparameters = PreferenceHyperparameters(**vars(hyperparameters), preference=preference)
     set_seed(hyperparameters.seed)
     start_processes()
     occupancy = occupied(arguments.checkpoints)
     tokenizer = load_tokenizer(arguments.model)
-    samples, left_out = read_samples(arguments.samples, tokenizer, hyperparameters.max_length)
+    samples: Sequence[EncodedSample]
+    samples, left_out = (read_pairs if preference else read_samples)(
+        arguments.samples, tokenizer, hyperparameters.max_length
+    )
     steps = step_count(hyperparameters, len(samples))
     log.info("%d samples, %d steps", len(samples), steps)
     if snapshot_steps and max(snapshot_steps) > steps:
@@ -99,7 +110,10 @@ def run_training(
             with replaced_folder(snapshots) as folder:
                 for step in snapshot_steps:
                     checkpoints.snapshot(step).rename(folder / f"step{step}")
-        write_table(arguments.steps_log, rows, STEP_COLUMNS)
+        if (checkpoints.folder / REFERENCE).is_file():
+            with replaced_file(arguments.output / REFERENCE) as partial:
+                shutil.copyfile(checkpoints.folder / REFERENCE, partial)
+        write_table(arguments.steps_log, rows, step_columns(engine.module.columns))
         if arguments.machine:
             with atomic_write(arguments.machine) as handle:
                 json.dump(asdict(_machine()), handle, indent=2)

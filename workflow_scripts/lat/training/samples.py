@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from ..runtime import log
 from .hyperparameters import Hyperparameters
 from .layout import Layout
 from .modelling import TokenSequence, pack
+
+Sample = TypeVar("Sample", bound="EncodedSample")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
     """
     rows = read_jsonl(path)
     try:
-        samples = [_encode(row, tokenizer) for row in rows]
+        samples = [encode_sample(row, tokenizer) for row in rows]
     except KeyError as error:
         raise InputError(f"{path}: a sample has no {error}; rebuild the file") from None
     crossing = sum(
@@ -81,6 +83,23 @@ def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
             crossing,
             len(samples),
         )
+    return leave_out_long(path, samples, max_length)
+
+
+def leave_out_long(path: Path, samples: Sequence[Sample], max_length: int) -> tuple[list[Sample], int]:
+    """Leave out samples of more than `max_length` tokens.
+
+    Args:
+        path: file of the samples, for messages.
+        samples: all samples.
+        max_length: tokens of prompt and response together.
+
+    Returns:
+        The samples that fit, and how many were left out.
+
+    Raises:
+        InputError: none fits.
+    """
     fitting = [sample for sample in samples if len(sample) <= max_length]
     left_out = len(samples) - len(fitting)
     if left_out:
@@ -90,8 +109,8 @@ def read_samples(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
     return fitting, left_out
 
 
-def _encode(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> EncodedSample:
-    """Encode a sample, see `read_samples`.
+def encode_sample(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> EncodedSample:
+    """Encode a row of a file of samples, see `read_samples`.
 
     Raises:
         KeyError: a key is missing.
@@ -136,8 +155,8 @@ def global_batches(count: int, batch_size: int, steps: int, seed: int) -> Iterat
 
 
 def micro_batches(
-    batch: Sequence[int], samples: Sequence[EncodedSample], size: int, rank: int, world: int
-) -> list[list[EncodedSample]]:
+    batch: Sequence[int], samples: Sequence[Sample], size: int, rank: int, world: int
+) -> list[list[Sample]]:
     """Divide the share of process `rank` in a global batch into micro-batches of samples of similar length.
 
     Every process gets the same number of micro-batches, which collective operations require, and micro-batches that
