@@ -5,12 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ..data.sources import TERMS
 from ..files import InputError, TextError, fold, parse_json, read_text
 from ..names import ALPACA, ALPACA_LINES, CHAT, EXTERNAL
-from ..prompts.chat import RESERVED_OPTIONS, compile_template
 from ..training.deepspeed_config import read_deepspeed_config
 from .references import check_known, sources, sources_of
 
@@ -81,6 +78,11 @@ def _check_template(key: str, model: Mapping[str, Any], root: Path) -> None:
             if name in model:
                 raise InputError(f"config: {key}.{name} is for chat templates; set `template: {CHAT}`, or remove it")
         return
+    # Imported here, since few configs need the library, and every step imports this module.
+    import jinja2
+
+    from ..prompts.chat import RESERVED_OPTIONS, compile_template
+
     if template != CHAT:
         if not (root / template).is_file():
             check_known(f"{key}.template", template, (ALPACA, ALPACA_LINES, CHAT), "templates, nor a file")
