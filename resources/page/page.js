@@ -184,7 +184,8 @@ function fillFilters() {
 function fillPair() {
   const { systems, pair } = experiments[fields.experiment.value];
   const first = fields.system.value;
-  const others = systems.map((system, number) => [String(number), system]).filter(([number]) => number !== first);
+  // A single system is compared with nothing.
+  const others = systems.map((system, number) => [String(number), system]).filter(([number]) => pair.length && number !== first);
   setOptions(fields.compare, [["", "none"], ...others]);
   if (first === "") fields.compare.value = "";
   const second = fields.compare.value;
@@ -209,7 +210,7 @@ function startPair(first, second) {
   fields.direction.value = direction.name;
 }
 
-function togglePair() {
+async function togglePair() {
   const { systems, pair } = experiments[fields.experiment.value];
   if (fields.compare.value === "") {
     startPair(...pair.map((system) => String(systems.indexOf(system))));
@@ -218,8 +219,8 @@ function togglePair() {
     fillPair();
     fields.verdict.value = "";
   }
+  await loadExamples();
   writeAddress();
-  loadExamples();
 }
 
 function choose(select, value) {
