@@ -184,7 +184,8 @@ function fillFilters() {
 function fillPair() {
   const { systems, pair } = experiments[fields.experiment.value];
   const first = fields.system.value;
-  const others = systems.map((system, number) => [String(number), system]).filter(([number]) => number !== first);
+  // A single system is compared with nothing.
+  const others = systems.map((system, number) => [String(number), system]).filter(([number]) => pair.length && number !== first);
   setOptions(fields.compare, [["", "none"], ...others]);
   if (first === "") fields.compare.value = "";
   const second = fields.compare.value;
@@ -209,7 +210,7 @@ function startPair(first, second) {
   fields.direction.value = direction.name;
 }
 
-function togglePair() {
+async function togglePair() {
   const { systems, pair } = experiments[fields.experiment.value];
   if (fields.compare.value === "") {
     startPair(...pair.map((system) => String(systems.indexOf(system))));
@@ -218,8 +219,8 @@ function togglePair() {
     fillPair();
     fields.verdict.value = "";
   }
+  await loadExamples();
   writeAddress();
-  loadExamples();
 }
 
 function choose(select, value) {
@@ -455,31 +456,39 @@ function differences(first, second, language) {
 // White space as Python's `str.split` has it, which SacreBLEU uses.
 const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/u;
 
-function countNgrams(units, order) {
-  const counts = new Map();
-  for (let position = 0; position + order <= units.length; position++) {
-    const ngram = units.slice(position, position + order).join("\u0000");
-    counts.set(ngram, (counts.get(ngram) ?? 0) + 1);
-  }
-  return counts;
+function addNgram(counts, ngram) {
+  counts.set(ngram, (counts.get(ngram) ?? 0) + 1);
 }
 
+// The n-grams of a text with their numbers: those of one to six characters, then those of one and two words.
 function chrfNgrams(text) {
   const words = text.split(SPACES).filter(Boolean);
-  const characters = Array.from(words.join(""));
+  const joined = words.join("");
+  // Where characters begin; some take two places.
+  const borders = [0];
+  for (const character of joined) borders.push(borders.at(-1) + character.length);
+  const all = Array.from({ length: 8 }, () => new Map());
+  for (let order = 1; order <= 6; order++) {
+    for (let at = 0; at + order < borders.length; at++) addNgram(all[order - 1], joined.slice(borders[at], borders[at + order]));
+  }
   const isMark = (character) => /[!-/:-@[-`{-~]/.test(character);
   const bare = words.flatMap((word) => {
-    const units = Array.from(word);
-    if (units.length > 1 && isMark(units.at(-1))) return [units.slice(0, -1).join(""), units.at(-1)];
-    if (units.length > 1 && isMark(units[0])) return [units[0], units.slice(1).join("")];
+    // Marks take one place, so that a word of one character is never split.
+    const isOne = word.length === 1 || (word.length === 2 && word.codePointAt(0) > 0xffff);
+    if (!isOne && isMark(word.at(-1))) return [word.slice(0, -1), word.at(-1)];
+    if (!isOne && isMark(word[0])) return [word[0], word.slice(1)];
     return [word];
   });
-  return [...[1, 2, 3, 4, 5, 6].map((order) => countNgrams(characters, order)), ...[1, 2].map((order) => countNgrams(bare, order))];
+  bare.forEach((word, at) => {
+    addNgram(all[6], word);
+    if (at) addNgram(all[7], `${bare[at - 1]} ${word}`);
+  });
+  return all;
 }
 
-// chrF++ of a line, from 0 to 100: SacreBLEU's score of a sentence, with the signature of the tables.
-function chrf(hypothesis, reference) {
-  const references = chrfNgrams(reference);
+// chrF++ of a line, from 0 to 100: SacreBLEU's score of a sentence, with the signature of the tables. The n-grams are
+// those of the reference.
+function chrf(hypothesis, ngrams) {
   let orders = 0;
   let precision = 0;
   let recall = 0;
@@ -489,9 +498,9 @@ function chrf(hypothesis, reference) {
     let wanted = 0;
     for (const [ngram, count] of counts) {
       given += count;
-      matches += Math.min(count, references[number].get(ngram) ?? 0);
+      matches += Math.min(count, ngrams[number].get(ngram) ?? 0);
     }
-    for (const count of references[number].values()) wanted += count;
+    for (const count of ngrams[number].values()) wanted += count;
     if (!given || !wanted) return;
     orders++;
     precision += matches / given;
@@ -580,7 +589,8 @@ function makeCard([direction, line], systems, search, shown) {
   const texts = shown.map((number) => direction.outputs[number][line]);
   const isPair = fields.compare.value !== "";
   const different = isPair ? differences(...texts, target) : [];
-  const scores = texts.map((text) => chrf(text, reference));
+  const ngrams = chrfNgrams(reference);
+  const scores = texts.map((text) => chrf(text, ngrams));
   shown.forEach((number, place) => {
     const verdict = direction.verdicts[number][line];
     const label = direction.labels[number][line];
