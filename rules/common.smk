@@ -432,7 +432,7 @@ def parent_samples(wildcards):
     )
 
 
-def off_target_outputs(wildcards):
+def off_targets_of_parent(wildcards):
     """Return the outputs of the stage-1 model in wrong languages, if a stage-2 model is trained with them."""
     if not needs_off_targets(config, wildcards.base_model, wildcards.benchmark, wildcards.model):
         return []

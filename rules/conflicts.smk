@@ -12,7 +12,7 @@ AFTER_STAGE1 = [
 rule conflicts:
     input:
         samples=parent_samples,
-        off_targets=off_target_outputs,
+        off_targets=off_targets_of_parent,
         template=template_files,
     output:
         "results/conflicts/{base_model}/{benchmark}/{run}/{model}.jsonl",

@@ -4,7 +4,7 @@
 rule rejections:
     input:
         samples=parent_samples,
-        off_targets=off_target_outputs,
+        off_targets=off_targets_of_parent,
     output:
         "results/rejections/{base_model}/{benchmark}/{run}/{model}.jsonl",
     log:

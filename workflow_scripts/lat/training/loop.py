@@ -101,7 +101,7 @@ def train(
             hyperparameters.micro_batch_size,
             tokenizer.pad_token_id,
             layout,
-            checkpoints and checkpoints.folder,
+            checkpoints.folder if checkpoints else None,
         )
     stop = StopSignal() if checkpoints else None
     rows: list[dict[str, Any]] = checkpoints.load(engine).get("rows", []) if checkpoints else []
