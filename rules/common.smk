@@ -270,7 +270,7 @@ def resources_hash(folder):
 
 
 def prompts_hash(wildcards):
-    """Return the hash of the entries of resources/prompts.yaml for a benchmark's languages."""
+    """Return the hash of the wordings and names of a benchmark's languages in prompts."""
     return prompts_hash_of(wildcards.benchmark)
 
 
@@ -281,7 +281,7 @@ def prompts_hash_of(benchmark):
 
 
 def languages_hash(wildcards):
-    """Return the hash of the rows of resources/languages.tsv for a benchmark's languages."""
+    """Return the hash of what is known of a benchmark's languages."""
     return languages_hash_of(wildcards.benchmark)
 
 

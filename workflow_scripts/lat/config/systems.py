@@ -7,12 +7,12 @@ from typing import Any
 from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
 from ..data.sources import INSTRUCTIONS
 from ..files import InputError
-from ..languages import languages, split_direction
+from ..languages import language, split_direction
 from ..names import BASE, REFERENCE
 from ..prompts.prompting import Template, translation_instruction
 from .base_models import begins_with
 from .benchmarks import identifiers
-from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, sources_of
+from .references import HUB_ID, check_known, check_language, hint, hub_id_in_address, sources, sources_of
 from .settings import key_of_setting, step_settings, used_models
 
 STAGES = ("finetune", "unlikelihood", "snapshot")
@@ -104,8 +104,8 @@ def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
         if "paper" in system:
             check_known(f"systems.{name}.paper", system["paper"], paper_names, "paper's systems")
         for contrast in system.get("contrasts", ()):
-            known = ["source", *languages()]
-            check_known(f"systems.{name}.contrasts", contrast["target"], known, "languages, or `source`")
+            if contrast["target"] != "source":
+                check_language(f"systems.{name}.contrasts", contrast["target"])
     _check_score_files(config)
 
 
@@ -196,7 +196,7 @@ def _check_prompts(
                 Template(preamble=preamble).render(instruction, "", (), prompt_language)
             except KeyError as error:
                 raise InputError(f"resources/prompts.yaml: {prompt_language}: no entry {error}; add it") from None
-        tokenizer = languages()[target].bleu_tokenizer
+        tokenizer = language(target).bleu_tokenizer
         if tokenizer not in BLEU.TOKENIZERS:
             raise InputError(
                 f"resources/languages.tsv: {target}: SacreBLEU has no tokenizer `{tokenizer}`"
