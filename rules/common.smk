@@ -43,6 +43,7 @@ from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.decoding.shards import of_shard
 from workflow_scripts.lat.disk import check_disks
+from workflow_scripts.lat.evaluation.further import needs_sentencepiece
 from workflow_scripts.lat.files import InputError, atomic_write, read_text
 from workflow_scripts.lat.languages import language_entries
 from workflow_scripts.lat.prompts.prompting import prompt_entries
@@ -551,6 +552,12 @@ def score_tables(base_model, benchmark, system, seed):
         *(f"results/score/{path}.{metric}.tsv" for metric in config["score"]["learned"]),
         f"results/detect/{path}/otr.tsv",
     ]
+
+
+def all_score_tables(base_model, benchmark, system, seed):
+    """Return the score tables of a run of a system, and last the one of further metrics if there are any."""
+    further = f"results/score/{base_model}/{benchmark}/{folder_of(seed)}/{system}.further.tsv"
+    return score_tables(base_model, benchmark, system, seed) + ([further] if config["score"]["further"] else [])
 
 
 def benchmark_files():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.further import needs_sentencepiece
 from ..files import InputError
 from ..names import BASE
 from .base_models import read_object
@@ -28,6 +29,10 @@ def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> Non
     Raises:
         InputError: one of them is not installed, or CTranslate2 cannot convert a model.
     """
+    if needs_sentencepiece(config["score"]["further"]) and not conda and not _installed("sentencepiece"):
+        raise InputError(
+            "config: score.further: spBLEU needs the package sentencepiece; run `make .venv/.installed`, or remove it"
+        )
     for experiment in config["experiments"]:
         base_model, benchmark = experiment["base_model"], experiment["benchmark"]
         entry = config["base_models"][base_model]

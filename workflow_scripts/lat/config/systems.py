@@ -6,6 +6,7 @@ from typing import Any
 
 from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
 from ..data.sources import INSTRUCTIONS
+from ..evaluation.further import FURTHER_METRICS
 from ..files import InputError
 from ..languages import language, split_direction
 from ..names import BASE, REFERENCE
@@ -19,7 +20,7 @@ STAGES = ("finetune", "unlikelihood", "snapshot")
 # Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Metrics that the tables have anyway; so are all names that begin with OTR.
-RESERVED_METRICS = ("BLEU", "chrF++", "WPR", "copies", "no_words", "agreement")
+RESERVED_METRICS = ("BLEU", "chrF++", *FURTHER_METRICS, "WPR", "copies", "no_words", "agreement")
 # Separates the two names in the files of a comparison.
 AGAINST = "-against-"
 
@@ -114,7 +115,11 @@ def _check_score_files(config: Mapping[str, Any]) -> None:
     owners: dict[str, str] = {}
     for system in config["systems"]:
         files = {system: f"system {system}"}
+        if config["score"]["further"]:
+            files[f"{system}.further"] = f"the further metrics of system {system}"
         for metric in config["score"]["learned"]:
+            if config["score"]["further"] and metric == "further":
+                raise InputError("config: score.learned.further: its scores have the file of score.further; rename it")
             files |= dict.fromkeys((f"{system}.{metric}", f"{system}.{metric}.lines"), f"{metric} of system {system}")
         for file, owner in files.items():
             other = owners.setdefault(file, owner)

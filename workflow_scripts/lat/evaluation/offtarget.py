@@ -141,7 +141,7 @@ def has_word_pass_rate(direction: str) -> bool:
 
 def leaves_out_lines(metric: str) -> bool:
     """Tell whether a score is the share of some lines only, so that their number may be zero and the score `nan`."""
-    return metric in ("OTR-confusion", "WPR") or metric.startswith("agreement:")
+    return metric in ("OTR-confusion", "WPR") or metric.startswith("agreement:") or metric.endswith("-on-target")
 
 
 def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:

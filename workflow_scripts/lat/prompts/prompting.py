@@ -66,14 +66,16 @@ def translation_instruction(direction: str, prompt_language: str = "en") -> str:
     if prompt_language not in wordings():
         raise InputError(
             f"resources/prompts.yaml: no prompts in {_described(prompt_language)}, only in"
-            f" {' '.join(sorted(wordings()))}; add the entry `{prompt_language}`, or leave out {direction} or PTL, that is `prompt_language: target`"
+            f" {' '.join(sorted(wordings()))}; add the entry `{prompt_language}`, or leave out {direction}"
+            " or PTL, that is `prompt_language: target`"
         )
     names = [names_in(prompt_language, code).get(role) for code, role in ((source, "source"), (target, "target"))]
     for code, name in zip((source, target), names, strict=True):
         if name is None:
             raise InputError(
                 f"resources/prompts.yaml: {prompt_language}: no name of {_described(code)} in the instruction"
-                f" {direction}; add `{code}` to `names`, or leave out {direction} or PTL, that is `prompt_language: target`"
+                f" {direction}; add `{code}` to `names`, or leave out {direction} or PTL, that is"
+                " `prompt_language: target`"
             )
     return wordings()[prompt_language]["translate"].format(source=names[0], target=names[1])
 
