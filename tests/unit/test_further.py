@@ -49,7 +49,7 @@ def test_only_spbleu_needs_a_model():
 
 
 def test_a_missing_model_is_refused_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="flores.model: no such file; run again to download it, or leave out spBLEU"):
+    with pytest.raises(InputError, match=r"flores.model: no such file; run again to download it, or leave out spBLEU"):
         offer_sentencepiece(tmp_path / "flores.model", tmp_path / "cache")
 
 
