@@ -47,6 +47,7 @@ from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.decoding.shards import of_shard
 from workflow_scripts.lat.disk import check_disks
+from workflow_scripts.lat.evaluation.further import needs_sentencepiece
 from workflow_scripts.lat.files import InputError, atomic_write, read_text
 from workflow_scripts.lat.languages import language_entries
 from workflow_scripts.lat.prompts.prompting import prompt_entries
@@ -276,7 +277,7 @@ def resources_hash(folder):
 
 
 def prompts_hash(wildcards):
-    """Return the hash of the entries of resources/prompts.yaml for a benchmark's languages."""
+    """Return the hash of the wordings and names of a benchmark's languages in prompts."""
     return prompts_hash_of(wildcards.benchmark)
 
 
@@ -287,7 +288,7 @@ def prompts_hash_of(benchmark):
 
 
 def languages_hash(wildcards):
-    """Return the hash of the rows of resources/languages.tsv for a benchmark's languages."""
+    """Return the hash of what is known of a benchmark's languages."""
     return languages_hash_of(wildcards.benchmark)
 
 
@@ -663,6 +664,12 @@ def score_tables(base_model, benchmark, system, seed):
         *(f"results/score/{path}.{metric}.tsv" for metric in config["score"]["learned"]),
         f"results/detect/{path}/otr.tsv",
     ]
+
+
+def all_score_tables(base_model, benchmark, system, seed):
+    """Return the score tables of a run of a system, and last the one of further metrics if there are any."""
+    further = f"results/score/{base_model}/{benchmark}/{folder_of(seed)}/{system}.further.tsv"
+    return score_tables(base_model, benchmark, system, seed) + ([further] if config["score"]["further"] else [])
 
 
 def benchmark_files():

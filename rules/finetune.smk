@@ -28,6 +28,8 @@ rule finetune:
         mem_mb=training_memory("results/finetune/.checkpoints/{base_model}/{benchmark}/{run}/{model}"),
         checkpoint_every=without_rerun("finetune", "checkpoint_every"),
         checkpoint_minutes=without_rerun("finetune", "checkpoint_minutes"),
+        # Not a parameter either: they do not change the weights.
+        trackers=",".join(config["trackers"]) or "none",
         runtime=24 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
@@ -48,7 +50,7 @@ rule finetune:
         "{params.launcher} workflow_scripts.finetune --model {input.model:q} --samples {input.samples:q}"
         " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
-        " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --checkpoint-minutes {resources.checkpoint_minutes} --trackers {resources.trackers}"
         " {params.settings} 2>&1 | tee {log:q}"
 
 

@@ -32,13 +32,29 @@ class ConfigDumper(yaml.SafeDumper):
 ConfigDumper.add_multi_representer(dict, lambda dumper, entries: dumper.represent_dict(entries.items()))
 
 
+# Directions of a benchmark that the configuration on the page lists. The list of more directions, which the tables of the
+# page have in any case, would make the command longer than Linux allows.
+LISTED_DIRECTIONS = 1000
+
+
+def listed(benchmark):
+    """Return the config entry of a benchmark, with the number of its directions in place of a very long list."""
+    counts = {key: len(benchmark[key]) for key in ("supervised", "zero_shot")}
+    return benchmark | {
+        key: f"{count} directions, the columns of the tables"
+        for key, count in counts.items()
+        if count > LISTED_DIRECTIONS
+    }
+
+
 def config_text():
     """Return the configuration of this run as text, without `parameters`, which affects only the plan."""
+    benchmarks = {name: listed(entry) for name, entry in config["benchmarks"].items()}
     base_models = {
         name: {key: value for key, value in entry.items() if key != "parameters"}
         for name, entry in config["base_models"].items()
     }
-    entries = config | {"base_models": base_models}
+    entries = config | {"base_models": base_models, "benchmarks": benchmarks}
     return yaml.dump(entries, Dumper=ConfigDumper, sort_keys=False, allow_unicode=True)
 
 

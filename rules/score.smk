@@ -1,4 +1,4 @@
-# Computes BLEU, chrF++ and learned metrics of each system.
+# Computes BLEU, chrF++, further metrics and learned metrics of each system.
 
 
 def learned_metric(wildcards):
@@ -58,6 +58,36 @@ rule score:
     shell:
         "python -m workflow_scripts.score --hypotheses {input.hypotheses:q} --references {input.references:q}"
         " --output {output:q} --directions {params.directions:q} 2>&1 | tee {log:q}"
+
+
+rule score_further:
+    input:
+        hypotheses="results/decode/{base_model}/{benchmark}/{run}/{system}",
+        references="results/download/{benchmark}/test",
+        lines="results/detect/{base_model}/{benchmark}/{run}/{system}/lines.tsv",
+        sentencepiece=source_file("flores200-spm") if needs_sentencepiece(config["score"]["further"]) else [],
+    output:
+        "results/score/{base_model}/{benchmark}/{run}/{system}.further.tsv",
+    log:
+        "results/score/logs/{base_model}-{benchmark}-{run}-{system}-further.log",
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled(2000),
+        runtime=doubled(20),
+    params:
+        code=code_of("score_further"),
+        languages=languages_hash,
+        metrics=config["score"]["further"],
+        sentencepiece=lambda wildcards, input: flags({"sentencepiece": input.sentencepiece or None}),
+        directions=sorted_directions,
+    message:
+        "Score: further metrics of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
+    shell:
+        "python -m workflow_scripts.score_further --metrics {params.metrics:q} --hypotheses {input.hypotheses:q}"
+        " --references {input.references:q} --lines {input.lines:q} {params.sentencepiece} --output {output:q}"
+        " --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
 rule score_learned:

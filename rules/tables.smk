@@ -14,7 +14,7 @@ def table_inputs():
     for entry in config["experiments"]:
         pair = [entry["base_model"], entry["benchmark"]]
         for system, seed in experiment_runs(entry):
-            words += ["--scores", *pair, system, seed, *score_tables(*pair, system, seed)]
+            words += ["--scores", *pair, system, seed, *all_score_tables(*pair, system, seed)]
         words += ["--significance", *pair, f"results/significance/{'/'.join(pair)}"]
     for benchmark in sorted({entry["benchmark"] for entry in config["experiments"]}):
         words += ["--reference-scores", benchmark, f"results/detect/references/{benchmark}/otr.tsv"]
@@ -31,8 +31,8 @@ def direction_flags():
 
 
 def learned_flags():
-    """Return the names of the learned metrics as a flag of the scripts."""
-    return flags({"learned": list(config["score"]["learned"]) or None})
+    """Return the names of the learned and the further metrics as flags of the scripts."""
+    return flags({"learned": list(config["score"]["learned"]) or None, "further": config["score"]["further"] or None})
 
 
 def paper_flags():
@@ -81,7 +81,7 @@ rule tables:
             table
             for entry in config["experiments"]
             for system, seed in experiment_runs(entry)
-            for table in score_tables(entry["base_model"], entry["benchmark"], system, seed)
+            for table in all_score_tables(entry["base_model"], entry["benchmark"], system, seed)
         ],
         machines=[
             f"results/{stage}/{base_model}/{benchmark}/{folder_of(seed)}/{model}/machine.json"
@@ -137,6 +137,7 @@ rule tables:
         ),
         texts=expand("results/tables/{table}.{suffix}", table=["zero_shot", "supervised"], suffix=["md", "tsv", "tex"]),
         paper=expand("results/tables/paper.{suffix}", suffix=["md", "tsv"]),
+        further=expand("results/tables/further.{suffix}", suffix=["md", "tsv"] if config["score"]["further"] else []),
         general_texts=expand("results/tables/general.{suffix}", suffix=["md", "tsv", "tex"] if comparisons() else []),
         general=report(
             ["results/tables/general.html"] if comparisons() else [],

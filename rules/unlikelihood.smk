@@ -31,6 +31,8 @@ rule unlikelihood:
         mem_mb=training_memory("results/unlikelihood/.checkpoints/{base_model}/{benchmark}/{run}/{model}"),
         checkpoint_every=without_rerun("unlikelihood", "checkpoint_every"),
         checkpoint_minutes=without_rerun("unlikelihood", "checkpoint_minutes"),
+        # Not a parameter either: they do not change the weights.
+        trackers=",".join(config["trackers"]) or "none",
         runtime=4 * 60,
         gpu=gpus_of_one_node,
         gres=gpus_of_each_node,
@@ -53,7 +55,7 @@ rule unlikelihood:
         " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
         " --snapshots {output.snapshots:q} --snapshot-steps {params.snapshot_steps:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
-        " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --checkpoint-minutes {resources.checkpoint_minutes} --trackers {resources.trackers}"
         " {params.settings} 2>&1 | tee {log:q}"
 
 

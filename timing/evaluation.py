@@ -51,7 +51,7 @@ def identify(library: object, lines: Sequence[str]) -> list[tuple[str, float]]:
     found = []
     for text in map(readable_text, lines):
         label, probability = library.classify(text) if text else NO_LANGUAGE
-        found.append((code_of_label().get(label, label), float(probability)))
+        found.append((code_of_label(label), float(probability)))
     return found
 
 

@@ -30,7 +30,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.lat.files import InputError, read_table, write_lines, write_table
+from workflow_scripts.lat.files import InputError, write_lines
+from workflow_scripts.lat.languages import language
 from workflow_scripts.lat.runtime import cpu_model, run_step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,15 +58,17 @@ HAN = "".join(map(chr, range(0x4E00, 0x5200)))
 HANGUL = "".join(map(chr, range(0xAC00, 0xB000)))
 ARABIC = "".join(map(chr, range(0x627, 0x64B)))
 DEVANAGARI = "".join(map(chr, range(0x915, 0x93A)))
+GREEK = "".join(map(chr, range(0x3B1, 0x3CA)))
 # The letters of each script, and the longest words.
 SCRIPTS = {
-    "Latin": (LATIN, 10),
-    "Cyrillic": (CYRILLIC, 10),
-    "Japanese": (KANA + HAN, 3),
-    "Hangul": (HANGUL, 5),
-    "Han": (HAN, 2),
-    "Arabic": (ARABIC, 8),
-    "Devanagari": (DEVANAGARI, 8),
+    "Latn": (LATIN, 10),
+    "Cyrl": (CYRILLIC, 10),
+    "Jpan": (KANA + HAN, 3),
+    "Kore": (HANGUL, 5),
+    "Hans": (HAN, 2),
+    "Arab": (ARABIC, 8),
+    "Deva": (DEVANAGARI, 8),
+    "Grek": (GREEK, 10),
 }
 UNSPACED = ("ja", "zh")
 VOCABULARY = 3000
@@ -79,15 +82,6 @@ CODES = {
     "et": "äõöü", "lv": "āčēģīķļņšūž", "lt": "ąčęėįšųūž", "sk": "áäčďéíľĺňóôŕšťúýž", "sl": "čšž", "ko": "",
 }  # fmt: skip
 GREEK = "".join(map(chr, range(0x3B1, 0x3CA)))
-# Languages that resources/languages.tsv lacks, as rows of this table: name, script and labels.
-ADDED = {
-    "es": ("Spanish", "Latin"), "pt": ("Portuguese", "Latin"), "pl": ("Polish", "Latin"), "sv": ("Swedish", "Latin"),
-    "da": ("Danish", "Latin"), "fi": ("Finnish", "Latin"), "hu": ("Hungarian", "Latin"), "el": ("Greek", "Greek"),
-    "bg": ("Bulgarian", "Cyrillic"), "tr": ("Turkish", "Latin"), "id": ("Indonesian", "Latin"),
-    "ar": ("Arabic", "Arabic"), "hi": ("Hindi", "Devanagari"), "et": ("Estonian", "Latin"), "lv": ("Latvian", "Latin"),
-    "lt": ("Lithuanian", "Latin"), "sk": ("Slovak", "Latin"), "sl": ("Slovenian", "Latin"),
-}  # fmt: skip
-SCRIPTS["Greek"] = (GREEK, 10)
 
 Words = list[list[str]]
 
@@ -101,16 +95,9 @@ class Job:
 
 
 def copy_workflow(folder: Path) -> None:
-    """Copy scripts and resources, with the rows of all `CODES` in the table of languages."""
+    """Copy scripts and resources."""
     for name in ("workflow_scripts", "resources"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / "resources/languages.tsv"
-    rows = read_table(path)
-    known = {row["code"] for row in rows}
-    for code, (name, script) in ADDED.items():
-        if code not in known:
-            rows.append({"code": code, "name": name, "script": script, "labels": code, "bleu_tokenizer": "13a"})
-    write_table(path, rows, list(rows[0]))
 
 
 def make_vocabulary(code: str, script: str, random: np.random.Generator) -> list[str]:
@@ -134,9 +121,7 @@ def make_outputs(folder: Path, codes: Sequence[str], lines: int) -> list[str]:
         The directions.
     """
     random = np.random.default_rng(1)
-    scripts = {row["code"]: row["script"] for row in read_table(ROOT / "resources/languages.tsv")}
-    scripts |= {code: script for code, (_, script) in ADDED.items()}
-    vocabularies = {code: make_vocabulary(code, scripts[code], random) for code in codes}
+    vocabularies = {code: make_vocabulary(code, language(code).script, random) for code in codes}
     texts: dict[str, Words] = {}
     for code in codes:
         lengths = random.integers(*WORDS, size=lines, endpoint=True)

@@ -18,7 +18,7 @@ from .lat.data.lid import LanguageIdentifier
 from .lat.data.sources import fetch, find_source
 from .lat.data.splits import Sizes, draw_training, monolingual, split
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
-from .lat.languages import languages as known_languages
+from .lat.languages import find_language
 from .lat.names import ENGLISH
 from .lat.runtime import log, run_step
 
@@ -260,8 +260,8 @@ def check_languages(languages: Sequence[str]) -> None:
         InputError: a language is unknown or repeated, English is missing, or there are fewer than two languages.
     """
     for language in languages:
-        if language not in known_languages():
-            raise InputError(f"languages: {language} is not in resources/languages.tsv; add it there")
+        if not find_language(language):
+            raise InputError(f"languages: `{language}` is no code of a language; write one such as it or pt-BR")
     if ENGLISH not in languages or len(languages) < 2 or len(set(languages)) < len(languages):
         raise InputError(f"languages: {' '.join(languages)} must be distinct, at least two, and en one of them")
 

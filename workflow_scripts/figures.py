@@ -74,7 +74,7 @@ def main() -> None:
     from .lat.reporting import charts
 
     experiments = make_experiments(arguments.run, arguments.directions)
-    score_rows = read_all_scores(arguments.scores, experiments, arguments.learned)
+    score_rows = read_all_scores(arguments.scores, experiments, arguments.learned, arguments.further)
     interval_rows = read_intervals(arguments.intervals, experiments, arguments.learned)
     check_values(arguments.intervals, interval_rows, score_rows)
     summary_rows = read_summary(arguments.summary, experiments, arguments.learned)

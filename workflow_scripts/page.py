@@ -99,7 +99,7 @@ def main() -> None:
 
     experiments = make_experiments((names[:4] for names in arguments.outputs), arguments.directions)
     learned, baselines = arguments.learned, arguments.baselines
-    score_rows = read_all_scores(arguments.scores, experiments, learned)
+    score_rows = read_all_scores(arguments.scores, experiments, learned, arguments.further)
     interval_rows = read_intervals(arguments.intervals, experiments, learned, baselines)
     check_values(arguments.intervals, interval_rows, score_rows)
     summary_rows = read_summary(arguments.summary, experiments, learned, baselines)

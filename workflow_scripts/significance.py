@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .lat.evaluation.offtarget import target_labels
 from .lat.evaluation.ranking import MINIMUM_SEEDS
 from .lat.files import InputError, read_lines, write_table
-from .lat.languages import split_direction
 from .lat.names import SHARED
 from .lat.reporting.reading import TOLERANCE, check_verdicts, read_line_scores, read_lines_table, read_system_scores
 from .lat.runtime import Progress, log, run_step
@@ -257,7 +257,7 @@ def read_run(
             scores |= {(row["direction"], row["metric"]): TableScore(path, row.line, row["value"]) for row in rows}
     # One byte per line: the table of a benchmark with many directions is large, and there is one per run.
     off_target = {
-        direction: np.array([line.label != split_direction(direction)[1] for line in classified])
+        direction: np.array([line.label not in target_labels(direction) for line in classified])
         for direction, classified in lines.classified.items()
     }
     line_scores = {

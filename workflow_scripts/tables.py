@@ -7,6 +7,7 @@ from pathlib import Path
 from .lat.files import InputError, atomic_write, write_table
 from .lat.names import REFERENCE, SHARED
 from .lat.reporting import paper
+from .lat.reporting.further import FURTHER_COLUMNS, further_markdown, further_means
 from .lat.reporting.reading import (
     ALL_SCORES,
     INTERVALS,
@@ -50,8 +51,8 @@ def main() -> None:
         required=True,
         metavar=("BASE_MODEL", "WORD"),
         help="base model, benchmark, system and seed (or `shared`), then the score tables of this run of the system:"
-        " BLEU and chrF++, each learned metric in the order of --learned, off-target scores; repeat in the order of the"
-        " rows",
+        " BLEU and chrF++, each learned metric in the order of --learned, off-target scores, further metrics if"
+        " there are any; repeat in the order of the rows",
     )
     parser.add_argument(
         "--reference-scores",
@@ -144,6 +145,12 @@ def main() -> None:
                 handle.write(text)
         log.info("%s\n\n%s", title, texts["md"])
 
+    if arguments.further:
+        means_of_further = further_means(scores, arguments.further)
+        write_table(arguments.output / "further.tsv", means_of_further, FURTHER_COLUMNS)
+        with atomic_write(arguments.output / "further.md") as handle:
+            handle.write(further_markdown(means_of_further))
+
     if arguments.general:
         tables = zip(arguments.general, ([names] for names in arguments.comparison), strict=True)
         comparisons = read_general_comparisons(tables)
@@ -178,7 +185,9 @@ def score_rows(arguments: argparse.Namespace, experiments: Sequence[Experiment])
         references, lines, others = read_reference_scores(path, experiment.directions)
         for base_model, benchmark, system, seed, *paths in arguments.scores:
             if (base_model, benchmark) == (experiment.base_model, experiment.benchmark):
-                for rows in read_system_scores(list(map(Path, paths)), arguments.learned, lines, others):
+                for rows in read_system_scores(
+                    list(map(Path, paths)), arguments.learned, lines, others, arguments.further
+                ):
                     yield from ordered_rows(experiment, system, seed, rows)
         yield from ordered_rows(experiment, REFERENCE, SHARED, references)
 

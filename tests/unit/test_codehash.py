@@ -18,7 +18,7 @@ def package(tmp_path, monkeypatch):
 
 
 def hashes() -> dict[str, str]:
-    for cached in (codehash._tree, codehash._code_of, codehash._imports_of):
+    for cached in (codehash.step_code, codehash._tree, codehash._code_of, codehash._imports_of):
         cached.cache_clear()
     return {script: codehash.step_code(script) for script in SCRIPTS}
 

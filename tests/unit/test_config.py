@@ -25,7 +25,7 @@ from workflow_scripts.lat.config import (
 )
 from workflow_scripts.lat.data.sources import TERMS, read_sources
 from workflow_scripts.lat.files import InputError
-from workflow_scripts.lat.languages import languages
+from workflow_scripts.lat.languages import language
 from workflow_scripts.lat.prompts import prompting
 
 
@@ -68,7 +68,10 @@ def learn(**settings):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("benchmarks.demo.languages", ["en", "it", "nl", "rо"]), "benchmarks.demo.languages: `rо` is not among"),
+        (
+            put("benchmarks.demo.languages", ["en", "it", "nl", "rо"]),
+            "benchmarks.demo.languages: `rо` is no code of a language; codes are those of CLDR",
+        ),
         (put("benchmarks.demo.zero_shot", ["it-de"]), "`it-de` is outside the benchmark.*add `de`"),
         (put("benchmarks.demo.zero_shot", ["it-it"]), "translates a language into itself"),
         (put("benchmarks.demo.zero_shot", ["en-it"]), "both supervised and zero-shot"),
@@ -336,16 +339,14 @@ def test_other_corpora_of_the_formats_have_their_parts(config, monkeypatch):
 
 
 def test_a_language_without_a_flores_label(config, monkeypatch):
-    table = languages() | {"nl": dataclasses.replace(languages()["nl"], labels="nl")}
-    monkeypatch.setattr(benchmarks, "languages", lambda: table)
-    with pytest.raises(InputError, match=r"flores200: `nl` has no label of FLORES-200 in resources/languages.tsv"):
+    monkeypatch.setattr(benchmarks, "language_of", lambda code: dataclasses.replace(language(code), labels=code))
+    with pytest.raises(InputError, match=r"flores200: `..` has no label of FLORES-200, such as nld_Latn; add it"):
         check_config(config, ROOT)
 
 
 def test_an_unknown_tokenizer_of_a_language(config, monkeypatch):
-    table = languages() | {"nl": dataclasses.replace(languages()["nl"], bleu_tokenizer="13b")}
-    monkeypatch.setattr(systems, "languages", lambda: table)
-    with pytest.raises(InputError, match=r"languages.tsv: nl: SacreBLEU has no tokenizer `13b`; did you mean `13a`\?"):
+    monkeypatch.setattr(systems, "language", lambda code: dataclasses.replace(language(code), bleu_tokenizer="13b"))
+    with pytest.raises(InputError, match=r"languages.tsv: ..: SacreBLEU has no tokenizer `13b`; did you mean `13a`\?"):
         check_config(config, ROOT)
 
 
@@ -361,9 +362,10 @@ def test_a_missing_header_is_reported_before_any_job(config, monkeypatch, header
 
 def test_a_missing_language_name_is_reported_before_any_job(config, monkeypatch):
     wordings = copy.deepcopy(prompting.wordings())
-    del wordings["nl"]["names"]["ro"]
+    wordings["nl"]["names"] = {code: {"source": code, "target": code} for code in ("en", "it", "nl")}
     monkeypatch.setattr(prompting, "wordings", lambda: wordings)
-    with pytest.raises(InputError, match=r"resources/prompts.yaml: no entry 'ro' for the instruction ro-nl in nl"):
+    expected = r"resources/prompts.yaml: nl: no name of `ro` \(Romanian\) in the instruction ro-nl; add `ro` to `names`"
+    with pytest.raises(InputError, match=expected):
         check_config(config, ROOT)
     config["experiments"][0]["systems"].remove("PTL")  # the only system with prompts in the target language
     check_config(config, ROOT)

@@ -199,3 +199,35 @@ def test_several_nodes_need_slurm(config):
     put("base_models.tiny.nodes", 1)(config)
     put("base_models.llama2-7b.nodes", 2)(config)
     check_nodes(config, "local")
+
+
+@pytest.mark.parametrize(
+    ("change", "conda", "message"),
+    [
+        (
+            put("trackers", ["comet"]),
+            False,
+            "trackers: comet needs the package comet_ml, which is not installed; run `pip",
+        ),
+        (
+            put("trackers", ["csv", "wandb"]),
+            True,
+            "wandb needs the package wandb, which the conda .* lacks; choose csv",
+        ),
+        (put("score.further", ["spBLEU-on-target"]), False, "spBLEU needs the package sentencepiece; run `make"),
+    ],
+)
+def test_a_missing_package_is_refused_before_any_job(config, monkeypatch, change, conda, message):
+    monkeypatch.setattr(environment, "_installed", lambda *packages: False)
+    change(config)
+    check_config(config, ROOT)
+    with pytest.raises(InputError, match=f"config: .*{message}") as caught:
+        check_environment(config, ROOT, conda)
+    assert "\n" not in str(caught.value)
+
+
+def test_csv_files_and_scores_on_target_need_no_package(config, monkeypatch):
+    monkeypatch.setattr(environment, "_installed", lambda *packages: False)
+    put("trackers", ["csv"])(config)
+    put("score.further", ["BLEU-on-target"])(config)
+    check_environment(config, ROOT, conda=False)

@@ -228,7 +228,7 @@ class TestMistakes:
             (["it", "nl"], "en one of them"),
             (["en", "en"], "must be distinct"),
             (["en"], "at least two"),
-            (["en", "xx"], "xx is not in resources"),
+            (["en", "xx"], "`xx` is no code of a language"),
         ],
     )
     def test_languages_are_checked(self, languages, message):

@@ -12,13 +12,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tests.conftest import ROOT, SHAPE, random_model
-from workflow_scripts.lat.files import InputError, write_jsonl
+from workflow_scripts.lat.files import InputError, read_table, write_jsonl
 from workflow_scripts.lat.reporting.reading import read_machine
 from workflow_scripts.lat.runtime import Machine, cpu_model, gpu_models
 from workflow_scripts.lat.training import run
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
 from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits, run_key
-from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config
+from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config, with_trackers
 from workflow_scripts.lat.training.engine import engine_config
 from workflow_scripts.lat.training.hyperparameters import Hyperparameters
 from workflow_scripts.lat.training.samples import (
@@ -267,6 +267,43 @@ def test_the_cpu_is_named_by_the_operating_system_or_by_its_architecture(monkeyp
     assert cpu_model() == expected
     monkeypatch.setattr(platform, "processor", lambda: "")
     assert cpu_model() == (expected if expected != "arm" else platform.machine())
+
+
+@pytest.mark.parametrize("tracker", ["csv", "tensorboard"])
+def test_trackers_record_the_values_of_the_step_log(tokenizer, tmp_path, tracker):
+    if tracker == "tensorboard":
+        pytest.importorskip("tensorboard")
+    model, samples = tmp_path / "model", tmp_path / "samples.jsonl"
+    LlamaForCausalLM(LlamaConfig(**SHAPE | {"vocab_size": len(tokenizer)})).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    write_jsonl(samples, [{"prompt": "the quick ", "response": "brown fox"}] * 8)
+    words = ["--model", model, "--samples", samples, "--output", tmp_path / "run/model", "--trackers", tracker]
+    words += ["--steps-log", tmp_path / "steps.tsv", "--checkpoints", tmp_path / "checkpoints", "--max-length", "32"]
+    words += ["--deepspeed-config", ROOT / "configs/deepspeed/cpu.json", "--learning-rate", "1e-3", "--seed", "1"]
+    words += ["--batch-size", "4", "--micro-batch-size", "4", "--threads", "1"]
+    command = [sys.executable, "-m", "workflow_scripts.finetune", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = [float(row["loss"]) for row in read_table(tmp_path / "steps.tsv")]
+    (folder,) = (tmp_path / "run/trackers").iterdir()
+    if tracker == "csv":
+        lines = (folder / "train_loss.csv").read_text().split()[1:]
+        found = [(int(step), float(value)) for step, value in (line.split(",") for line in lines)]
+    else:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(folder)).Reload().Scalars("train/loss")
+        found = [(event.step, event.value) for event in events]
+    assert found == [(step, pytest.approx(loss, rel=1e-5)) for step, loss in enumerate(expected, 1)]
+    assert len(found) == 2
+
+
+def test_settings_of_a_tracker_in_the_deepspeed_configuration_are_kept(tmp_path):
+    given = {"optimizer": {"type": "AdamW"}, "wandb": {"enabled": True, "team": "mt", "project": "ours"}}
+    found = with_trackers(given, ["wandb", "csv"], tmp_path / "trackers", "key")
+    assert found["wandb"] == {"enabled": True, "team": "mt", "project": "ours", "group": str(tmp_path)}
+    assert found["csv_monitor"] == {"enabled": True, "output_path": str(tmp_path / "trackers"), "job_name": "key"}
+    assert with_trackers(given, [], tmp_path, "key") == given
 
 
 def test_a_training_writes_its_processors_where_the_flag_says(tokenizer, tmp_path):

@@ -284,8 +284,8 @@ TRAINED = {"finetune": 4, "unlikelihood": 2, "convert": 7, "decode": 15, "detect
         ),
         (
             "resources/languages.tsv",
-            "ro ron_Latn",
-            "ro ron_Latn rum",
+            "sh\t",
+            "ro\t\t\tmol_Cyrl\t\nsh\t",
             {"split_benchmark": 1, "draw": 2, "detect_references": 1, "train_prompts": 4, "test_prompts": 8,
              "conflicts": 2, "build_base_model": 1} | TRAINED,
         ),

@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+@cache
 def step_code(script: str) -> str:
     """The hash of what a script of this package executes.
 

@@ -8,9 +8,10 @@ from typing import Any
 from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text
 from ..data.sources import CATALOGUES, CORPORA
 from ..files import InputError
-from ..languages import RESOURCES, languages, split_direction
+from ..languages import RESOURCES, identified_as, split_direction
+from ..languages import language as language_of
 from ..names import ENGLISH
-from .references import check_known, sources, sources_of
+from .references import check_known, check_language, sources, sources_of
 
 RESERVED = ("catalogues", "corpora", "logs", "sources")
 CATALOGUE_KEYS = ("lid", "min_words", "max_words", "test_rows", "test_min_words")
@@ -41,7 +42,7 @@ def check_benchmarks(config: Mapping[str, Any], root: Path) -> None:
         if name in RESERVED:
             raise InputError(f"config: {key} is the name of a folder in results/download; rename it")
         for language in benchmark["languages"]:
-            check_known(f"{key}.languages", language, languages(), "languages in resources/languages.tsv")
+            check_language(f"{key}.languages", language)
         if ("catalogues" in benchmark) == ("corpora" in benchmark):
             raise InputError(f"config: {key} needs exactly one of `catalogues`, `corpora`")
         if "catalogues" in benchmark:
@@ -69,8 +70,14 @@ def _check_directions(key: str, benchmark: Mapping[str, Any]) -> None:
                         f"config: {key}.{kind}: `{direction}` is outside the benchmark, whose languages are "
                         f"{' '.join(benchmark['languages'])}; drop it or add `{language}` to {key}.languages"
                     )
-            if len(set(split_direction(direction))) < 2:
+            source, target = split_direction(direction)
+            if source == target:
                 raise InputError(f"config: {key}.{kind}: `{direction}` translates a language into itself; drop it")
+            if identified_as(source) & identified_as(target):
+                raise InputError(
+                    f"config: {key}.{kind}: `{direction}` has two codes of one language for language identification,"
+                    " which could not tell translations from copies; drop it"
+                )
             if direction in seen:
                 raise InputError(f"config: {key}: `{direction}` is both supervised and zero-shot; keep one")
             seen.add(direction)
@@ -145,9 +152,9 @@ def _check_archive(key: str, corpus: str, parts: Iterable[str], directions: Iter
                     f"config: {key}: no `{direction}` in {corpus}, whose languages are {' '.join(IWSLT17_LANGUAGES)};"
                     " drop the direction, or take another corpus"
                 )
-            labels = languages()[language].labels.split()
+            labels = language_of(language).labels.split()
             if kind == "flores" and not any(map(FLORES_LABEL.fullmatch, labels)):
                 raise InputError(
-                    f"config: {key}: `{language}` has no label of FLORES-200 in resources/languages.tsv; add it there,"
-                    " such as nld_Latn"
+                    f"config: {key}: `{language}` has no label of FLORES-200, such as nld_Latn; add it to the column"
+                    " `labels` of resources/languages.tsv"
                 )

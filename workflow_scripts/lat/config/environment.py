@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.further import needs_sentencepiece
 from ..files import InputError
 from ..names import BASE
+from ..training.deepspeed_config import TRACKERS
 from .base_models import read_object
 from .settings import decode_settings, key_of_setting, model_of, step_settings
 
@@ -28,6 +30,16 @@ def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> Non
     Raises:
         InputError: one of them is not installed, or CTranslate2 cannot convert a model.
     """
+    for tracker in config["trackers"]:
+        package = TRACKERS[tracker]
+        if package and (conda or not _installed(package)):
+            remedy = "choose csv" if conda else f"run `pip install {package.replace('_', '-')}`, or remove it"
+            where = "which the conda environment of the workflow lacks" if conda else "which is not installed"
+            raise InputError(f"config: trackers: {tracker} needs the package {package}, {where}; {remedy}")
+    if needs_sentencepiece(config["score"]["further"]) and not conda and not _installed("sentencepiece"):
+        raise InputError(
+            "config: score.further: spBLEU needs the package sentencepiece; run `make .venv/.installed`, or remove it"
+        )
     for experiment in config["experiments"]:
         base_model, benchmark = experiment["base_model"], experiment["benchmark"]
         entry = config["base_models"][base_model]

@@ -7,6 +7,7 @@ from functools import cache
 
 from ..data.sources import Source, read_sources
 from ..files import InputError
+from ..languages import language
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 HUB_ADDRESS = re.compile(
@@ -29,6 +30,22 @@ def check_known(key: str, value: str, known: Iterable[str], what: str) -> None:
     known = list(known)
     if value not in known:
         raise InputError(f"config: {key}: `{value}` is not among the {what}{hint(value, known)}")
+
+
+def check_language(key: str, code: str) -> None:
+    """Check that a value is the code of a language.
+
+    Args:
+        key: key of the value, for the message.
+        code: the value.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        language(code)
+    except InputError as error:
+        raise InputError(f"config: {key}: {error}") from None
 
 
 def hint(value: str, known: Iterable[str]) -> str:

@@ -6,14 +6,15 @@ from typing import Any
 
 from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
 from ..data.sources import INSTRUCTIONS
+from ..evaluation.further import FURTHER_METRICS
 from ..files import InputError
-from ..languages import languages, split_direction
+from ..languages import language, split_direction
 from ..names import ALPACA, ALPACA_LINES, BASE, EXTERNAL, REFERENCE
 from ..prompts.prompting import Template, translation_instruction
 from ..training.hyperparameters import preference_of
 from .base_models import begins_with
 from .benchmarks import identifiers
-from .references import HUB_ID, check_known, hint, hub_id_in_address, sources, sources_of
+from .references import HUB_ID, check_known, check_language, hint, hub_id_in_address, sources, sources_of
 from .settings import key_of_setting, model_of, needs_off_targets, step_settings, used_models
 
 # The stages of the models that those of a stage are made from, with a name for them.
@@ -25,7 +26,7 @@ PARENTS = {
 # Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Metrics that the tables have anyway; so are all names that begin with OTR.
-RESERVED_METRICS = ("BLEU", "chrF++", "WPR", "copies", "no_words", "agreement")
+RESERVED_METRICS = ("BLEU", "chrF++", *FURTHER_METRICS, "WPR", "copies", "no_words", "agreement")
 # The entry of the base model `external`, which has no model.
 NO_MODEL = {"deepspeed": "none"}
 # Separates the two names in the files of a comparison.
@@ -148,8 +149,8 @@ def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
         if "paper" in system:
             check_known(f"systems.{name}.paper", system["paper"], paper_names, "paper's systems")
         for contrast in system.get("contrasts", ()):
-            known = ["source", *languages()]
-            check_known(f"systems.{name}.contrasts", contrast["target"], known, "languages, or `source`")
+            if contrast["target"] != "source":
+                check_language(f"systems.{name}.contrasts", contrast["target"])
     _check_score_files(config)
 
 
@@ -158,7 +159,11 @@ def _check_score_files(config: Mapping[str, Any]) -> None:
     owners: dict[str, str] = {}
     for system in config["systems"]:
         files = {system: f"system {system}"}
+        if config["score"]["further"]:
+            files[f"{system}.further"] = f"the further metrics of system {system}"
         for metric in config["score"]["learned"]:
+            if config["score"]["further"] and metric == "further":
+                raise InputError("config: score.learned.further: its scores have the file of score.further; rename it")
             files |= dict.fromkeys((f"{system}.{metric}", f"{system}.{metric}.lines"), f"{metric} of system {system}")
         for file, owner in files.items():
             other = owners.setdefault(file, owner)
@@ -307,7 +312,7 @@ def _check_prompts(
                     Template(preamble=model.get("preamble", True)).render(instruction, "", (), prompt_language)
             except KeyError as error:
                 raise InputError(f"resources/prompts.yaml: {prompt_language}: no entry {error}; add it") from None
-        tokenizer = languages()[target].bleu_tokenizer
+        tokenizer = language(target).bleu_tokenizer
         if tokenizer not in BLEU.TOKENIZERS:
             raise InputError(
                 f"resources/languages.tsv: {target}: SacreBLEU has no tokenizer `{tokenizer}`"

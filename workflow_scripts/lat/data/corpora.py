@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from ..disk import disk_problem
 from ..files import BYTE_ORDER_MARK, InputError, TextError, decode_text, first_line, fold, read_lines, split_lines
-from ..languages import languages, split_direction
+from ..languages import language as language_of
+from ..languages import split_direction
 from .archives import read_members
 from .filters import has_extreme_ratio
 
@@ -136,8 +137,8 @@ def _segments(member: Member) -> dict[tuple[str, str], str]:
 def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
     """Read the pairs of `dev` or `devtest`.
 
-    The name of a file has the language's FLORES-200 label, such as `nld_Latn`, which must be among the labels in
-    `resources/languages.tsv`.
+    The name of a file has the language's FLORES-200 label, such as `nld_Latn`, which must be among the labels of the
+    language, see `languages.Language`.
 
     Raises:
         InputError: the archive lacks a language or part, a file cannot be read, or the files differ in their number of
@@ -145,10 +146,10 @@ def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
     """
     sides = []
     for language in split_direction(direction):
-        labels = "|".join(map(re.escape, languages()[language].labels.split()))
+        labels = "|".join(map(re.escape, language_of(language).labels.split()))
         member = _find(archive, rf"({labels})\.{re.escape(part)}")
         if member is None:
-            raise InputError(f"{archive}: no {part} in {language}; add its FLORES-200 label to resources/languages.tsv")
+            raise InputError(f"{archive}: no {part} in {language}; its labels are {labels}; take another language")
         sides.append(_lines(member))
     return _paired(sides, f"{archive}: {part} of {direction}")
 

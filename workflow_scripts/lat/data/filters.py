@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..files import fold
+from ..languages import identified_as
 from ..names import ENGLISH
 from .catalogues import Row
 from .lid import LanguageIdentifier
@@ -285,13 +286,15 @@ def drop_other_languages(
     """
     places = [(number, code) for number, row in enumerate(rows) for code in row.texts]
     found = identifier.identify([rows[number].texts[code] for number, code in places])
+    labels = {code: identified_as(code) for code in languages}
+    known = frozenset().union(*labels.values())
     kept: list[Row] = [{} for _ in rows]
     for (number, code), (label, probability) in zip(places, found, strict=True):
         text = rows[number].texts[code]
         if count_words(text) >= LID_MIN_WORDS:
-            agrees = label == code
+            agrees = label in labels[code]
         else:
-            agrees = label == code or label not in languages or probability < LID_SHORT_PROBABILITY
+            agrees = label in labels[code] or label not in known or probability < LID_SHORT_PROBABILITY
         if agrees:
             kept[number][code] = text
     return [CatalogueRow(row.origin, texts) for row, texts in zip(rows, kept, strict=True) if ENGLISH in texts]

@@ -1,6 +1,6 @@
 """Language identification with fastText models, such as `lid.176.bin` or GlotLID, or with the library py3langid.
 
-Every identifier returns the language codes of `resources/languages.tsv`, whatever its own labels are.
+Every identifier returns codes of languages, whatever its own labels are, see `languages.code_of_label`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class LanguageIdentifier:
         fasttext.FastText.eprint = lambda *_: None
         try:
             self._model = fasttext.load_model(str(path))
-            self._codes = {label: _code(label.removeprefix(LABEL_PREFIX)) for label in self._model.get_labels()}
+            self._codes = {label: code_of_label(label.removeprefix(LABEL_PREFIX)) for label in self._model.get_labels()}
         except (ValueError, RuntimeError, MemoryError) as error:
             raise InputError(f"{path}: a broken fastText model ({fold(str(error))}); fetch it again") from None
         if not set(self._codes.values()) >= EXPECTED_LABELS:
@@ -154,7 +154,7 @@ class PurePythonIdentifier:
         self._next = np.asarray(self._library.tk_nextmove)
         self._features = np.array(self._library.tk_output, dtype=np.int32)
         self._weights = self._library.nb_ptc.astype(np.float32)
-        self._codes = list(map(_code, self._library.nb_classes))
+        self._codes = list(map(code_of_label, self._library.nb_classes))
         self.name = PY3LANGID
         self.signature = f"lid:{PY3LANGID}|version:{version(PY3LANGID)}|top:1"
 
@@ -221,7 +221,3 @@ def _count_visits(features: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int6
     for end in ends.tolist():
         yield found[firsts[start:end]], counts[start:end]
         start = end
-
-
-def _code(label: str) -> str:
-    return code_of_label().get(label, label)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..data.lid import readable_text
 from ..files import InputError, fold
-from ..languages import languages, split_direction
+from ..languages import identified_as, language, split_direction
 from ..names import ENGLISH
 
 if TYPE_CHECKING:
@@ -109,7 +109,16 @@ def classify(
 def language_verdicts(direction: str) -> dict[str, Verdict]:
     """Return the verdicts of lines with words by their most probable language; all other languages are `OTHER`."""
     source, target = split_direction(direction)
-    return {ENGLISH: Verdict.ENGLISH} | {source: Verdict.SOURCE, target: Verdict.TARGET}
+    return (
+        {ENGLISH: Verdict.ENGLISH}
+        | dict.fromkeys(identified_as(source), Verdict.SOURCE)
+        | dict.fromkeys(identified_as(target), Verdict.TARGET)
+    )
+
+
+def target_labels(direction: str) -> frozenset[str]:
+    """Return the languages of output lines that count as the target language of a direction."""
+    return identified_as(split_direction(direction)[1])
 
 
 def off_target_metrics(direction: str, others: Sequence[str] = ()) -> list[str]:
@@ -127,12 +136,12 @@ def off_target_metrics(direction: str, others: Sequence[str] = ()) -> list[str]:
 
 def has_word_pass_rate(direction: str) -> bool:
     """Tell whether the target language of a direction is written in another script than Latin."""
-    return languages()[split_direction(direction)[1]].script != "Latin"
+    return language(split_direction(direction)[1]).script != "Latn"
 
 
 def leaves_out_lines(metric: str) -> bool:
     """Tell whether a score is the share of some lines only, so that their number may be zero and the score `nan`."""
-    return metric in ("OTR-confusion", "WPR") or metric.startswith("agreement:")
+    return metric in ("OTR-confusion", "WPR") or metric.startswith("agreement:") or metric.endswith("-on-target")
 
 
 def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], direction: str) -> list[OffTargetScore]:
@@ -152,11 +161,11 @@ def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], d
     A share of zero lines is `nan`.
     """
     scores = verdict_scores(lines, direction)
-    target = split_direction(direction)[1]
-    tokenizer = languages()[target].bleu_tokenizer
+    target = target_labels(direction)
+    tokenizer = language(split_direction(direction)[1]).bleu_tokenizer
     tokens = [_tokens(readable_text(output), tokenizer) for output in outputs]
     long = [number for number in range(len(lines)) if len(tokens[number]) >= CONFUSION_TOKENS]
-    passed = [number for number in long if lines[number].label == target and lines[number].score > CONFUSION_SCORE]
+    passed = [number for number in long if lines[number].label in target and lines[number].score > CONFUSION_SCORE]
     scores.append(OffTargetScore("OTR-confusion", _share(len(long) - len(passed), len(long)), len(long)))
     if has_word_pass_rate(direction):
         english = sum(not english_words().isdisjoint(tokens[number]) for number in passed)
@@ -167,8 +176,8 @@ def off_target_scores(lines: Sequence[ClassifiedLine], outputs: Sequence[str], d
 def verdict_scores(lines: Sequence[ClassifiedLine], direction: str) -> list[OffTargetScore]:
     """Compute the scores of a direction that need no text, in %: `OTR`, its parts, `no_words` and `copies`."""
     count = len(lines)
-    target = split_direction(direction)[1]
-    off_target = Counter(line.verdict for line in lines if line.label != target)
+    target = target_labels(direction)
+    off_target = Counter(line.verdict for line in lines if line.label not in target)
     counts = {f"OTR-{name}": off_target[name] for name in Verdict if name != Verdict.TARGET}
     counts["no_words"] = sum(line.verdict == Verdict.NO_WORDS for line in lines)
     counts["copies"] = sum(line.copy for line in lines)
@@ -190,9 +199,9 @@ def cross_check_scores(
         name: name of the other identifier.
         direction: `src-tgt`.
     """
-    target = split_direction(direction)[1]
+    target = target_labels(direction)
     pairs = [(line.label, label) for line, label in zip(lines, labels, strict=True) if line.label]
-    on_target = sum(label == target for label in labels)
+    on_target = sum(label in target for label in labels)
     same = sum(one == other for one, other in pairs)
     return [
         _off_target_ratio(f"OTR:{name}", on_target, len(labels)),

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import InputError
-from ..languages import languages, split_direction
+from ..languages import language, split_direction
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
@@ -40,7 +40,7 @@ def metrics(direction: str) -> dict[str, BLEU | CHRF]:
 
     Directions with the same tokenizer share the metrics, whose tokenizers remember the words that they have seen.
     """
-    return _metrics(languages()[split_direction(direction)[1]].bleu_tokenizer)
+    return _metrics(language(split_direction(direction)[1]).bleu_tokenizer)
 
 
 @cache

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from ..files import InputError
-from ..languages import split_direction
+from ..languages import identified_as, split_direction
 from .off_targets import Output
 from .prompting import translation_instruction
 
@@ -122,7 +122,9 @@ def _other_instruction(
 def _wrong_direction(direction: str, languages: Sequence[str], generator: random.Random, confusion: Confusion) -> str:
     """Replace the target language of `direction` by one that is neither its source nor its target language."""
     source, target = split_direction(direction)
-    wrong = [language for language in languages if language not in (source, target)]
+    # Another code of the same language, such as `pt` for `pt-BR`, would not be wrong.
+    right = identified_as(source) | identified_as(target)
+    wrong = [language for language in languages if right.isdisjoint(identified_as(language))]
     if not wrong:
         raise InputError(
             f"conflicts: no wrong target for {direction} among the languages {' '.join(languages)}; add a language"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..files import InputError, read_jsonl
-from ..languages import split_direction
+from ..languages import code_of_label, identified_as, split_direction
 from ..names import ENGLISH
 
 # An output counts as off target if language identification gives its language at least this probability. Identification
@@ -49,7 +49,11 @@ class Output(NamedTuple):
     @property
     def is_off_target(self) -> bool:
         """Whether the output is with sufficient probability in another language than the one that was asked for."""
-        return bool(self.label) and self.label != split_direction(self.direction)[1] and self.score >= MIN_PROBABILITY
+        return self.is_in_other_language(split_direction(self.direction)[1]) and self.score >= MIN_PROBABILITY
+
+    def is_in_other_language(self, language: str) -> bool:
+        """Whether the most probable language of the output is another one than a language of the benchmark."""
+        return bool(self.label) and code_of_label(self.label) not in identified_as(language)
 
 
 def english_of(direction: str, source: str, target: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from ..files import InputError, read_text
-from ..languages import RESOURCES, split_direction
+from ..languages import RESOURCES, language_name, split_direction
 
 Position = Literal["before", "after"]
 Layout = Literal["alpaca", "alpaca-lines"]
@@ -32,17 +32,36 @@ def wordings() -> dict[str, dict[str, Any]]:
     return yaml.safe_load(read_text(RESOURCES / "prompts.yaml"))
 
 
+def names_in(prompt_language: str, code: str) -> dict[str, str]:
+    """Return the name of a language as `source` and as `target` of the instruction in a prompt language.
+
+    Where the instruction needs the name as dictionaries have it, it comes from CLDR; other prompt languages need a
+    case, an article or a preposition, and have names of their own in `resources/prompts.yaml`.
+
+    Returns:
+        Both names; nothing if there is none.
+    """
+    wording = wordings().get(prompt_language)
+    if wording is None:
+        return {}
+    if "names" in wording:
+        return wording["names"].get(code, {})
+    name = language_name(code, prompt_language)
+    return {"source": name, "target": name} if name else {}
+
+
 def prompt_entries(codes: Iterable[str]) -> dict[str, Any]:
-    """Return the entries of `resources/prompts.yaml` for English and some languages, with the names of these languages.
+    """Return the wordings of the prompts in English and some languages, with the names of these languages.
 
     Args:
-        codes: language codes; those that the file lacks are left out.
+        codes: language codes; those without a wording or a name are left out.
     """
-    wanted = {"en", *codes}
+    wanted = sorted({"en", *codes})
     return {
-        language: wording | {"names": {code: name for code, name in wording["names"].items() if code in wanted}}
-        for language, wording in wordings().items()
-        if language in wanted
+        language: wordings()[language]
+        | {"names": {code: names for code in wanted if (names := names_in(language, code))}}
+        for language in wanted
+        if language in wordings()
     }
 
 
@@ -50,17 +69,30 @@ def translation_instruction(direction: str, prompt_language: str = "en") -> str:
     """The instruction to translate in `direction`, written in `prompt_language`.
 
     Raises:
-        InputError: the wording or a language name is missing from `resources/prompts.yaml`.
+        InputError: there are no prompts in this language, or they have no name for a language of the direction.
     """
     source, target = split_direction(direction)
-    try:
-        wording = wordings()[prompt_language]
-        names = wording["names"]
-        return wording["translate"].format(source=names[source]["source"], target=names[target]["target"])
-    except KeyError as error:
+    if prompt_language not in wordings():
         raise InputError(
-            f"resources/prompts.yaml: no entry {error} for the instruction {direction} in {prompt_language}; add it"
-        ) from None
+            f"resources/prompts.yaml: no prompts in {_described(prompt_language)}, only in"
+            f" {' '.join(sorted(wordings()))}; add the entry `{prompt_language}`, or leave out {direction}"
+            " or PTL, that is `prompt_language: target`"
+        )
+    names = [names_in(prompt_language, code).get(role) for code, role in ((source, "source"), (target, "target"))]
+    for code, name in zip((source, target), names, strict=True):
+        if name is None:
+            raise InputError(
+                f"resources/prompts.yaml: {prompt_language}: no name of {_described(code)} in the instruction"
+                f" {direction}; add `{code}` to `names`, or leave out {direction} or PTL, that is"
+                " `prompt_language: target`"
+            )
+    return wordings()[prompt_language]["translate"].format(source=names[0], target=names[1])
+
+
+def _described(code: str) -> str:
+    """Return a code with its English name, such as `es` (Spanish)."""
+    name = language_name(code, "en")
+    return f"`{code}` ({name})" if name else f"`{code}`"
 
 
 @dataclass(frozen=True)

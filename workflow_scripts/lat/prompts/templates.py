@@ -1,15 +1,20 @@
 """The template of a base model, from the flags that the scripts which write prompts have in common."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from ..files import InputError, read_text
 from ..names import ALPACA, ALPACA_LINES, CHAT
-from .chat import ChatTemplate
 from .prompting import ShotsLayout, Template
 
-AnyTemplate = Template | ChatTemplate
+if TYPE_CHECKING:
+    from .chat import ChatTemplate
+
+AnyTemplate: TypeAlias = Union[Template, "ChatTemplate"]
 
 
 def add_template_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +74,9 @@ def chat_template(
     Raises:
         InputError: the tokenizer has no chat template.
     """
-    # Imported here, since the library takes seconds to load, and other templates do without it.
+    # Imported here, since the libraries take seconds to load, and other templates do without them.
     from ..models import load_tokenizer
+    from .chat import ChatTemplate
 
     tokenizer = load_tokenizer(model)
     if file:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..evaluation.offtarget import Verdict
 from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER
 from ..files import InputError, atomic_write, read_lines, read_text
-from ..languages import RESOURCES
+from ..languages import RESOURCES, split_direction
 from ..names import AVERAGE, REFERENCE, SHARED
 from .formats import MARK, PLUS_MINUS, Cell, Table
 from .reading import Experiment, Lines
@@ -435,7 +435,7 @@ def signatures(scores: pd.DataFrame) -> list[tuple[str, str]]:
     targets_of: dict[tuple[str, str], list[str]] = {}
     columns = ["metric", "signature", "direction"]
     for metric, signature, direction in scores.loc[scores.system != REFERENCE, columns].drop_duplicates().to_numpy():
-        target = direction.split("-")[1]
+        target = split_direction(direction)[1]
         targets = targets_of.setdefault((metric, signature), [])
         if target not in targets:
             targets.append(target)

@@ -208,6 +208,7 @@ def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
         help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; may be repeated",
     )
     parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
+    parser.add_argument("--further", nargs="*", default=[], help="names of further metrics")
 
 
 def add_comparison_flag(parser: argparse.ArgumentParser) -> None:
@@ -287,15 +288,21 @@ def read_reference_scores(path: Path, directions: Iterable[str]) -> tuple[list[R
 
 
 def read_system_scores(
-    paths: Sequence[Path], learned: Sequence[str], lines: Mapping[str, int], others: Sequence[str]
+    paths: Sequence[Path],
+    learned: Sequence[str],
+    lines: Mapping[str, int],
+    others: Sequence[str],
+    further: Sequence[str] = (),
 ) -> list[list[Row]]:
     """Read the score tables of one system.
 
     Args:
-        paths: the table of BLEU and chrF++, one table per learned metric, and the table of off-target scores.
+        paths: the table of BLEU and chrF++, one table per learned metric, the table of off-target scores, and that of
+            further metrics if there are any.
         learned: names of the learned metrics.
         lines: number of test lines by direction.
         others: names of the language identifiers that are cross-checks.
+        further: names of the further metrics.
 
     Returns:
         The rows of each table.
@@ -306,6 +313,7 @@ def read_system_scores(
     metrics: list[dict[str, Sequence[str]]] = [dict.fromkeys(lines, METRICS)]
     metrics += [dict.fromkeys(lines, (name,)) for name in learned]
     metrics.append({direction: off_target_metrics(direction, others) for direction in lines})
+    metrics += [dict.fromkeys(lines, further)] if further else []
     if len(paths) != len(metrics):
         raise InputError(f"{paths[0]}: one of {len(paths)} score tables of a system that has {len(metrics)}")
     tables = []
@@ -317,13 +325,16 @@ def read_system_scores(
     return tables
 
 
-def read_all_scores(path: Path, experiments: Sequence[Experiment], learned: Sequence[str]) -> list[Row]:
+def read_all_scores(
+    path: Path, experiments: Sequence[Experiment], learned: Sequence[str], further: Sequence[str] = ()
+) -> list[Row]:
     """Read the table of all scores of a run.
 
     Args:
         path: the file.
         experiments: the experiments of the run.
         learned: names of the learned metrics.
+        further: names of the further metrics.
 
     Raises:
         InputError: the table is damaged, or does not have each score once.
@@ -335,7 +346,7 @@ def read_all_scores(path: Path, experiments: Sequence[Experiment], learned: Sequ
         for direction, supervision in experiment.directions.items():
             off_target = off_target_metrics(direction, others)
             for system, seed in _runs(experiment, REFERENCE):
-                metrics = off_target if system == REFERENCE else [*METRICS, *learned, *off_target]
+                metrics = off_target if system == REFERENCE else [*METRICS, *learned, *off_target, *further]
                 names = (experiment.base_model, experiment.benchmark, system, seed, supervision, direction)
                 expected += [(*names, metric) for metric in metrics]
     check_complete(path, ALL_SCORES, rows, ALL_SCORES.key, expected)

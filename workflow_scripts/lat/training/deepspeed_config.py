@@ -4,6 +4,7 @@ This module does not import DeepSpeed, which takes seconds, so that a mistake is
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ OPTIMIZERS = (
 DEFAULT_OPTIMIZER = "AdamW"
 # What Hugging Face's trainer fills in for `gradient_clipping: auto`.
 AUTO_CLIPPING = 1.0
+# The package that each tracker needs in addition; none for CSV files.
+TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb", "comet": "comet_ml", "csv": ""}
+PROJECT = "language-aware-tuning"  # project of the runs on a server
 
 
 def read_deepspeed_config(path: Path | str) -> dict[str, Any]:
@@ -52,6 +56,34 @@ def read_deepspeed_config(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: {problem}")
     config["optimizer"].setdefault("params", {})
     return config
+
+
+def with_trackers(config: Mapping[str, Any], trackers: Sequence[str], folder: Path, key: str) -> dict[str, Any]:
+    """Add trackers of the values of each step to a DeepSpeed configuration; what it says of a tracker itself is kept.
+
+    Args:
+        config: the configuration.
+        trackers: some of `TRACKERS`.
+        folder: folder of event files and CSV files.
+        key: name of the run in this folder, so that a training with other settings does not continue its curves.
+    """
+    files = {"enabled": True, "output_path": str(folder), "job_name": key}
+    settings: dict[str, dict[str, Any]] = {
+        "tensorboard": files,
+        "csv": files,
+        "wandb": {"enabled": True, "project": PROJECT, "group": str(folder.parent)},
+        "comet": {
+            "enabled": True,
+            "project": PROJECT,
+            "experiment_name": str(folder.parent),
+            "samples_log_interval": 1,
+        },
+    }
+    found = dict(config)
+    for tracker in trackers:
+        name = "csv_monitor" if tracker == "csv" else tracker
+        found[name] = settings[tracker] | found.get(name, {})
+    return found
 
 
 def _without_auto(value: Any) -> Any:

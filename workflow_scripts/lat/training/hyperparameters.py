@@ -114,6 +114,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
     parser.add_argument("--machine", type=Path, help="file for the processors that the model was trained on, JSON")
     parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 = none")
+    parser.add_argument("--trackers", default="none", help="what records the values of each step, such as csv,wandb")
     add_checkpoint_arguments(parser)
     add_deepspeed_argument(parser)
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")

@@ -9,7 +9,7 @@ stage 2 did not change that. A model that had seen nothing else was off target i
 
 from collections.abc import Mapping, Sequence
 
-from ..languages import languages
+from ..languages import language
 
 SENTENCES = 3  # per multilingual document
 
@@ -26,7 +26,7 @@ def pretraining_texts(rows: Sequence[Mapping[str, str]], plain: Sequence[str], m
     documents = [rows[start : start + SENTENCES] for start in range(0, count, SENTENCES)]
     return [
         *(
-            "\n".join(f"Text in {languages()[row['language']].name}: {row['text']}" for row in document)
+            "\n".join(f"Text in {language(row['language']).name}: {row['text']}" for row in document)
             for document in documents
         ),
         *(row["text"] for row in rows[count:] if row["language"] in plain),

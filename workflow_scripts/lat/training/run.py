@@ -24,6 +24,7 @@ from ..files import InputError, atomic_write, replaced_file, replaced_folder, sh
 from ..models import load_model, load_tokenizer
 from ..runtime import Machine, cpu_model, git_commit, gpu_models, log, versions
 from .checkpoints import Checkpoints, run_key, save_model
+from .deepspeed_config import with_trackers
 from .engine import INTERRUPTED, Interrupted, end_processes, share_threads, start_processes
 from .hyperparameters import Hyperparameters, Preference, PreferenceHyperparameters, hyperparameters_from
 from .loop import step_columns, train
@@ -95,8 +96,11 @@ def run_training(
         occupancy,
     )
     started = time.time()
+    # Trackers are no part of the key: they change nothing in the weights.
+    trackers = [] if arguments.trackers == "none" else arguments.trackers.split(",")
+    deepspeed_config = with_trackers(arguments.deepspeed_config, trackers, arguments.output.parent / "trackers", key)
     try:
-        engine, rows = train(model, tokenizer, samples, hyperparameters, arguments.deepspeed_config, checkpoints)
+        engine, rows = train(model, tokenizer, samples, hyperparameters, deepspeed_config, checkpoints)
     except Interrupted as interruption:
         log.info("%s", interruption)
         end_processes(INTERRUPTED)
