@@ -58,7 +58,7 @@ def test_hyperparameters_are_the_published_ones(name):
             elif row["stage"] == "unlikelihood":
                 found = step_settings(config, "unlikelihood", base_model, benchmark, model)
                 assert found | UNLIKELIHOOD == found
-                alphas = {"lat": 0.05, "lat-alpaca": 0.05, "mt-continued": 0}
+                alphas = {"lat": 0.05, "lat-alpaca": 0.05, "lat-postins": 0.05, "mt-continued": 0}
                 assert found["alpha"] == (alphas[model] if model in alphas else float(model.removeprefix("lat-")))
         assert config["base_models"][base_model]["dtype"] == "bf16"
 
