@@ -171,7 +171,7 @@ def _dots(axis: Axes, means: pd.DataFrame, of_seeds: Mapping[tuple[str, ...], Se
         axis.hlines(positions, of_kind.low, of_kind.high, color="black", linewidth=0.7, zorder=3, clip_on=False)
         for bounds in (of_kind.low, of_kind.high):
             axis.plot(bounds, positions, linestyle="", marker="|", color="black", markersize=3, zorder=3, clip_on=False)
-        style = {"linestyle": "", "clip_on": False}
+        style: dict[str, Any] = {"linestyle": "", "clip_on": False}
         axis.plot(of_kind["mean"], positions, zorder=4, **style, **_point_style(colour, marker, 4.5))
         for y, row in zip(positions, of_kind.to_dict("records"), strict=True):
             points = of_seeds[tuple(row[column] for column in MEAN_KEY)]
@@ -335,10 +335,9 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
         wide = pairs.pivot(index="source", columns="target", values="value").reindex(index=languages, columns=languages)
         # A light-to-dark map remains readable in greyscale print.
         image = axis.imshow(wide, cmap=plt.get_cmap("Blues").with_extremes(bad="#eeeeee"), vmin=0, vmax=100)
-        for y, source in enumerate(languages):
-            for x, target in enumerate(languages):
-                ratio = wide.loc[source, target]
-                if pd.notna(ratio):
+        for y, of_source in enumerate(wide.to_numpy().tolist()):
+            for x, ratio in enumerate(of_source):
+                if not math.isnan(ratio):
                     colour = "white" if ratio > 55 else "black"
                     axis.text(x, y, f"{ratio:.0f}", ha="center", va="center", color=colour, fontsize=SMALL_SIZE)
         axis.set_xticks(range(len(languages)), languages)
