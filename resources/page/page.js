@@ -38,6 +38,7 @@ let experiments = [];
 // The directions of the selected experiment, with the texts and the outputs that are shown.
 let directions = [];
 let requests = 0;
+let scorings = 0;
 let found = [];
 let start = 0;
 // The selected system and the query of the address, as they were before the last change.
@@ -589,23 +590,38 @@ function makeCard([direction, line], systems, search, shown) {
   const texts = shown.map((number) => direction.outputs[number][line]);
   const isPair = fields.compare.value !== "";
   const different = isPair ? differences(...texts, target) : [];
-  const ngrams = chrfNgrams(reference);
-  const scores = texts.map((text) => chrf(text, ngrams));
+  const scores = shown.map(() => makeElement("span", "chrf", "chrF++ …"));
+  const difference = makeElement("span", "difference");
   shown.forEach((number, place) => {
     const verdict = direction.verdicts[number][line];
     const label = direction.labels[number][line];
     const others = Object.fromEntries(Object.entries(direction.others[number]).map(([name, lines]) => [name, lines[line]]));
-    const details = [makeBadge(verdict, label, direction.percents[number][line], others), makeElement("span", "chrf", `chrF++ ${scores[place].toFixed(1)}`)];
-    if (isPair && place) {
-      // Of the rounded scores, so that the three numbers agree.
-      const difference = scores[place].toFixed(1) - scores[0].toFixed(1);
-      const sign = difference < 0 ? "−" : "+";
-      details.push(makeElement("span", "difference", `${sign}${Math.abs(difference).toFixed(1)} against ${systems[shown[0]]}`));
-    }
+    const details = [makeBadge(verdict, label, direction.percents[number][line], others), scores[place]];
+    if (isPair && place) details.push(difference);
     appendRow(list, systems[number], NO_LANGUAGE[verdict] ? "" : label, texts[place], search, { details, different: different[place] });
   });
+  article.score = () => {
+    const ngrams = chrfNgrams(reference);
+    const values = texts.map((text) => chrf(text, ngrams).toFixed(1));
+    values.forEach((value, place) => { scores[place].textContent = `chrF++ ${value}`; });
+    if (!isPair) return;
+    // Of the rounded scores, so that the three numbers agree.
+    const change = values[1] - values[0];
+    difference.textContent = `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(1)} against ${systems[shown[0]]}`;
+  };
   article.append(title, list);
   return article;
+}
+
+// Scores are added after the cards are shown, one card at a time, so that filters answer at once.
+async function scoreCards() {
+  const scoring = ++scorings;
+  for (const card of [...cards.children]) {
+    await new Promise((resolve) => setTimeout(resolve));
+    // Other cards may be shown by now.
+    if (scoring !== scorings) return;
+    card.score();
+  }
 }
 
 function show(position) {
@@ -620,6 +636,7 @@ function show(position) {
     ? `${format(start + 1)}–${format(end)} of ${format(found.length)} examples` : "No examples match; change the filters.";
   previous.disabled = start === 0;
   next.disabled = end === found.length;
+  scoreCards();
 }
 
 function showNothing(text) {

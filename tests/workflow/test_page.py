@@ -535,6 +535,7 @@ def reopened(page, address: str | None = None):
 
 def view_of(page) -> list:
     """Return all that the filters select, and what is shown."""
+    wait_for_scores(page)
     names = ("direction", "system", "compare", "verdict", "search")
     seed = page.input_value("[name=seed]")
     return [*(page.input_value(f"[name={name}]") for name in names), seed, count(page), page.inner_text("#cards")]
@@ -602,6 +603,10 @@ def test_each_line_has_an_anchor_which_shows_it_whatever_the_filters_are(page, p
         assert bar["height"] <= box["y"] < 450
 
 
+def wait_for_scores(page) -> None:
+    page.wait_for_function("![...document.querySelectorAll('.chrf')].some((score) => score.textContent.endsWith('…'))")
+
+
 def test_two_systems_are_compared_where_only_the_second_is_on_target(page):
     page.click("#next")
     page.click("#pair")
@@ -612,6 +617,7 @@ def test_two_systems_are_compared_where_only_the_second_is_on_target(page):
     found = int(count(page).split()[-2])
     assert 150 < found < 500
     assert page.url.endswith(f"?direction={zero_shot}&system=MT&compare=LAT&verdict=off-on")
+    wait_for_scores(page)
     for card in page.locator(".card").all():
         assert card.locator("dt").all_inner_texts() == ["source", "reference", "MT", "LAT"]
         badges = card.locator(".badge").all_inner_texts()
@@ -711,6 +717,7 @@ def test_chrf_of_a_line_is_that_of_sacrebleu(page):
     )
     assert found == pytest.approx(expected, abs=1e-9)
     assert sum(score > 0 for score in expected) > 200
+    wait_for_scores(page)
     shown = page.locator(".card").first
     texts, scores = shown.locator("dd.text").all_inner_texts(), shown.locator(".chrf").all_inner_texts()
     assert scores == [f"chrF++ {metric.sentence_score(text, [texts[1]]).score:.1f}" for text in texts[2:]]

@@ -40,11 +40,7 @@ LETTERS_PER_INCH = 20
 # Colour, marker and line of each kind of direction, and dashes of the line of its reference translations.
 SUPERVISION_STYLES = {"zero-shot": ("#0072B2", "o", ":"), "supervised": ("#F0C875", "s", "--")}
 # Column of the step log, label, colour and dashes of each loss.
-LOSSES = (
-    ("likelihood_loss", "likelihood", "#0072B2", "-"),
-    ("unlikelihood_loss", "unlikelihood", "#D55E00", "--"),
-    ("preference_loss", "preference (per pair)", "#009E73", ":"),
-)
+LOSSES = (("likelihood_loss", "likelihood", "#0072B2", "-"), ("unlikelihood_loss", "unlikelihood", "#D55E00", "--"))
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SERIES_DASHES = ("-", "--", "-.", ":")
 MARKERS = "os^Dv*PXph"
@@ -255,7 +251,7 @@ def _describe_intervals(name: str, summary: pd.DataFrame) -> str:
 
 
 def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
-    """Draw the losses of all trainings by step, with one panel per model and one line per seed and loss.
+    """Draw likelihood and unlikelihood loss by step, with one panel per model and one line per seed and loss.
 
     Lines show running means. A model with one seed also has thin lines, which show the logged values.
 
@@ -275,7 +271,7 @@ def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
         highest = 0.0
         for number, (seed, log) in enumerate(runs.items()):
             for column, label, colour, dashes in LOSSES:
-                if column not in log or (column == "unlikelihood_loss" and not (log[column] > 0).any()):
+                if column == "unlikelihood_loss" and not (log[column] > 0).any():
                     continue
                 drawn.add(label)
                 mean = log[column].rolling(max(1, len(log) // 40), min_periods=1).mean()
@@ -339,10 +335,9 @@ def heat_map_figure(scores: pd.DataFrame) -> Figure:
         wide = pairs.pivot(index="source", columns="target", values="value").reindex(index=languages, columns=languages)
         # A light-to-dark map remains readable in greyscale print.
         image = axis.imshow(wide, cmap=plt.get_cmap("Blues").with_extremes(bad="#eeeeee"), vmin=0, vmax=100)
-        for y, source in enumerate(languages):
-            for x, target in enumerate(languages):
-                ratio = float(wide.at[source, target])  # type: ignore[arg-type]
-                if pd.notna(ratio):
+        for y, of_source in enumerate(wide.to_numpy().tolist()):
+            for x, ratio in enumerate(of_source):
+                if not math.isnan(ratio):
                     colour = "white" if ratio > 55 else "black"
                     axis.text(x, y, f"{ratio:.0f}", ha="center", va="center", color=colour, fontsize=SMALL_SIZE)
         axis.set_xticks(range(len(languages)), languages)
