@@ -519,12 +519,15 @@ def template_file(wildcards):
 
 
 def template_files(wildcards):
-    """Return what the template of a base model needs: nothing, or the tokenizer, its check and the user's file."""
+    """Return what the template of a base model needs: nothing, or the tokenizer and perhaps the user's file.
+
+    The check of the base model is not among them: where a check runs again, Snakemake does not look for changed
+    parameters in the jobs that have it as `ancient`.
+    """
     template = base_model_config(wildcards.base_model).get("template", ALPACA_LINES)
     if template in (ALPACA, ALPACA_LINES):
         return []
-    folder = f"results/base_model/{wildcards.base_model}/model"
-    return [folder, base_model_check(wildcards), *template_file(wildcards)]
+    return [f"results/base_model/{wildcards.base_model}/model", *template_file(wildcards)]
 
 
 def experiment_runs(entry):

@@ -91,17 +91,21 @@ def test_a_template_from_a_file_that_changes(tmp_path, model):
     assert "".join(row["prompt"]).startswith("Question: ")
 
 
-def test_a_model_without_a_chat_template_stops_before_any_prompt(tmp_path, model):
+def test_a_model_whose_template_cannot_be_used_stops_before_any_prompt(tmp_path, model):
     # As a model of the hub, whose files are not there when the config is checked.
     tokenizer = chat_tokenizer("llama3")
     tokenizer.chat_template = "{{ messages[0].role }}"
     LlamaForCausalLM.from_pretrained(model).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     run = Run(tmp_path / "run")
-    done = run.snakemake("--cores", "2", overlay=overlay(tmp_path / "model", "chat"), check=False)
+    targets = ["results/base_model/chat/check.txt", "results/finetune/chat/demo/seed1/mt/model"]
+    done = run.snakemake(
+        "--cores", "2", "--keep-going", *targets, overlay=overlay(tmp_path / "model", "chat"), check=False
+    )
     assert done.returncode
     log = run.text("base_model/logs/chat-check.log")
     assert "the template leaves out a text, or repeats it; use another template" in log
+    assert "the template leaves out a text" in run.text("prompts/logs/chat-demo-seed1-mt.log")
     assert not list(run.folder.glob("results/prompts/chat/demo/*/*.jsonl"))
 
 
