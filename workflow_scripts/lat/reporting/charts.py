@@ -40,7 +40,11 @@ LETTERS_PER_INCH = 20
 # Colour, marker and line of each kind of direction, and dashes of the line of its reference translations.
 SUPERVISION_STYLES = {"zero-shot": ("#0072B2", "o", ":"), "supervised": ("#F0C875", "s", "--")}
 # Column of the step log, label, colour and dashes of each loss.
-LOSSES = (("likelihood_loss", "likelihood", "#0072B2", "-"), ("unlikelihood_loss", "unlikelihood", "#D55E00", "--"))
+LOSSES = (
+    ("likelihood_loss", "likelihood", "#0072B2", "-"),
+    ("unlikelihood_loss", "unlikelihood", "#D55E00", "--"),
+    ("preference_loss", "preference (per pair)", "#009E73", ":"),
+)
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SERIES_DASHES = ("-", "--", "-.", ":")
 MARKERS = "os^Dv*PXph"
@@ -251,7 +255,7 @@ def _describe_intervals(name: str, summary: pd.DataFrame) -> str:
 
 
 def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
-    """Draw likelihood and unlikelihood loss by step, with one panel per model and one line per seed and loss.
+    """Draw the losses of all trainings by step, with one panel per model and one line per seed and loss.
 
     Lines show running means. A model with one seed also has thin lines, which show the logged values.
 
@@ -271,7 +275,7 @@ def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
         highest = 0.0
         for number, (seed, log) in enumerate(runs.items()):
             for column, label, colour, dashes in LOSSES:
-                if column == "unlikelihood_loss" and not (log[column] > 0).any():
+                if column not in log or (column == "unlikelihood_loss" and not (log[column] > 0).any()):
                     continue
                 drawn.add(label)
                 mean = log[column].rolling(max(1, len(log) // 40), min_periods=1).mean()
