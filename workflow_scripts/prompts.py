@@ -7,7 +7,8 @@ from typing import Any, get_args
 from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl
 from .lat.languages import split_direction
 from .lat.prompts.instructions import Task, read_instructions
-from .lat.prompts.prompting import Prompt, ShotsLayout, translation_instruction
+from .lat.prompts.kinds import Prompt
+from .lat.prompts.prompting import ShotsLayout, translation_instruction
 from .lat.prompts.templates import AnyTemplate, add_template_arguments, template_of
 from .lat.runtime import log, run_step
 

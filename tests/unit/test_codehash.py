@@ -37,7 +37,7 @@ def changed(path, old: str, new: str) -> set[str]:
     [
         ("lat/training/losses.py", "return -log_one_minus_p", "return -2 * log_one_minus_p",
          {"finetune", "unlikelihood", "preference", "base_model"}),
-        ("lat/reporting/charts.py", '"font.size": 10', '"font.size": 11', {"figures"}),
+        ("lat/reporting/charts.py", '"font.size": TEXT_SIZE', '"font.size": 11', {"figures"}),
         ("lat/prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
          {"prompts", "conflicts", "off_targets", "base_model", "decode"}),
         ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert"}),

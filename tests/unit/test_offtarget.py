@@ -94,7 +94,7 @@ def test_special_tokens_count_neither_as_tokens_nor_as_english_words():
 
 def test_the_page_and_the_figure_show_every_verdict():
     assert list(LETTERS) == list(Verdict)
-    options = re.findall('<option value="(.)">', (PAGE / "page.html.j2").read_text())
+    options = re.findall(r'\["(.)", "', (PAGE / "page.js").read_text())
     assert options == list(LETTERS.values())
     assert list(OFF_TARGET_LANGUAGES) == [verdict for verdict in Verdict if verdict != Verdict.TARGET]
 

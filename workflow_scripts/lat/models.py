@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from .files import InputError, fold
 from .manifest import check_manifest
 from .names import ALPACA_LINES, DTYPES
-from .prompts.prompting import Prompt
+from .prompts.kinds import Prompt
 
 # The progress bar of loading uses carriage returns, which make a log file unreadable.
 transformers_logging.disable_progress_bar()

@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..files import InputError, fold
 from ..models import encode_prompt
-from ..prompts.prompting import Prompt, response_end_marks
+from ..prompts.kinds import Prompt
+from ..prompts.prompting import response_end_marks
 from ..runtime import Progress
 
 

@@ -22,8 +22,6 @@ Position = Literal["before", "after"]
 Layout = Literal["alpaca", "alpaca-lines"]
 # How demonstrations are shown: after a single preamble, or each as a whole prompt with its response, as published.
 ShotsLayout = Literal["once", "each"]
-# A prompt: a text, or the pieces of a chat: text of the template and texts in its slots by turns, the former first.
-Prompt = str | list[str]
 
 
 @cache
