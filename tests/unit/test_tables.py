@@ -258,6 +258,20 @@ def test_notes_say_what_the_numbers_are_computed_from(scores_of_seeds, summary, 
     assert ("±" in to_markdown(without, "Zero-shot")) == (seeds > 1)
 
 
+def test_all_formats_name_the_baseline_if_no_score_differs_from_it(scores, summary):
+    blocks = make_blocks(scores, "zero-shot", ("BLEU", "OTR"), summary.assign(p_corrected=0.9), "MT")
+    assert not any(block.differs.to_numpy().any() for block in blocks)
+    for text in (to_markdown(blocks, "Zero-shot"), to_latex(blocks), to_html(blocks, "Zero-shot")):
+        assert text.count("differs significantly from MT (") == 1
+
+
+def test_standard_deviations_are_rounded_as_scores_are(scores_of_seeds):
+    block = make_blocks(scores_of_seeds, "zero-shot", ("BLEU",))[0]
+    block.spreads.iloc[:, :] = 0.35
+    spreads = to_frame([block]).filter(like=" sd").to_numpy()
+    assert (spreads == 0.3).all() and f"{0.35:.1f}" == "0.3"
+
+
 def test_notes_name_the_experiments_if_they_differ(scores, scores_of_seeds):
     blocks = make_blocks(pd.concat([scores, scores_of_seeds.assign(base_model="other")]), "zero-shot", ("BLEU", "OTR"))
     assert [note.split(" training seed")[0] for note in notes(blocks)] == [

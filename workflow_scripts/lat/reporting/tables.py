@@ -288,7 +288,7 @@ def _mark_note(block: Block) -> str:
 
     The note is empty if the experiment lacks the baseline.
     """
-    if not block.has_baseline:
+    if not (block.has_baseline or block.differs.to_numpy().any()):
         return ""
     return f"{MARK} differs significantly from {block.baseline} " + _tested(
         block, "paired bootstrap", f", Holm-corrected p < {SIGNIFICANT}"
