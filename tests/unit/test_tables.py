@@ -236,7 +236,7 @@ def test_marks_stand_between_mean_and_standard_deviation(scores_of_seeds, summar
         (
             0,
             [
-                # MT is the only system, so that there is nothing to compare.
+                "† differs significantly from MT (paired bootstrap over the test sentences, Holm-corrected p < 0.05).",
                 "In brackets: 95 % intervals (bootstrap over the test sentences).",
             ],
         ),
