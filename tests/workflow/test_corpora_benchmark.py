@@ -102,7 +102,7 @@ def test_a_changed_local_file_makes_the_benchmark_again(tmp_path):
     assert len(run.text("download/mine/seed1/train.jsonl").splitlines()) == 20
     (tmp_path / "own" / "train.nl").unlink()
     done = run.snakemake("--cores", "1", target, overlay=overlay, check=False)
-    assert done.returncode and "train: no text of en-nl" in done.stdout + done.stderr
+    assert done.returncode and "no text of en-nl; put it into" in done.stdout + done.stderr
 
 
 def test_a_user_copies_the_config_for_own_data_and_edits_it(tmp_path):
