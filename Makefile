@@ -8,7 +8,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo tiny test test-slurm campaign check docs readme report bleurt comet trl vllm lock clean distclean
+.PHONY: demo tiny test test-parts test-runs test-slurm campaign check docs readme report bleurt comet trl vllm lock clean distclean
 
 # The demo, with Gemma 3 270M. Its terms are the user's to accept, which this target says and does.
 GEMMA := LicenseRef-Gemma
@@ -20,8 +20,18 @@ demo: $(VENV)/.installed
 tiny: $(VENV)/.installed
 	@python -m workflow_scripts.lat.progress --cores all --configfile configs/tiny.yaml
 
+# The tests run in two processes side by side, each with about half of the time. The others are run to their end if one
+# of them fails. A library with two threads in each would be several times slower on two cores.
 test: $(VENV)/.installed .venv-bleurt/.installed .venv-vllm/.installed
-	pytest
+	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-parts test-runs
+
+# Whole runs of the workflow, and all other tests.
+OTHERS := tests/workflow/test_page.py tests/workflow/test_launched_training.py
+test-parts:
+	pytest tests/unit $(OTHERS)
+
+test-runs:
+	pytest tests/workflow $(OTHERS:%=--ignore=%)
 
 # Tests on a real Slurm of two nodes, which they start on this machine; skipped where that is not possible.
 test-slurm: $(VENV)/.installed
