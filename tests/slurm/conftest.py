@@ -70,7 +70,7 @@ class Workflow:
         """Run Snakemake to its end, and return what it printed."""
         process = self.start(*arguments, overlay=overlay, profile=profile)
         try:
-            code = process.wait(timeout=600)
+            code = process.wait(timeout=1800)
         finally:
             process.kill()
         if check and code:
