@@ -471,6 +471,9 @@ def test_the_control_of_a_system_lacks_its_loss_and_nothing_else():
     experiment = config["experiments"][0]
     experiment["systems"] = ["MT", "LAT", "LAT-greedy", *systems, "MT-continued", "LAT+Post-ins"]
     check_config(config, ROOT)
+    # A system from outside of the workflow has no model.
+    config["systems"]["Outside"] = {"hypotheses": "outside"}
+    experiment["systems"].append("Outside")
     assert controls_of(config, experiment) == [
         ("unlikelihood", "LAT", "MT-continued"),
         ("unlikelihood", "lat-confusion", "MT-continued"),

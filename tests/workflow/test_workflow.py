@@ -444,7 +444,7 @@ def test_translations_from_outside_are_a_row_of_the_tables(finished, tmp_path):
     lines = (folder / "it-nl.txt").read_text()
     (folder / "it-nl.txt").write_text(lines + "one more\n")
     done = run.snakemake("--cores", "2", overlay=overlay, check=False)
-    assert done.returncode and "it-nl.txt: 13 lines, but the test set of it-nl has 12; translate" in done.stderr
+    assert done.returncode and "it-nl.txt: 13 lines, but the test set of it-nl has 12; translate" in done.stdout
     (folder / "it-nl.txt").write_text(lines)
     run.snakemake("--cores", "2", overlay=overlay)
     found = {}

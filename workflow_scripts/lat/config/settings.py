@@ -144,7 +144,8 @@ WITHOUT_EFFECT = ("micro_batch_size", "gradient_checkpointing", "checkpoint_ever
 
 def _stage2(config: Mapping[str, Any], base_model: str, benchmark: str, system: str) -> _Stage2 | None:
     entry = config["systems"][system]
-    model = config["models"].get(entry["model"], {"stage": BASE})
+    # A system from outside of the workflow has no model.
+    model = config["models"].get(entry.get("model"), {"stage": BASE})
     stage = model["stage"]
     if stage not in OWN_SETTINGS:
         return None
