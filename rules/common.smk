@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
-from snakemake.settings.enums import Quietness
+from snakemake.settings.enums import Quietness, RerunTrigger
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
@@ -612,8 +612,48 @@ def check_command_lengths(jobs):
                 )
 
 
+def unseen_changes(jobs):
+    """Return the jobs that this run leaves out although their parameters, input or code changed.
+
+    Snakemake does not look for changes in a job if another job runs whose output it has as input. With `ancient` input
+    it then leaves the job out (snakemake.dag, `update_needrun`), as if nothing had changed.
+
+    Args:
+        jobs: the jobs of the run.
+    """
+    dag, recorded, triggers = workflow.dag, workflow.persistence, workflow.rerun_triggers
+    checks = [job for job in jobs if rule_name(job) == "check_base_model"]
+    left_out = set(dag.bfs(dag.depending, *checks)) - set(jobs) if checks else set()
+    kinds = {
+        RerunTrigger.PARAMS: lambda job: recorded.params_changed(job),
+        RerunTrigger.INPUT: lambda job: any(recorded.input_changed(job)),
+        RerunTrigger.CODE: lambda job: any(recorded.code_changed(job)),
+    }
+    return [
+        job
+        for job in left_out
+        if not job.rule.norun and any(changed(job) for kind, changed in kinds.items() if kind in triggers)
+    ]
+
+
+def check_changes(jobs):
+    """Check that the run makes all results again that the changed config requires.
+
+    Raises:
+        InputError: a base model is checked again, and Snakemake would therefore overlook other changes.
+    """
+    unseen = unseen_changes(jobs)
+    if unseen:
+        files = sorted(str(job.output[0]) for job in unseen)
+        raise InputError(
+            f"the base model has to be checked again, and this run would not make {files[0]}"
+            + (f" and {len(files) - 1} more outputs" if len(files) > 1 else "")
+            + " again, although their settings changed; run the same command with `--until check_base_model` first"
+        )
+
+
 def check_start(jobs):
-    """Check what also a dry-run can tell: lengths of commands, licences and replaced results.
+    """Check what also a dry-run can tell: lengths of commands, unseen changes, licences and replaced results.
 
     Args:
         jobs: the jobs of the run.
@@ -622,10 +662,11 @@ def check_start(jobs):
         The number of jobs by step that replace results.
 
     Raises:
-        InputError: a command is too long, or the run would download weights whose licence is not accepted, or replace
-            results of another config.
+        InputError: a command is too long, or the run would overlook changes, download weights whose licence is not
+            accepted, or replace results of another config.
     """
     check_command_lengths(jobs)
+    check_changes(jobs)
     check_licences(config, [job.wildcards.source for job in jobs if rule_name(job) == "fetch_source"])
     replaced = replaced_results(jobs)
     if not config["replace"]:

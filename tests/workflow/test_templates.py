@@ -72,6 +72,15 @@ def test_a_chat_template(tmp_path, model):
     planned = run.planned(overlay(model, "chat", system_message="Be exact.") | {"replace": True})
     assert planned["train_prompts"] == 2 and planned["test_prompts"] == len(SYSTEMS) and planned["conflicts"] == 1
     assert "fetch_base_model" not in planned
+    # A check that runs again hides changes of other jobs from Snakemake, whether it trains or only decodes.
+    changed = overlay(model, "chat", system_message="Be\n{brief}.") | {"replace": True}
+    changed["base_models"]["chat"]["decode"]["engine"] = "transformers"
+    changed["base_models"]["chat"]["finetune"]["learning_rate"] = 1e-3
+    stopped = run.snakemake("--cores", "2", overlay=changed, check=False)
+    assert stopped.returncode and "run the same command with `--until check_base_model` first" in stopped.stderr
+    run.snakemake("--cores", "2", "--until", "check_base_model", overlay=changed)
+    planned = run.planned(changed)
+    assert planned["finetune"] == 2 and planned["decode"] == len(SYSTEMS)
 
 
 def test_a_template_from_a_file_that_changes(tmp_path, model):
