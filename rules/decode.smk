@@ -14,9 +14,20 @@ def system_settings(wildcards):
     return decode_settings(config, wildcards.base_model, wildcards.benchmark, wildcards.system)
 
 
+def boost_samples(wildcards):
+    """Return the training samples that show the tokens of each language, if the system has a language boost."""
+    if "language_boost" not in config["systems"][wildcards.system]:
+        return []
+    return f"results/download/{wildcards.benchmark}/{wildcards.run}/train.jsonl"
+
+
 def decode_flags(wildcards):
     """Return the decoding settings of a system as flags of the script."""
-    return decoding_flags(wildcards.base_model, system_settings(wildcards))
+    boost = {
+        "language_boost": config["systems"][wildcards.system].get("language_boost"),
+        "samples": boost_samples(wildcards) or None,
+    }
+    return decoding_flags(wildcards.base_model, system_settings(wildcards) | boost)
 
 
 def decode_memory(wildcards, attempt):
@@ -95,6 +106,7 @@ rule decode:
         model=system_model,
         converted=system_conversion,
         prompts="results/prompts/{base_model}/{benchmark}/test/{system}",
+        samples=boost_samples,
     output:
         directory("results/decode/{base_model}/{benchmark}/{run}/{system}"),
     log:

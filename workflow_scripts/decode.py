@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .lat.files import (
+    InputError,
     Journal,
     read_jsonl,
     read_table,
@@ -27,11 +28,13 @@ from .lat.files import (
     write_lines,
     write_table,
 )
+from .lat.languages import split_direction
 from .lat.names import DTYPES
 from .lat.runtime import Progress, log, run_step
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from .lat.decoding.requests import Engine, Hypothesis, Settings
 
@@ -59,8 +62,12 @@ def main() -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--compute-type", default="float32", help="type that CTranslate2 computes with")
     parser.add_argument("--attention", default="sdpa", help="attention implementation of transformers")
+    parser.add_argument("--language-boost", type=float, help="strength of a language boost, for transformers only")
+    parser.add_argument("--samples", type=Path, help="training samples that show the tokens of each language")
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
+    if (arguments.language_boost is None) != (arguments.samples is None):
+        parser.error("--language-boost and --samples go together")
 
     # Imported here, since these libraries take seconds to load, and the check of the flags does without them.
     import torch
@@ -95,6 +102,8 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
         arguments.compute_type,
         arguments.attention,
     ]
+    if arguments.language_boost is not None:
+        words += [arguments.language_boost, sha256(arguments.samples)]
     parts.append(json.dumps(words, sort_keys=True))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -208,7 +217,31 @@ def load_engine(arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBas
 
     model = load_model(arguments.model, arguments.dtype, arguments.attention)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return TransformersEngine(model, tokenizer, arguments.early_stopping, ends)
+    boosts = read_boosts(arguments, tokenizer, model) if arguments.samples else {}
+    return TransformersEngine(model, tokenizer, arguments.early_stopping, ends, boosts)
+
+
+def read_boosts(
+    arguments: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> dict[str, Tensor]:
+    """Return what is added to the logits, [vocabulary], by direction.
+
+    Raises:
+        InputError: the samples have no text in the target language of a direction.
+    """
+    from .lat.decoding.boosts import language_boosts, texts_by_language
+
+    texts = texts_by_language(read_jsonl(arguments.samples))
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    boosts = language_boosts(texts, tokenizer, vocabulary, arguments.language_boost)
+    targets = {direction: split_direction(direction)[1] for direction in arguments.directions}
+    for direction, target in targets.items():
+        if target not in boosts:
+            raise InputError(
+                f"{arguments.samples}: no text in {target}, so that {direction} has no language boost; add supervised"
+                " directions with this language, or remove `language_boost` from the system"
+            )
+    return {direction: boosts[target] for direction, target in targets.items()}
 
 
 def assemble(finished: Path, directions: list[str], suffix: str, output: Path) -> None:

@@ -26,6 +26,7 @@ OVERLAY = {
         "DPO": {"model": "dpo"},
         "CPO": {"model": "cpo"},
         "CPO-2": {"model": "cpo-2"},
+        "Boost": {"model": "mt", "language_boost": 1.5},
     },
     "preference": {"min_pairs": 1},
     "experiments": [
@@ -33,7 +34,7 @@ OVERLAY = {
             "base_model": "tiny",
             "benchmark": "demo",
             "systems": ["MT", "MT-continued", "LAT", "LAT+Post-ins", "LAT-confusion", "ORPO", "ORPO-control", "DPO",
-                        "CPO", "CPO-2"],
+                        "CPO", "CPO-2", "Boost"],
         }
     ],
 }  # fmt: skip
@@ -56,6 +57,14 @@ def test_every_method_has_scores_and_is_finished(methods):
     found = {row["system"] for row in table(methods, "tables/summary.tsv")}
     assert found == set(systems)
     assert methods.planned(OVERLAY) == {}
+
+
+def test_a_language_boost_changes_outputs_with_the_samples_of_its_seed(methods):
+    outputs = {system: methods.text(f"decode/{STAGE2}/{system}/it-nl.txt") for system in ("MT", "Boost")}
+    assert outputs["MT"] != outputs["Boost"]
+    changed = OVERLAY | {"systems": OVERLAY["systems"] | {"Boost": {"model": "mt", "language_boost": 2}}}
+    planned = methods.planned(changed | {"replace": True})
+    assert planned["decode"] == planned["detect"] == 1 and "finetune" not in planned
 
 
 def test_conflicts_on_post_ins_have_the_instruction_after_the_input(methods):

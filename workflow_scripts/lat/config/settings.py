@@ -60,6 +60,9 @@ def decode_settings(config: Mapping[str, Any], base_model: str, benchmark: str, 
         # Contrastive decoding combines token probabilities, which only transformers exposes. It is greedy, so early
         # stopping does not apply.
         own |= {"engine": "transformers", "early_stopping": False}
+    if "language_boost" in entry:
+        # The other engines do not let the workflow add to the logits.
+        own |= {"engine": "transformers"}
     return settings | own
 
 

@@ -136,7 +136,7 @@ def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
         if ("model" in system) == ("hypotheses" in system):
             raise InputError(f"config: systems.{name} needs exactly one of `model`, `hypotheses`")
         if "hypotheses" in system:
-            for setting in ("prompt_language", "shots", "beam", "contrasts"):
+            for setting in ("prompt_language", "shots", "beam", "contrasts", "language_boost"):
                 if setting in system:
                     raise InputError(
                         f"config: systems.{name}.{setting} is for systems that the workflow decodes; remove it, or"
@@ -144,6 +144,16 @@ def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
                     )
         if "contrasts" in system and system.get("beam") != 1:
             raise InputError(f"config: systems.{name}: contrastive decoding is greedy; set its `beam: 1`")
+        if "language_boost" in system:
+            if "contrasts" in system:
+                raise InputError(
+                    f"config: systems.{name} has both `contrasts` and `language_boost`; make two systems of it"
+                )
+            if system.get("model") == BASE:
+                raise InputError(
+                    f"config: systems.{name}.language_boost: the base model has no training text that shows the tokens"
+                    " of each language; choose a trained model"
+                )
         if "model" in system:
             check_known(f"systems.{name}.model", system["model"], [BASE, *config["models"]], "models")
         if "paper" in system:
@@ -372,7 +382,7 @@ def check_judge(config: Mapping[str, Any], root: Path) -> None:
             check_known(f"{key}.{role}", system, config["systems"], "systems")
             if not model_of(config, system):
                 raise InputError(f"config: {key}.{role}: `{system}` has translations, but no answers; take another")
-            for setting in ("shots", "contrasts", "prompt_language"):
+            for setting in ("shots", "contrasts", "prompt_language", "language_boost"):
                 if config["systems"][system].get(setting, "en") not in ("en", 0):
                     raise InputError(
                         f"config: {key}.{role}: `{system}` has `{setting}`, which is for translations; take another"

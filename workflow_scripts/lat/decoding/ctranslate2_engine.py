@@ -64,7 +64,9 @@ class CTranslate2Engine(BatchEngine):
             intra_threads=1,
         )
 
-    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
+    def search(
+        self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int, group: str = ""
+    ) -> list[list[int]]:
         """Run beam search. The scores of hypotheses are normalised by their length, as in transformers.
 
         Raises:

@@ -205,6 +205,11 @@ def read_prompts(
     return logits, positions[:, -1:] + 1, cache
 
 
+def boosted(logits: Tensor, boost: Tensor | None) -> Tensor:
+    """Return logits, [rows, vocabulary], with a language boost if there is one, [vocabulary]."""
+    return logits if boost is None else logits + boost
+
+
 @torch.inference_mode()
 def beam_search_by_levels(
     model: PreTrainedModel,
@@ -216,6 +221,7 @@ def beam_search_by_levels(
     ends: Sequence[int],
     pad: int,
     early_stopping: bool,
+    boost: Tensor | None = None,
 ) -> list[list[int]]:
     """Decode a batch of prompts with beam search; finished lines leave the batch.
 
@@ -229,6 +235,7 @@ def beam_search_by_levels(
         ends: ids of the tokens that end an output.
         pad: id of the padding token.
         early_stopping: see `Beams`.
+        boost: is added to the logits of every token, [vocabulary].
 
     Returns:
         The token ids that follow each prompt, including the end token if it was generated.
@@ -236,7 +243,7 @@ def beam_search_by_levels(
     with attention_by_levels(model):
         logits, positions, cache = read_prompts(model, prompts, shared, prefix, pad)
         beams = Beams([max_new_tokens] * len(prompts), beam, ends, early_stopping, model.device)
-        log_probabilities, candidates = logits.log_softmax(-1).topk(beams.candidates)
+        log_probabilities, candidates = boosted(logits, boost).log_softmax(-1).topk(beams.candidates)
         # So far, the hypotheses of a line are the same.
         log_probabilities, candidates = (
             found[:, None].expand(-1, beam, -1) for found in (log_probabilities, candidates)
@@ -265,5 +272,6 @@ def beam_search_by_levels(
             logits = next_logits(model, ids, positions.repeat_interleave(beam, dim=0), cache)
             positions = positions + 1
             log_probabilities, candidates = (
-                found.view(len(lines), beam, -1) for found in logits.log_softmax(-1).topk(beams.candidates)
+                found.view(len(lines), beam, -1)
+                for found in boosted(logits, boost).log_softmax(-1).topk(beams.candidates)
             )

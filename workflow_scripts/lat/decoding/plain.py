@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from .requests import EncodedRequest
 
@@ -20,6 +27,20 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device
     return ids, mask
 
 
+class Boost(LogitsProcessor):  # type: ignore[misc]
+    """Adds a language boost, [vocabulary], to the logits in a search of transformers."""
+
+    def __init__(self, boost: Tensor) -> None:
+        self._boost = boost
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the logarithms of the probabilities with the boost, [rows, vocabulary].
+
+        `scores` are logits in a greedy search and logarithms of probabilities in a beam search.
+        """
+        return (scores + self._boost).log_softmax(-1)
+
+
 @torch.inference_mode()
 def beam_search(
     model: PreTrainedModel,
@@ -29,6 +50,7 @@ def beam_search(
     tokenizer: PreTrainedTokenizerBase,
     early_stopping: bool = False,
     ends: Sequence[int] = (),
+    boost: Tensor | None = None,
 ) -> list[list[int]]:
     """Decode a batch of prompts with the beam search of transformers.
 
@@ -40,6 +62,7 @@ def beam_search(
         tokenizer: the tokenizer of the model.
         early_stopping: end the search as soon as there are as many finished hypotheses as beams.
         ends: ids of the tokens that end an output; by default, the end token of the tokenizer.
+        boost: is added to the logits of every token, [vocabulary].
 
     Returns:
         The token ids that follow each prompt, including the end token if it was generated.
@@ -54,7 +77,8 @@ def beam_search(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    output = model.generate(ids, attention_mask=mask, generation_config=generation)
+    processors = LogitsProcessorList([] if boost is None else [Boost(boost)])
+    output = model.generate(ids, attention_mask=mask, generation_config=generation, logits_processor=processors)
     return output[:, ids.shape[1] :].tolist()
 
 

@@ -122,10 +122,12 @@ class BatchEngine:
                 if all(number in done for number in batch):
                     continue
                 prompts = [members[number].prompts for number in batch]
-                outputs = self.search(prompts, settings.beam, members[batch[0]].limit, shared)
+                outputs = self.search(prompts, settings.beam, members[batch[0]].limit, shared, group)
                 yield dict(zip(batch, outputs, strict=True))
 
-    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
+    def search(
+        self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int, group: str = ""
+    ) -> list[list[int]]:
         """Return the token ids that follow each request, including the end token if it was generated.
 
         Args:
@@ -134,6 +136,7 @@ class BatchEngine:
             max_new_tokens: maximum length of an output, in tokens.
             shared: number of leading tokens that all prompts share, those of later batches included. It is smaller than
                 the length of every prompt.
+            group: see `Request`.
         """
         raise NotImplementedError
 

@@ -1,8 +1,9 @@
 """The reference engine: transformers, with keys and values that rows share stored once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..files import InputError
@@ -23,6 +24,8 @@ class TransformersEngine(BatchEngine):
         early_stopping: end a beam search as soon as there are as many finished hypotheses as beams, which is the rule
             of CTranslate2. Otherwise it ends when no better hypothesis is expected, which is the library's default.
         ends: ids of the tokens that end an output; by default, the end token of the tokenizer.
+        boosts: what is added to the logits of the requests of a group, [vocabulary], by group, for groups that have a
+            language boost.
     """
 
     def __init__(
@@ -31,9 +34,11 @@ class TransformersEngine(BatchEngine):
         tokenizer: PreTrainedTokenizerBase,
         early_stopping: bool = False,
         ends: Sequence[int] = (),
+        boosts: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.model, self.tokenizer, self.early_stopping = model.eval(), tokenizer, early_stopping
         self.ends = tuple(ends) or (tokenizer.eos_token_id,)
+        self._boosts = {group: boost.to(model.device) for group, boost in (boosts or {}).items()}
         # Otherwise the defaults of a hub model (sampling, repetition penalty) would apply where a call sets nothing.
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)
@@ -59,13 +64,15 @@ class TransformersEngine(BatchEngine):
         window = sliding_window(self.model.config)
         return self._levels and (window is None or tokens <= window)
 
-    def search(self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int) -> list[list[int]]:
+    def search(
+        self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int, group: str = ""
+    ) -> list[list[int]]:
         """Run contrastive search if the requests have contrasts, otherwise beam search.
 
         Raises:
             InputError: the output of a prompt would depend on the other prompts of its batch.
         """
-        pad = self.tokenizer.pad_token_id
+        pad, boost = self.tokenizer.pad_token_id, self._boosts.get(group)
         if len(batch[0]) > 1:
             if not self._contrasts:
                 raise self._mixes("contrastive decoding")
@@ -74,11 +81,13 @@ class TransformersEngine(BatchEngine):
         if self._searches_by_levels(max(map(len, prompts)) + max_new_tokens):
             prefix = self._keys_and_values(tuple(prompts[0][:shared]))
             return beam_search_by_levels(
-                self.model, prompts, beam, max_new_tokens, shared, prefix, self.ends, pad, self.early_stopping
+                self.model, prompts, beam, max_new_tokens, shared, prefix, self.ends, pad, self.early_stopping, boost
             )
         if not self._pads:
             raise self._mixes("beam search")
-        return beam_search(self.model, prompts, beam, max_new_tokens, self.tokenizer, self.early_stopping, self.ends)
+        return beam_search(
+            self.model, prompts, beam, max_new_tokens, self.tokenizer, self.early_stopping, self.ends, boost
+        )
 
     def _mixes(self, kind: str) -> InputError:
         return InputError(
