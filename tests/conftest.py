@@ -1,5 +1,6 @@
 """Small random models for the tests; the root of the repository is added to the import path."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -34,6 +35,12 @@ SHAPE = {
     "eos_token_id": 1,
     "pad_token_id": 2,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell lets its background processes, and all that they start, ignore the signal of Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
