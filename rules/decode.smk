@@ -91,7 +91,7 @@ def outside_files(wildcards):
 
 
 def systems_with(origin):
-    """Return a wildcard constraint that matches the systems whose translations come from `hypotheses` or `server`."""
+    """Return a wildcard constraint that matches the systems that have `model`, `hypotheses` or `server`."""
     return any_of(system for system, entry in config["systems"].items() if origin in entry)
 
 
@@ -123,6 +123,8 @@ rule decode:
         "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.timing.tsv"
+    wildcard_constraints:
+        system=systems_with("model"),
     conda:
         decode_environment
     threads: lambda wildcards: system_settings(wildcards)["threads"]
@@ -196,8 +198,6 @@ use rule decode as decode_shard with:
 
 
 ruleorder: merge_shards > decode
-ruleorder: use_hypotheses > decode
-ruleorder: translate_on_server > decode
 
 
 rule use_hypotheses:
