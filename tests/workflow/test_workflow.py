@@ -474,24 +474,21 @@ def test_a_server_is_a_row_of_the_tables(finished, tmp_path, server, monkeypatch
             run.text(path).split("\n")[:-1]
             for path in (f"download/demo/test/{direction}.src.txt", f"decode/tiny/demo/seed1/MT/{direction}.txt")
         )
-        outputs |= {
-            f"{translation_instruction(direction)}\n\n{source}": line
-            for source, line in zip(sources, lines, strict=True)
-        }
+        asked = [f"{translation_instruction(direction)}\n\n{source}" for source in sources]
+        outputs |= zip(asked, lines, strict=True)
     Server.reply = staticmethod(lambda text: outputs[text].replace(" ", "\n", 1))
-    Server.failures = [(401, f"bad key {KEY}")] * 2
+    Server.failures = [(401, f"bad key {KEY}")]
     done = run.snakemake("--cores", "2", overlay=overlay, check=False)
     assert done.returncode and "answers 401 (bad key ***); check the key in the variable that" in done.stdout
     run.snakemake("--cores", "2", overlay=overlay)
-    asked = [body for _, _, body in Server.requests if body["messages"][0]["content"] in outputs]
-    assert all(body["max_tokens"] == 512 and body["temperature"] == 0 for body in asked)
-    # Two requests were refused.
-    assert len(Server.requests) == len(outputs) + 2
+    assert all(body["max_tokens"] == 512 and body["temperature"] == 0 for _, _, body in Server.requests)
+    count = len(outputs) + 1  # One request was refused.
+    assert len(Server.requests) == count
     found = {}
     for row in scores(run):
         found.setdefault((row["system"], row["seed"]), {})[row["direction"], row["metric"]] = row["value"]
     assert found["GPT", "shared"] == found["MT", "1"]
-    assert "| GPT |" in run.text("tables/zero_shot.md") and "of several lines" in run.text(log)
+    assert "| GPT |" in run.text("tables/zero_shot.md") and "replies have several lines" in run.text(log)
     for path in run.folder.rglob("*"):
         if path.is_file() and path.stat().st_size < 1 << 20:
             assert KEY.encode() not in path.read_bytes(), path
@@ -501,17 +498,15 @@ def test_a_server_is_a_row_of_the_tables(finished, tmp_path, server, monkeypatch
     assert set(run.planned(overlay | {"systems": {"GPT": {"server": served | other}}})) <= {"page"}
     changed = {"systems": {"GPT": {"server": served | {"request": {"seed": 2}}}}}
     assert run.planned(overlay | changed) == jobs
-    # The replies of the journal are used again; a change of another experiment's base model does not matter for them.
-    run.snakemake(
-        "--cores", "2", "--forcerun", "translate_on_server", "--until", "translate_on_server", overlay=overlay
-    )
+    again = ("--forcerun", "translate_on_server", "--until", "translate_on_server")
+    run.snakemake("--cores", "2", *again, overlay=overlay)
     assert f"{len(DIRECTIONS) * 12} lines for j, 0 still to ask" in run.text(log)
-    assert len(Server.requests) == len(outputs) + 2
+    assert len(Server.requests) == count
 
     # Without a base model, with the same replies.
     alone = {"experiments": [{"benchmark": "demo", "systems": ["GPT"]}], "significance": {"baselines": ["GPT"]}}
     run.snakemake("--cores", "2", overlay=overlay | alone | {"replace": True})
-    assert len(Server.requests) == len(outputs) + 2
+    assert len(Server.requests) == count
     assert "external on demo" in run.text("tables/zero_shot.md")
     for direction in DIRECTIONS:
         texts = [run.text(f"decode/{name}/demo/shared/GPT/{direction}.txt") for name in ("tiny", "external")]
