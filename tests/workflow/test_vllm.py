@@ -114,6 +114,7 @@ def chat_model(folder, tmp_path):
         # Parts of characters would be other text where they are decoded one by one.
         others = sorted({*range(len(tokenizer))} - {*letters, tokenizer.eos_token_id})
         model.lm_head.weight[others] = 0
+        model.lm_head.weight[tokenizer.eos_token_id] /= 2  # most of these outputs would be empty otherwise
     tokenizer.chat_template = CHAT
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
@@ -141,7 +142,7 @@ def served(chat_model, tmp_path):
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600  # seconds; a busy machine needs minutes to import vLLM
         while not answers(f"{address}/health"):
             assert running.poll() is None and time.monotonic() < deadline, log.read_text()[-4000:]
             time.sleep(1)
@@ -185,11 +186,11 @@ def test_a_system_on_a_real_server_has_the_text_of_transformers(folder, chat_mod
         for number, line in enumerate(read_lines(tmp_path / "out" / f"{direction}.txt"))
     }
     assert found.keys() == expected.keys() and len(found) == len(DIRECTIONS) * LINES
-    assert len(set(expected.values())) > LINES / 2, "the test needs different outputs"
+    assert len(set(expected.values())) > 0.8 * len(expected), "the test needs different outputs"
     # Both compute in fp32, but add in another order: where two tokens have nearly the same probability, either may be
     # the more likely one, and the rest of the line is another one then.
     same = sum(found[place] == line for place, line in expected.items())
-    print(f"{same} of {len(expected)} lines are the same", done.stderr)
-    assert same >= 0.9 * len(expected)
+    assert same >= 0.9 * len(expected), f"{same} of {len(expected)} lines are the same"
     cut = sum(int(row["truncated"]) for row in read_table(tmp_path / "out" / "counts.tsv"))
-    assert cut > 0 and f"{cut} of {len(found)} replies end at the maximum number of tokens" in done.stderr
+    assert 0 < cut < len(found), "the test needs outputs that end at different places"
+    assert f"{cut} of {len(found)} replies end at the maximum number of tokens" in done.stderr
