@@ -37,6 +37,7 @@ from workflow_scripts.lat.config import (
     needs_off_targets,
     runs_of,
     seeds_of,
+    server_settings,
     step_settings,
     used_models,
 )
@@ -675,7 +676,7 @@ def check_start(jobs):
 
 
 def check_prerequisites():
-    """Check what the jobs of this run need besides their input files: Slurm, the judge's key, environments of metrics.
+    """Check what the jobs of this run need besides their input files: Slurm, keys of servers, environments of metrics.
 
     Raises:
         WorkflowError: something is missing, or one of the errors of `check_start`.
@@ -688,7 +689,10 @@ def check_prerequisites():
             check_status_command(workflow.executor_settings.status_command)
         for job in jobs:
             if rule_name(job) == "judge":
-                secret(config["judge"]["key"])
+                secret(config["judge"]["key"], "judge")
+            if rule_name(job) == "translate_on_server":
+                system = job.wildcards.system
+                secret(config["systems"][system]["server"].get("key"), f"systems.{system}.server")
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
         remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))

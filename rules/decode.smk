@@ -1,5 +1,6 @@
 # Decodes with each system: all directions in one job, which loads the model once, or in `decode.shards` jobs. Answers to
-# general instructions are decoded in one job. Translations from outside of the workflow are only checked and copied.
+# general instructions are decoded in one job. Translations from outside of the workflow are only checked and copied, or
+# a server is asked for them.
 
 
 def system_model(wildcards):
@@ -100,6 +101,27 @@ def outside_files(wildcards):
     }
 
 
+def systems_with(origin):
+    """Return a wildcard constraint that matches the systems that have `model`, `hypotheses` or `server`."""
+    return any_of(system for system, entry in config["systems"].items() if origin in entry)
+
+
+def request_flags(wildcards):
+    """Return what determines the replies of the server of a system, as flags of the script."""
+    settings = server_settings(config, wildcards.benchmark, wildcards.system)
+    return flags(
+        {"base_url": settings["base_url"], "model": settings["model"]}
+        | {"request": json.dumps(settings["request"], sort_keys=True)}
+    )
+
+
+def asking_flags(wildcards):
+    """Return the other settings of the server of a system as flags."""
+    settings = server_settings(config, wildcards.benchmark, wildcards.system)
+    prices = settings["prices"] and [settings["prices"]["prompt"], settings["prices"]["completion"]]
+    return flags({key: settings[key] for key in ("key", "max_cost", "parallel")} | {"prices": prices})
+
+
 rule decode:
     input:
         check=base_model_check,
@@ -113,6 +135,8 @@ rule decode:
         "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
     benchmark:
         "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.timing.tsv"
+    wildcard_constraints:
+        system=systems_with("model"),
     conda:
         decode_environment
     threads: lambda wildcards: system_settings(wildcards)["threads"]
@@ -186,7 +210,6 @@ use rule decode as decode_shard with:
 
 
 ruleorder: merge_shards > decode
-ruleorder: use_hypotheses > decode
 
 
 rule use_hypotheses:
@@ -199,7 +222,7 @@ rule use_hypotheses:
         "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
     wildcard_constraints:
         run=SHARED,
-        system=any_of(system for system in config["systems"] if not model_of(config, system)),
+        system=systems_with("hypotheses"),
     conda:
         "../envs/main.yaml"
     threads: 1
@@ -214,6 +237,39 @@ rule use_hypotheses:
     shell:
         "python -m workflow_scripts.hypotheses --hypotheses {input.hypotheses:q} --test {input.test:q} --output {output:q}"
         " --directions {params.directions:q} 2>&1 | tee {log:q}"
+
+
+rule translate_on_server:
+    input:
+        "results/download/{benchmark}/test",
+    output:
+        directory("results/decode/{base_model}/{benchmark}/{run}/{system}"),
+    log:
+        "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
+    wildcard_constraints:
+        run=SHARED,
+        system=systems_with("server"),
+    # The nodes of a cluster may have no network, and the key is in the environment of the user.
+    localrule: True
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        # Not a parameter: these settings do not change the text.
+        asking=asking_flags,
+    params:
+        code=code_of("translate"),
+        directions=sorted_directions,
+        wordings=prompts_hash,
+        request=request_flags,
+        # This is not an output, since Snakemake would delete it before a rerun: no request is ever paid for twice. The
+        # experiments of all base models share it.
+        journal="results/decode/.journal/{benchmark}/{system}",
+    message:
+        "Decode: translating with {wildcards.system} on its server ({wildcards.benchmark})"
+    shell:
+        "python -m workflow_scripts.translate --system {wildcards.system:q} {params.request} {resources.asking}"
+        " --test {input:q} --directions {params.directions:q} --journal {params.journal:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule merge_shards:

@@ -1,13 +1,12 @@
 """Let a language model judge the answers of one system against those of a baseline system."""
 
 import argparse
-import json
 from pathlib import Path
 
-from .lat.credentials import secret
-from .lat.files import InputError, Journal, read_jsonl, write_jsonl, write_table
+from .lat.files import InputError, read_jsonl, write_jsonl, write_table
 from .lat.prompts.instructions import read_instructions
 from .lat.runtime import log, run_step
+from .lat.server_flags import add_server_flags, prices_of, server_of
 
 COLUMNS = (
     "base_model", "benchmark", "seed", "system", "baseline", "instructions", "judge", "n", "win", "tie", "lose",
@@ -45,21 +44,13 @@ def main() -> None:
     parser.add_argument("--baseline", required=True, help="name of the system it is compared with")
     parser.add_argument("--answers", type=Path, required=True, help="answers of the system, JSON lines")
     parser.add_argument("--baseline-answers", type=Path, required=True, help="answers of the baseline, JSON lines")
-    parser.add_argument("--base-url", required=True, help="URL of a server with OpenAI's chat-completions interface")
-    parser.add_argument("--model", required=True, help="name of the judge model on the server")
-    parser.add_argument("--key", help="environment variable that holds the API key, if the server needs one")
-    parser.add_argument("--request", type=json.loads, default={}, help="more fields of every request, a JSON object")
-    parser.add_argument("--parallel", type=int, default=1, help="number of parallel requests")
-    parser.add_argument("--prices", type=float, nargs=2, help="prices of one million prompt tokens and reply tokens")
-    parser.add_argument("--max-cost", type=float, help="stop before the first request if the estimated cost is higher")
-    parser.add_argument("--timeout", type=float, default=120.0, help="timeout of one whole request, in seconds")
-    parser.add_argument("--journal", type=Path, required=True, help="file that keeps all replies for a rerun")
+    add_server_flags(parser)
     parser.add_argument("--judgements", type=Path, required=True, help="output file, one comparison per JSON line")
     parser.add_argument("--output", type=Path, required=True, help="output table with one row")
     arguments = parser.parse_args()
 
     # Imported here, since the client of the judge takes a second to load, and the check of the flags does without it.
-    from .lat.evaluation.judging import OUTCOMES, Judge, Prices, compare, count
+    from .lat.evaluation.judging import OUTCOMES, compare, count
 
     tasks = read_instructions(arguments.instructions)
     answers, baseline_answers = read_answers(arguments.answers), read_answers(arguments.baseline_answers)
@@ -68,15 +59,7 @@ def main() -> None:
             f"{arguments.answers}: {len(answers)} answers, {arguments.baseline_answers}: {len(baseline_answers)}, to"
             f" {len(tasks)} instructions; decode them again"
         )
-    judge = Judge(
-        base_url=arguments.base_url,
-        key=secret(arguments.key),
-        model=arguments.model,
-        request={name: value for name, value in arguments.request.items() if value is not None},
-        journal=Journal(arguments.journal),
-        timeout=arguments.timeout,
-    )
-    prices = Prices(*arguments.prices) if arguments.prices else None
+    judge, prices = server_of(arguments, "judge"), prices_of(arguments)
     judgements = compare(judge, tasks, answers, baseline_answers, arguments.parallel, prices, arguments.max_cost)
 
     write_jsonl(

@@ -19,6 +19,7 @@ from workflow_scripts.lat.config import (
     hypotheses_files,
     references,
     runs_of,
+    server_settings,
     step_settings,
     systems,
     used_models,
@@ -44,6 +45,12 @@ def compare(system, baseline, **settings):
         config["judge"] |= {"comparisons": [{"system": system, "baseline": baseline}]} | settings
 
     return change
+
+
+def on_server(settings="", more=""):
+    """Return a change that adds a system on a server, and uses it."""
+    server = {"base_url": "http://host/v1", "model": "m"} | yaml.safe_load(f"{{{settings}}}")
+    return overlay(yaml.safe_dump({"systems": {"Other": {"server": server} | yaml.safe_load(f"{{{more}}}")}}))
 
 
 def gguf(*parts):
@@ -216,7 +223,7 @@ def learn(**settings):
         (put("judge.request.stream", True), "judge.request.stream"),
         (put("judge.request.n", 2), "judge.request.n"),
         # Systems from outside of the workflow.
-        (overlay("systems: {Other: {}}"), "systems.Other needs exactly one of `model`, `hypotheses`"),
+        (overlay("systems: {Other: {}}"), "systems.Other needs exactly one of `model`, `hypotheses`, `server`"),
         (overlay("systems: {Other: {model: mt, hypotheses: a}}"), "systems.Other needs exactly one of"),
         (
             overlay("systems: {Other: {hypotheses: a, shots: 1}}"),
@@ -243,6 +250,34 @@ def learn(**settings):
                 overlay("systems: {Other: {hypotheses: tests}}")(config),
                 compare("Other", "MT")(config),
             ],
+            "judge.comparisons.0.system: `Other` has translations, but no answers",
+        ),
+        (
+            overlay("systems: {Other: {hypotheses: a, server: {base_url: http://host/v1, model: m}}}"),
+            "systems.Other needs exactly one of",
+        ),
+        (on_server(more="beam: 1"), "systems.Other.beam is for systems that .*, or replace `server` by `model`"),
+        (on_server(more="shots: 1"), "systems.Other.shots is for"),
+        (on_server(more="shots_layout: each"), "systems.Other.shots_layout is for"),
+        (on_server(more="prompt_language: target"), "systems.Other.prompt_language is for"),
+        (on_server(more="contrasts: [{target: en, weight: -0.1}]"), "systems.Other.contrasts is for"),
+        (on_server("request: {model: other}"), r"Other.server.request.model: .*; set systems.Other.server.model$"),
+        (on_server("request: {stream: true}"), "systems.Other.server.request.stream: the workflow sets this field"),
+        (on_server("max_cost: 5"), "systems.Other.server.max_cost needs systems.Other.server.prices to be"),
+        (on_server("prices: {prompt: 5}"), "systems.Other.server.prices lacks the key `completion`"),
+        (on_server("temperature: 0"), "unknown key `temperature` in systems.Other.server"),
+        (on_server("parallel: 0"), "systems.Other.server.parallel: 0 is less than"),
+        (on_server("timeout: 5"), "unknown key `timeout` in systems.Other.server"),
+        (on_server("model: ''"), "systems.Other.server.model"),
+        (on_server("base_url: host/v1"), "systems.Other.server.base_url is not the address of a server"),
+        (on_server("base_url: 'https://me:secret@host/v1'"), "systems.Other.server.base_url has a user name"),
+        (on_server("base_url: 'https://host/v1?api_key=x'"), "systems.Other.server.base_url has a key or a token"),
+        (on_server("key: sk-proj-0123456789abcdef"), "systems.Other.server.key names the environment variable that"),
+        (on_server("key: 5"), "systems.Other.server.key: 5 is a number"),
+        (overlay("systems: {Other: {server: {base_url: http://host/v1}}}"), "systems.Other.server lacks .* `model`"),
+        (overlay("systems: {Other: {server: http://host/v1}}"), "systems.Other.server: .*is not a mapping"),
+        (
+            lambda config: [on_server()(config), compare("Other", "MT")(config)],
             "judge.comparisons.0.system: `Other` has translations, but no answers",
         ),
         # Snapshots beyond the end of a training, whether or not a system uses them.
@@ -293,6 +328,34 @@ def test_systems_from_outside_need_no_base_model(config, tmp_path):
     assert hypotheses_files(config, tmp_path, "demo", "Other")["it-nl"] == folder / "it-nl.txt"
     assert runs_of(config, config["experiments"][0], "Other") == ["shared"]
     assert used_models(config, "external", "demo") == set()
+
+
+def test_a_server_needs_no_base_model_and_has_default_fields(config):
+    on_server('request: {seed: 1, stop: "\\n{}"}')(config)
+    config["experiments"] = [{"benchmark": "demo", "systems": ["Other"]}]
+    del config["add_systems"]
+    for _ in range(2):  # Jobs check the config again.
+        check_config(config, ROOT)
+        assert config["experiments"] == [{"benchmark": "demo", "systems": ["Other"], "base_model": "external"}]
+    assert runs_of(config, config["experiments"][0], "Other") == ["shared"]
+    settings = server_settings(config, "demo", "Other")
+    assert settings["request"] == {"temperature": 0, "max_tokens": 512, "seed": 1, "stop": "\n{}"}
+    assert (settings["key"], settings["parallel"], settings["prices"], settings["max_cost"]) == (None, 8, None, None)
+    put("benchmarks.demo.decode", {"max_new_tokens": 99})(config)
+    assert server_settings(config, "demo", "Other")["request"]["max_tokens"] == 99
+    put("systems.Other.server.request", {"temperature": None, "max_completion_tokens": 4000})(config)
+    assert server_settings(config, "demo", "Other")["request"] == {"max_completion_tokens": 4000}
+    put("systems.Other.server.request", {"max_tokens": None})(config)
+    assert server_settings(config, "demo", "Other")["request"] == {"temperature": 0}
+
+
+@pytest.mark.parametrize("value", ["sk-proj-0123456789abcdef", "https://user:sk-proj-0123456789abcdef@host/v1"])
+def test_credentials_of_a_system_are_refused_without_repeating_them(config, value):
+    setting = "key" if value.startswith("sk") else "base_url"
+    on_server(f"{setting}: '{value}'")(config)
+    with pytest.raises(InputError, match=rf"systems\.Other\.server\.{setting}") as caught:
+        check_config(config, ROOT)
+    assert "0123456789" not in str(caught.value)
 
 
 def test_used_models_are_those_of_the_systems_and_their_parents(config):

@@ -21,11 +21,10 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import ROOT
+from workflow_scripts.lat import servers
 from workflow_scripts.lat.credentials import Mask, check_base_url, check_key_variable, secret
 from workflow_scripts.lat.evaluation import judging
 from workflow_scripts.lat.evaluation.judging import (
-    Judge,
-    Prices,
     choice,
     compare,
     count,
@@ -36,6 +35,7 @@ from workflow_scripts.lat.evaluation.judging import (
 )
 from workflow_scripts.lat.files import InputError, Journal
 from workflow_scripts.lat.prompts.instructions import Task
+from workflow_scripts.lat.servers import ChatServer, Prices
 
 KEY = "sk-very-secret-0123456789"
 
@@ -107,7 +107,7 @@ def server():
 
 def judge(server, tmp_path, **settings):
     given = {"key": KEY, "model": "j", "request": {"temperature": 0}, "timeout": 10.0} | settings
-    return Judge(server.url, journal=Journal(tmp_path / "journal"), **given)
+    return ChatServer("judge", server.url, journal=Journal(tmp_path / "journal"), **given)
 
 
 TASKS = [Task(f"Say {number}.", "in Dutch" if number % 2 else None, "") for number in range(6)]
@@ -410,11 +410,11 @@ def test_a_response_that_is_no_reply_is_asked_for_again(server, tmp_path, respon
 
 
 def test_a_reply_is_written_before_it_is_interpreted(server, tmp_path, monkeypatch):
-    def fails(response):
+    def fails(response, place):
         raise RuntimeError("a fault in this program")
 
     with monkeypatch.context() as patch:
-        patch.setattr(judging, "read_reply", fails)
+        patch.setattr(servers, "read_reply", fails)
         with pytest.raises(RuntimeError, match="a fault"):
             ask_one(server, tmp_path)
     assert len(Server.requests) == 1
@@ -536,18 +536,18 @@ def test_a_key_that_a_server_repeats_is_never_shown_or_written(server, tmp_path,
 def test_a_value_of_judge_key_that_looks_like_a_key_is_not_repeated(key):
     for check in (check_key_variable, secret):
         with pytest.raises(InputError, match=r"judge\.key names the environment variable that holds the key") as error:
-            check(key)
+            check(key, "judge")
         assert not key or key not in str(error.value)
 
 
 def test_names_of_variables_do_not_look_like_keys(monkeypatch):
     for name in ("OPENAI_API_KEY", "HUGGINGFACEHUB_API_TOKEN", "my_key", "KEY_2", "_K", "AZURE_OPENAI_KEY_2025"):
         monkeypatch.delenv(name, raising=False)
-        check_key_variable(name)
+        check_key_variable(name, "judge")
         with pytest.raises(InputError, match=f"the environment variable {name} is not set"):
-            secret(name)
+            secret(name, "judge")
     monkeypatch.setenv("aVeryLongNameWithoutAnyUnderscore1", KEY)
-    assert secret("aVeryLongNameWithoutAnyUnderscore1") == KEY
+    assert secret("aVeryLongNameWithoutAnyUnderscore1", "judge") == KEY
 
 
 @pytest.mark.parametrize(
@@ -568,9 +568,12 @@ def test_names_of_variables_do_not_look_like_keys(monkeypatch):
     ],
 )  # fmt: skip
 def test_credentials_in_an_address_are_refused_and_not_repeated(tmp_path, url, message):
-    for check in (check_base_url, lambda url: Judge(url, None, "j", {}, Journal(tmp_path / "journal"))):
+    def start(url, place):
+        ChatServer(place, url, None, "j", {}, Journal(tmp_path / "journal"))
+
+    for check in (check_base_url, start):
         with pytest.raises(InputError, match=f"judge.base_url .*{message}") as error:
-            check(url)
+            check(url, "judge")
         assert "hunter2" not in str(error.value) and "ter2" not in str(error.value)
 
 
@@ -578,7 +581,7 @@ def test_addresses_of_servers_are_accepted():
     for url in (
         "https://api.openai.com/v1", "http://127.0.0.1:8000/v1", "http://[::1]:80/v1", "HTTPS://Host/openai?api-version=1",
     ):  # fmt: skip
-        check_base_url(url)
+        check_base_url(url, "judge")
 
 
 def test_the_account_is_named_only_to_the_server_of_openai(server, tmp_path, monkeypatch):
@@ -593,7 +596,7 @@ def test_the_account_is_named_only_to_the_server_of_openai(server, tmp_path, mon
         "https://api.openai.com/v1", "https://API.openai.com", "https://api.openai.com.example/v1",
         "http://api.openai.com/v1", "https://example.org/api.openai.com/v1", "https://eu.api.openai.com/v1",
     ):  # fmt: skip
-        client = Judge(url, KEY, "j", {}, Journal(tmp_path / "journal"))._client(1)
+        client = ChatServer("judge", url, KEY, "j", {}, Journal(tmp_path / "journal"))._client(1)
         named[url] = (client.organization, client.project)
     assert list(named.values()) == [("org-mine", "proj-mine")] * 2 + [(None, None)] * 4
 
@@ -611,7 +614,7 @@ def test_redirects_are_not_followed(server, tmp_path):
 def test_a_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    tested = Judge("http://judge.invalid/v1", KEY, "j", {}, Journal(tmp_path / "journal"))
+    tested = ChatServer("judge", "http://judge.invalid/v1", KEY, "j", {}, Journal(tmp_path / "journal"))
     assert tested.ask([question(TASKS[0], "long", "no")], 1)[0].text == "A"
     assert Server.requests[0][0] == "http://judge.invalid/v1/chat/completions"
     monkeypatch.setenv("HTTP_PROXY", "gopher://me:hunter2@127.0.0.1")
@@ -647,11 +650,11 @@ def test_a_marker_occurs_in_no_text(monkeypatch):
 
 def test_a_key_may_end_in_a_line_break_and_must_be_ascii(monkeypatch):
     monkeypatch.setenv("THE_KEY", KEY + "\r\n")
-    assert secret("THE_KEY") == KEY
+    assert secret("THE_KEY", "judge") == KEY
     monkeypatch.setenv("THE_KEY", "schlüssel")
     with pytest.raises(InputError, match="THE_KEY holds characters that no key has"):
-        secret("THE_KEY")
-    assert secret(None) is None
+        secret("THE_KEY", "judge")
+    assert secret(None, "judge") is None
 
 
 def write(path, rows):

@@ -47,8 +47,11 @@ def test_help_loads_no_large_library(script):
         ("figures", "lat/reporting/charts.py"),
         ("finetune", "lat/training/loop.py"),
         ("judge", "lat/evaluation/judging.py"),
+        ("judge", "lat/servers.py"),
         ("score", "lat/evaluation/statistics.py"),
         ("significance", "lat/evaluation/bootstrap.py"),
+        ("translate", "lat/decoding/on_server.py"),
+        ("translate", "lat/servers.py"),
         ("unlikelihood", "lat/training/losses.py"),
     ],
 )

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.unit.test_judging import KEY, Server, server  # noqa: F401, a fixture
 from tests.workflow.conftest import SEEDS, Run
 from workflow_scripts.lat.config.previous import RECORD, known_configs
 from workflow_scripts.lat.data.filters import normalise
+from workflow_scripts.lat.prompts.prompting import translation_instruction
 
 SYSTEMS = ["Base", "MT", "Post-ins", "PTL", "1-shot", "5-shot", "C_src+lang", "LAT"]
 LANGUAGES = ["en", "it", "nl", "ro"]
@@ -452,6 +454,63 @@ def test_translations_from_outside_are_a_row_of_the_tables(finished, tmp_path):
         found.setdefault((row["system"], row["seed"]), {})[row["direction"], row["metric"]] = row["value"]
     assert found["Outside", "shared"] == found["MT", "1"]
     assert "Outside" in run.text("tables/zero_shot.md")
+
+
+def test_a_server_is_a_row_of_the_tables(finished, tmp_path, server, monkeypatch):  # noqa: F811
+    """A server that gives the outputs of MT gets the scores of MT; nothing is asked twice, and the key is not shown."""
+    run, log = copy_of(finished, tmp_path / "run"), "decode/logs/tiny-demo-shared-GPT.log"
+    served = {"base_url": server.url, "model": "j", "key": "THE_KEY", "parallel": 2}
+    overlay = {"systems": {"GPT": {"server": served}}, "add_systems": ["GPT"]}
+    jobs = {"translate_on_server": 1, "detect": 1, "score": 1, **REPORTING}
+    assert run.planned(overlay) == jobs
+    done = run.snakemake("--cores", "2", overlay=overlay, check=False)
+    assert done.returncode and "systems.GPT.server: the environment variable THE_KEY is not set" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr and not (run.folder / "results" / log).exists()
+    monkeypatch.setenv("THE_KEY", KEY)
+
+    outputs = {}
+    for direction in DIRECTIONS:
+        sources, lines = (
+            run.text(path).split("\n")[:-1]
+            for path in (f"download/demo/test/{direction}.src.txt", f"decode/tiny/demo/seed1/MT/{direction}.txt")
+        )
+        asked = [f"{translation_instruction(direction)}\n\n{source}" for source in sources]
+        outputs |= zip(asked, lines, strict=True)
+    Server.reply = staticmethod(lambda text: outputs[text].replace(" ", "\n", 1))
+    Server.failures = [(401, f"bad key {KEY}")]
+    done = run.snakemake("--cores", "2", overlay=overlay, check=False)
+    assert done.returncode and "answers 401 (bad key ***); check the key in the variable that" in done.stdout
+    run.snakemake("--cores", "2", overlay=overlay)
+    assert all(body["max_tokens"] == 512 and body["temperature"] == 0 for _, _, body in Server.requests)
+    count = len(outputs) + 1  # One request was refused.
+    assert len(Server.requests) == count
+    found = {}
+    for row in scores(run):
+        found.setdefault((row["system"], row["seed"]), {})[row["direction"], row["metric"]] = row["value"]
+    assert found["GPT", "shared"] == found["MT", "1"]
+    assert "| GPT |" in run.text("tables/zero_shot.md") and "replies have several lines" in run.text(log)
+    for path in run.folder.rglob("*"):
+        if path.is_file() and path.stat().st_size < 1 << 20:
+            assert KEY.encode() not in path.read_bytes(), path
+
+    assert run.planned(overlay) == {}
+    other = {"parallel": 1, "key": None, "prices": {"prompt": 1, "completion": 1}, "max_cost": 1}
+    assert set(run.planned(overlay | {"systems": {"GPT": {"server": served | other}}})) <= {"page"}
+    changed = {"systems": {"GPT": {"server": served | {"request": {"seed": 2}}}}}
+    assert run.planned(overlay | changed) == jobs
+    again = ("--forcerun", "translate_on_server", "--until", "translate_on_server")
+    run.snakemake("--cores", "2", *again, overlay=overlay)
+    assert f"{len(DIRECTIONS) * 12} lines for j, 0 still to ask" in run.text(log)
+    assert len(Server.requests) == count
+
+    # Without a base model, with the same replies.
+    alone = {"experiments": [{"benchmark": "demo", "systems": ["GPT"]}], "significance": {"baselines": ["GPT"]}}
+    run.snakemake("--cores", "2", overlay=overlay | alone | {"replace": True})
+    assert len(Server.requests) == count
+    assert "external on demo" in run.text("tables/zero_shot.md")
+    for direction in DIRECTIONS:
+        texts = [run.text(f"decode/{name}/demo/shared/GPT/{direction}.txt") for name in ("tiny", "external")]
+        assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize(("keep", "left"), [("final", {"mt-postins", "lat"}), ("none", set())])

@@ -14,11 +14,15 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_PARAMETER = re.compile("key|token|secret|password|signature|credential", re.IGNORECASE)
 
 
-def check_key_variable(name: str) -> None:
+def check_key_variable(name: str, place: str) -> None:
     """Check that a text is the name of an environment variable and not a key, which the message does not repeat.
 
     Many keys, such as `gsk_...` or hexadecimal digits, could be names. Unlike names, they have long parts, parts of
     letters and digits, or both small and capital letters. A variable that is set can have any name.
+
+    Args:
+        name: the text.
+        place: key of the server's settings in the config, such as `judge`.
 
     Raises:
         InputError: the text looks like a key.
@@ -27,13 +31,17 @@ def check_key_variable(name: str) -> None:
     plain = VARIABLE.fullmatch(name) and (name.isupper() or name.islower())
     if name not in os.environ and not (plain and all(len(part) <= (16 if part.isalpha() else 8) for part in parts)):
         raise InputError(
-            "config: judge.key names the environment variable that holds the key, it is not the key itself; its value"
-            " looks like a key, and no variable of this name is set"
+            f"config: {place}.key names the environment variable that holds the key, it is not the key itself; its"
+            " value looks like a key, and no variable of this name is set"
         )
 
 
-def secret(variable: str | None) -> str | None:
-    """Read the API key of the judge's server from an environment variable; None if no variable is named.
+def secret(variable: str | None, place: str) -> str | None:
+    """Read the API key of a server from an environment variable; None if no variable is named.
+
+    Args:
+        variable: name of the variable.
+        place: key of the server's settings in the config, such as `judge`.
 
     Raises:
         InputError: the variable is not set, its value cannot be a key, or `variable` looks like a key itself, which
@@ -41,28 +49,32 @@ def secret(variable: str | None) -> str | None:
     """
     if variable is None:
         return None
-    check_key_variable(variable)
+    check_key_variable(variable, place)
     value = os.environ.get(variable, "").strip()  # files with variables may leave a carriage return
     if not value:
         raise InputError(
-            f"judge: the environment variable {variable} is not set; export it with the server's key, or set"
-            " `judge.key: null` for a server that wants none"
+            f"{place}: the environment variable {variable} is not set; export it with the server's key, or set"
+            f" `{place}.key: null` for a server that wants none"
         )
     if not (value.isascii() and value.isprintable()):
-        raise InputError(f"judge: the environment variable {variable} holds characters that no key has; set it again")
+        raise InputError(f"{place}: the environment variable {variable} holds characters that no key has; set it again")
     return value
 
 
-def check_base_url(url: str) -> None:
+def check_base_url(url: str, place: str) -> None:
     """Check the address of a server. It is not repeated in messages, since it may contain a password or a key.
+
+    Args:
+        url: the address.
+        place: key of the server's settings in the config, such as `judge`.
 
     Raises:
         InputError: it is no HTTP address, or it contains a user name, a password or a key.
     """
     if "@" in url:
         raise InputError(
-            "config: judge.base_url has a user name or a password before an `@`; remove them, and name the environment"
-            " variable that holds the key in judge.key"
+            f"config: {place}.base_url has a user name or a password before an `@`; remove them, and name the"
+            f" environment variable that holds the key in {place}.key"
         )
     try:
         parts = urlsplit(url)
@@ -70,11 +82,11 @@ def check_base_url(url: str) -> None:
     except ValueError:
         valid = False
     if not valid or not url.isprintable() or " " in url:
-        raise InputError("config: judge.base_url is not the address of a server; write it as in `https://HOST/v1`")
+        raise InputError(f"config: {place}.base_url is not the address of a server; write it as in `https://HOST/v1`")
     if parts.fragment or any(SECRET_PARAMETER.search(name) for name, _ in parse_qsl(parts.query, True)):
         raise InputError(
-            "config: judge.base_url has a key or a token after `?` or `#`; remove it, and name the environment variable"
-            " that holds the key in judge.key"
+            f"config: {place}.base_url has a key or a token after `?` or `#`; remove it, and name the environment"
+            f" variable that holds the key in {place}.key"
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..credentials import check_base_url, check_key_variable
-from ..files import read_table
+from ..files import printable, read_table
 from ..languages import RESOURCES
 from .base_models import check_base_models, check_licences
 from .benchmarks import check_benchmarks
@@ -27,6 +27,7 @@ from .settings import (
     needs_off_targets,
     runs_of,
     seeds_of,
+    server_settings,
     step_settings,
     used_models,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "needs_off_targets",
     "runs_of",
     "seeds_of",
+    "server_settings",
     "step_settings",
     "used_models",
 ]
@@ -80,7 +82,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     Raises:
         InputError: the configuration is not valid; the message is one line that names the key and the remedy.
     """
-    _check_credentials(config.get("judge"))
+    _check_credentials(config)
     expand_sweeps(config)
     check_schema(config)
     add_systems(config)
@@ -96,12 +98,18 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     check_metrics(config, root)
 
 
-def _check_credentials(judge: Any) -> None:
+def _check_credentials(config: Mapping[str, Any]) -> None:
     """Refuse a key in place of its variable, and credentials in an address, before another message repeats them."""
-    if isinstance(judge, Mapping):
-        for name, check in (("key", check_key_variable), ("base_url", check_base_url)):
-            if isinstance(judge.get(name), str):
-                check(judge[name])
+    servers = {"judge": config.get("judge")}
+    systems = config.get("systems")
+    for name, system in systems.items() if isinstance(systems, Mapping) else ():
+        if isinstance(system, Mapping):
+            servers[f"systems.{printable(str(name))}.server"] = system.get("server")
+    for place, server in servers.items():
+        if isinstance(server, Mapping):
+            for name, check in (("key", check_key_variable), ("base_url", check_base_url)):
+                if isinstance(server.get(name), str):
+                    check(server[name], place)
 
 
 def _paper_names(column: str) -> list[str]:

@@ -17,8 +17,6 @@ from .references import hint, hub_id_in_address
 SCHEMA = RESOURCES.parent / "rules" / "schemas" / "config.schema.yaml"
 
 TOP_LEVEL = "the top level"
-# The fields of a request can be any text; they are meant for the server of the judge.
-REQUEST = ("judge", "request")
 # Of a base model: texts that only its chat template reads.
 FOR_TEMPLATE = ("system_message", "template_options")
 SHOWN = 60  # characters of a value in a message
@@ -113,7 +111,7 @@ def _as_number(text: str) -> int | float | str:
 def _check_values(path: tuple[Any, ...], value: Any) -> None:
     """Check what a schema cannot express: keys are text, numbers are finite, texts are safe in commands and paths."""
     key = ".".join(map(str, path)) or TOP_LEVEL
-    is_free = path[:2] == REQUEST or (path[:1] == ("base_models",) and path[2:3] and path[2] in FOR_TEMPLATE)
+    is_free = _is_of_request(path) or (path[:1] == ("base_models",) and path[2:3] and path[2] in FOR_TEMPLATE)
     if isinstance(value, Mapping):
         # The keys of a series of a study are its points.
         has_points = len(path) == 4 and path[::2] == ("studies", "series")
@@ -138,6 +136,11 @@ def _check_values(path: tuple[Any, ...], value: Any) -> None:
         raise InputError(f'config: {key}: {value} is a date in YAML; quote it: "{value}"')
     elif value is not None and not isinstance(value, bool | int | float):
         raise InputError(f"config: {key}: {_shown(value)} is of a type that a config does not have; write text")
+
+
+def _is_of_request(path: tuple[Any, ...]) -> bool:
+    """Return whether a place is in the fields of a request, which can be any text: they are meant for a server."""
+    return path[:2] == ("judge", "request") or (path[:1] == ("systems",) and path[2:4] == ("server", "request"))
 
 
 def _key_problem(name: Any, value: Any) -> str:
@@ -187,9 +190,10 @@ def _explain(error: jsonschema.ValidationError) -> str:
     schema: Any = error.schema
     allowed: Any = error.validator_value  # what the schema demands by this rule
     rule = error.validator
-    if key == "judge.key" and rule == "pattern":
+    path = tuple(error.absolute_path)
+    if rule == "pattern" and (path == ("judge", "key") or (path[:1] == ("systems",) and path[2:] == ("server", "key"))):
         # The value may be a secret.
-        return "judge.key names the environment variable that holds the key, it is not the key itself"
+        return f"{key} names the environment variable that holds the key, it is not the key itself"
     if rule == "additionalProperties":
         unknown = sorted(set(value) - set(schema["properties"]))[0]
         if value[unknown] is None and unknown.isdigit():

@@ -72,6 +72,24 @@ def model_of(config: Mapping[str, Any], system: str) -> str | None:
     return model
 
 
+def server_settings(config: Mapping[str, Any], benchmark: str, system: str) -> dict[str, Any]:
+    """Return the settings of a system that a server translates with, with the default values.
+
+    The fields of a request do not depend on the base model of an experiment, so that experiments share the replies.
+    """
+    entry = config["systems"][system]["server"]
+    decode = {**config["decode"], **config["benchmarks"][benchmark].get("decode", {})}
+    request = {"temperature": 0} | entry.get("request", {})
+    # OpenAI's reasoning models have another field, and refuse requests that have both.
+    if not {"max_tokens", "max_completion_tokens"} & set(request):
+        request["max_tokens"] = decode["max_new_tokens"]
+    return (
+        {"key": None, "parallel": 8, "prices": None, "max_cost": None}
+        | entry
+        | {"request": {name: value for name, value in request.items() if value is not None}}
+    )
+
+
 def used_models(config: Mapping[str, Any], base_model: str, benchmark: str) -> set[str]:
     """Return the models that the systems of an experiment need, including the models that these are trained from.
 

@@ -23,7 +23,9 @@ PARENTS = {
     "preference": (("finetune",), "stage-1 models"),
     "snapshot": (("unlikelihood", "preference"), "stage-2 models"),
 }
-# Fields that the workflow itself writes into each request to the judge, or that would change the form of the reply.
+# What the translations of a system come from.
+ORIGINS = ("model", "hypotheses", "server")
+# Fields that the workflow itself writes into each request to a server, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Metrics that the tables have anyway; so are all names that begin with OTR.
 RESERVED_METRICS = ("BLEU", "chrF++", *FURTHER_METRICS, "WPR", "copies", "no_words", "agreement")
@@ -70,7 +72,7 @@ def add_external(config: Mapping[str, Any]) -> None:
             if system in config["systems"] and model_of(config, system):
                 raise InputError(
                     f"config: experiments.{number}.base_model is missing, and `{system}` needs one; add it, or use only"
-                    " systems with `hypotheses`"
+                    " systems with `hypotheses` or `server`"
                 )
         config["base_models"][EXTERNAL] = dict(NO_MODEL)
 
@@ -133,15 +135,18 @@ def check_systems(config: Mapping[str, Any], paper_names: list[str]) -> None:
             raise InputError("config: systems.answers is reserved for answers to general instructions; rename it")
         if name == REFERENCE:
             raise InputError(f"config: systems.{REFERENCE} is reserved for the reference translations; rename it")
-        if ("model" in system) == ("hypotheses" in system):
-            raise InputError(f"config: systems.{name} needs exactly one of `model`, `hypotheses`")
-        if "hypotheses" in system:
-            for setting in ("prompt_language", "shots", "beam", "contrasts", "language_boost"):
+        origins = [origin for origin in ORIGINS if origin in system]
+        if len(origins) != 1:
+            raise InputError(f"config: systems.{name} needs exactly one of {', '.join(f'`{x}`' for x in ORIGINS)}")
+        if "model" not in system:
+            for setting in ("prompt_language", "shots", "shots_layout", "beam", "contrasts", "language_boost"):
                 if setting in system:
                     raise InputError(
                         f"config: systems.{name}.{setting} is for systems that the workflow decodes; remove it, or"
-                        " replace `hypotheses` by `model`"
+                        f" replace `{origins[0]}` by `model`"
                     )
+        if "server" in system:
+            _check_server(f"systems.{name}.server", system["server"])
         if "contrasts" in system and system.get("beam") != 1:
             raise InputError(f"config: systems.{name}: contrastive decoding is greedy; set its `beam: 1`")
         if "language_boost" in system:
@@ -226,7 +231,7 @@ def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, syst
 
 
 def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
-    """Check that the systems from outside of the workflow have a file for each direction of their benchmarks.
+    """Check that the systems with `hypotheses` have a file for each direction of their benchmarks.
 
     Args:
         config: a configuration that matches the schema.
@@ -237,7 +242,7 @@ def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
     """
     for experiment in config["experiments"]:
         for system in experiment["systems"]:
-            if model_of(config, system):
+            if "hypotheses" not in config["systems"][system]:
                 continue
             key, folder = f"systems.{system}.hypotheses", config["systems"][system]["hypotheses"]
             if not (root / Path(folder).expanduser()).is_dir():
@@ -364,15 +369,11 @@ def check_judge(config: Mapping[str, Any], root: Path) -> None:
         InputError: a comparison is not possible, or a setting overrides what the workflow sets itself.
     """
     judge = config["judge"]
-    for field in judge["request"]:
-        if field in RESERVED_FIELDS:
-            remedy = "set judge.model" if field == "model" else "remove it"
-            raise InputError(f"config: judge.request.{field}: the workflow sets this field itself; {remedy}")
+    _check_request("judge.request", judge["request"])
     if not judge["comparisons"]:
         return
     _check_instructions("judge.instructions", judge["instructions"], root)
-    if judge["max_cost"] is not None and judge["prices"] is None:
-        raise InputError("config: judge.max_cost needs judge.prices to be compared with; set them")
+    _check_max_cost("judge", judge)
     for name in config["systems"]:
         if AGAINST in name:
             raise InputError(f"config: systems.{name}: `{AGAINST}` stands between two systems in file names; rename it")
@@ -392,6 +393,24 @@ def check_judge(config: Mapping[str, Any], root: Path) -> None:
             raise InputError(f"config: {key} compares `{pair[0]}` with itself; name two systems")
         if not any(set(pair) <= set(experiment["systems"]) for experiment in config["experiments"]):
             raise InputError(f"config: {key}: no experiment has both `{pair[0]}` and `{pair[1]}`; add them to one")
+
+
+def _check_server(key: str, server: Mapping[str, Any]) -> None:
+    """Check the settings of a system that a server translates with."""
+    _check_request(f"{key}.request", server.get("request", {}))
+    _check_max_cost(key, server)
+
+
+def _check_request(key: str, request: Mapping[str, Any]) -> None:
+    for field in request:
+        if field in RESERVED_FIELDS:
+            remedy = f"set {key.removesuffix('.request')}.model" if field == "model" else "remove it"
+            raise InputError(f"config: {key}.{field}: the workflow sets this field itself; {remedy}")
+
+
+def _check_max_cost(key: str, server: Mapping[str, Any]) -> None:
+    if server.get("max_cost") is not None and server.get("prices") is None:
+        raise InputError(f"config: {key}.max_cost needs {key}.prices to be compared with; set them")
 
 
 def _check_instructions(key: str, name: str, root: Path) -> None:

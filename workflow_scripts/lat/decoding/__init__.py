@@ -7,6 +7,7 @@
 - `boosts`: what a language boost adds to the logits.
 - `probes`: whether a model gives the same logits in a batch as alone.
 - `transformers_engine`, `ctranslate2_engine`, `vllm_engine`: one engine each.
+- `on_server`: translation by a language model on a server.
 - `shards`: the directions of each of several jobs.
 - `windows`: context windows of models.
 """
