@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import ROOT
-from workflow_scripts.lat.files import InputError
+from workflow_scripts.lat.files import InputError, read_table
 from workflow_scripts.lat.reporting.readme import main, result_table, sentence, with_results
 
 
@@ -12,6 +12,22 @@ def test_the_results_in_the_readme_are_those_of_the_tables():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert with_results(text, result_table(tables), sentence(tables)) == text
     assert result_table(tables).count("\n") == 6 and " ± " in result_table(tables)
+
+
+def test_the_results_of_the_rivals_are_those_of_their_table():
+    folder = ROOT / "docs" / "results"
+    found = {
+        (row["supervision"], row["system"], row["metric"]): f"{float(row['mean']):.1f} ± {float(row['sd']):.1f}"
+        for row in read_table(folder / "stage2-rivals" / "summary.tsv")
+        if row["direction"] == "AVG" and row["sd"]
+    }
+    text = (folder / "stage2-rivals.md").read_text(encoding="utf-8")
+    zero_shot, supervised = text.split("**Supervised directions**")
+    for supervision, part in (("zero-shot", zero_shot), ("supervised", supervised)):
+        rows = [line.strip("| ").split(" | ") for line in part.splitlines() if " ± " in line and line.startswith("|")]
+        assert [row[0] for row in rows] == ["MT", "MT-continued", "MT-boost", "LAT"]
+        for system, *values in rows:
+            assert values[:3] == [found[supervision, system, metric] for metric in ("BLEU", "chrF++", "OTR")]
 
 
 def test_the_command_writes_the_results(tmp_path):
