@@ -499,7 +499,7 @@ def test_a_server_is_a_row_of_the_tables(finished, tmp_path, server, monkeypatch
     changed = {"systems": {"GPT": {"server": served | {"request": {"seed": 2}}}}}
     assert run.planned(overlay | changed) == jobs
     again = ("--forcerun", "translate_on_server", "--until", "translate_on_server")
-    run.snakemake("--cores", "2", *again, overlay=overlay)
+    run.snakemake("--cores", "2", *again, overlay=overlay | {"replace": True})
     assert f"{len(DIRECTIONS) * 12} lines for j, 0 still to ask" in run.text(log)
     assert len(Server.requests) == count
 
