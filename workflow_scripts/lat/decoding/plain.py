@@ -27,7 +27,7 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device
     return ids, mask
 
 
-class Boost(LogitsProcessor):  # type: ignore[misc]
+class Boost(LogitsProcessor):
     """Adds a language boost, [vocabulary], to the logits in a search of transformers."""
 
     def __init__(self, boost: Tensor) -> None:
