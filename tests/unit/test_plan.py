@@ -156,7 +156,7 @@ def test_lines_of_existing_files_are_counted(tmp_path):
     assert plan.count_test_lines("wmt", benchmarks["wmt"], files)[:2] == [2000, 2]
     assert plan.count_samples("iwslt4", benchmarks["iwslt4"], "seed1", files) == 12_000
     assert plan.count_test_lines("iwslt4", benchmarks["iwslt4"], files) == [1150] * 12
-    assert plan.count_test_lines("demo", benchmarks["demo"], files) == [24] * 12
+    assert plan.count_test_lines("demo", benchmarks["demo"], files) == [40] * 12
 
 
 def test_the_plan_says_which_weights_remain():
