@@ -716,18 +716,23 @@ def test_the_step_without_its_key_names_the_variable(command):
     assert "error: judge: the environment variable THE_KEY is not set" in run.stderr
 
 
-def test_a_killed_step_continues_without_asking_again(server, command, tmp_path):
-    third = threading.Event()
+def slow_from(number, seconds, reply):
+    """A reply that takes some seconds from the request of this number on, and the event that such a request arrived."""
+    arrived = threading.Event()
 
     def slow(text):
-        if len(Server.requests) > 3:
-            third.set()
-            time.sleep(30)
-        return prefers_longer(text)
+        if len(Server.requests) >= number:
+            arrived.set()
+            time.sleep(seconds)
+        return reply(text)
 
-    Server.reply = staticmethod(slow)
+    return staticmethod(slow), arrived
+
+
+def test_a_killed_step_continues_without_asking_again(server, command, tmp_path):
+    Server.reply, fourth = slow_from(4, 30, prefers_longer)
     run = subprocess.Popen(command(server.url), stderr=subprocess.PIPE, text=True, env=environment(THE_KEY=KEY))
-    assert third.wait(60)
+    assert fourth.wait(60)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     assert len((tmp_path / "journal").read_text().splitlines()) == 3
@@ -738,16 +743,8 @@ def test_a_killed_step_continues_without_asking_again(server, command, tmp_path)
 
 
 def test_a_step_that_is_interrupted_keeps_the_replies_under_way(server, command, tmp_path):
-    second = threading.Event()
-
-    def slow(text):
-        if len(Server.requests) > 1:
-            second.set()
-            # Long enough for the signal to arrive on a busy machine.
-            time.sleep(5)
-        return prefers_longer(text)
-
-    Server.reply = staticmethod(slow)
+    # Long enough for the signal to arrive on a busy machine.
+    Server.reply, second = slow_from(2, 5, prefers_longer)
     run = subprocess.Popen(command(server.url), stderr=subprocess.PIPE, text=True, env=environment(THE_KEY=KEY))
     assert second.wait(60)
     run.send_signal(signal.SIGINT)

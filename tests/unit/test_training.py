@@ -269,21 +269,26 @@ def test_the_cpu_is_named_by_the_operating_system_or_by_its_architecture(monkeyp
     assert cpu_model() == (expected if expected != "arm" else platform.machine())
 
 
-@pytest.mark.parametrize("tracker", ["csv", "tensorboard"])
-def test_trackers_record_the_values_of_the_step_log(tokenizer, tmp_path, tracker):
-    if tracker == "tensorboard":
-        pytest.importorskip("tensorboard")
-    model, samples = tmp_path / "model", tmp_path / "samples.jsonl"
+def finetune(tokenizer, folder, samples: int, *flags: object) -> None:
+    """Run the script of stage 1 on a random model; a step has four samples."""
+    model, file = folder / "model", folder / "samples.jsonl"
     LlamaForCausalLM(LlamaConfig(**SHAPE | {"vocab_size": len(tokenizer)})).save_pretrained(model)
     tokenizer.save_pretrained(model)
-    write_jsonl(samples, [{"prompt": "the quick ", "response": "brown fox"}] * 8)
-    words = ["--model", model, "--samples", samples, "--output", tmp_path / "run/model", "--trackers", tracker]
-    words += ["--steps-log", tmp_path / "steps.tsv", "--checkpoints", tmp_path / "checkpoints", "--max-length", "32"]
+    write_jsonl(file, [{"prompt": "the quick ", "response": "brown fox"}] * samples)
+    words = ["--model", model, "--samples", file, "--output", folder / "run/model", *flags]
+    words += ["--steps-log", folder / "steps.tsv", "--checkpoints", folder / "checkpoints", "--max-length", "32"]
     words += ["--deepspeed-config", ROOT / "configs/deepspeed/cpu.json", "--learning-rate", "1e-3", "--seed", "1"]
     words += ["--batch-size", "4", "--micro-batch-size", "4", "--threads", "1"]
     command = [sys.executable, "-m", "workflow_scripts.finetune", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("tracker", ["csv", "tensorboard"])
+def test_trackers_record_the_values_of_the_step_log(tokenizer, tmp_path, tracker):
+    if tracker == "tensorboard":
+        pytest.importorskip("tensorboard")
+    finetune(tokenizer, tmp_path, 8, "--trackers", tracker)
     expected = [float(row["loss"]) for row in read_table(tmp_path / "steps.tsv")]
     (folder,) = (tmp_path / "run/trackers").iterdir()
     if tracker == "csv":
@@ -307,15 +312,6 @@ def test_settings_of_a_tracker_in_the_deepspeed_configuration_are_kept(tmp_path)
 
 
 def test_a_training_writes_its_processors_where_the_flag_says(tokenizer, tmp_path):
-    model, samples, machine = (tmp_path / name for name in ("model", "samples.jsonl", "new/machine.json"))
-    LlamaForCausalLM(LlamaConfig(**SHAPE | {"vocab_size": len(tokenizer)})).save_pretrained(model)
-    tokenizer.save_pretrained(model)
-    write_jsonl(samples, [{"prompt": "the quick ", "response": "brown fox"}] * 4)
-    words = ["--model", model, "--samples", samples, "--output", tmp_path / "trained", "--machine", machine]
-    words += ["--steps-log", tmp_path / "steps.tsv", "--checkpoints", tmp_path / "checkpoints", "--max-length", "32"]
-    words += ["--deepspeed-config", ROOT / "configs/deepspeed/cpu.json", "--learning-rate", "1e-3", "--seed", "1"]
-    words += ["--batch-size", "4", "--micro-batch-size", "4", "--threads", "1"]
-    command = [sys.executable, "-m", "workflow_scripts.finetune", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
+    machine = tmp_path / "new/machine.json"
+    finetune(tokenizer, tmp_path, 4, "--machine", machine)
     assert read_machine(machine) == Machine(cpu_model(), (), 1, 1)

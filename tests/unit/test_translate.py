@@ -6,13 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.unit.test_judging import KEY, Server, content, server  # noqa: F401, a fixture
+from tests.unit.test_judging import KEY, Server, content, server, slow_from  # noqa: F401, a fixture
 from workflow_scripts.lat.decoding.on_server import translate, translation_request
 from workflow_scripts.lat.files import InputError, Journal, read_lines, read_table
 from workflow_scripts.lat.prompts.chat import ChatTemplate
@@ -212,15 +210,7 @@ def test_a_missing_key_and_a_cost_that_is_too_high_stop_the_script(command, tmp_
 
 
 def test_a_killed_script_continues_without_asking_again(command, tmp_path):
-    fourth = threading.Event()
-
-    def slow(text):
-        if len(Server.requests) > 3:
-            fourth.set()
-            time.sleep(30)
-        return in_capitals(text)
-
-    Server.reply = staticmethod(slow)
+    Server.reply, fourth = slow_from(4, 30, in_capitals)
     killed = subprocess.Popen(command(), stderr=subprocess.PIPE, text=True, env=environment(THE_KEY=KEY))
     assert fourth.wait(60)
     killed.send_signal(signal.SIGKILL)
@@ -235,14 +225,7 @@ def test_a_killed_script_continues_without_asking_again(command, tmp_path):
 
 def test_two_jobs_with_one_journal_do_not_both_pay(command, tmp_path):
     """Experiments with different base models translate the same lines."""
-    started = threading.Event()
-
-    def slow(text):
-        started.set()
-        time.sleep(0.5)
-        return in_capitals(text)
-
-    Server.reply = staticmethod(slow)
+    Server.reply, started = slow_from(1, 0.5, in_capitals)
     first = subprocess.Popen(command(), stderr=subprocess.PIPE, text=True, env=environment(THE_KEY=KEY))
     assert started.wait(60)
     second = run([*command(), f"--output={tmp_path / 'other'}"], THE_KEY=KEY)
