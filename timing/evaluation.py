@@ -24,7 +24,7 @@ from sacrebleu.metrics.chrf import CHRF
 from timing.scale import CODES, SYSTEMS, make_outputs
 from workflow_scripts.lat.data.lid import NO_LANGUAGE, PY3LANGID, Identifier, load_identifier, readable_text
 from workflow_scripts.lat.evaluation.bootstrap import Floats
-from workflow_scripts.lat.evaluation.scores import metrics, prepare_references
+from workflow_scripts.lat.evaluation.scores import metrics, prepare_references, translation_scores
 from workflow_scripts.lat.files import InputError, read_lines
 from workflow_scripts.lat.languages import code_of_label
 from workflow_scripts.lat.reporting.formats import Cell, Table
@@ -135,6 +135,27 @@ def compare_statistics(hypotheses: Sequence[Sequence[str]], references: Sequence
     return measure(plain, fast, rounds)
 
 
+def compare_scores(hypotheses: Sequence[Sequence[str]], references: Sequence[str], rounds: int) -> dict[str, float]:
+    """Compare the scores of several directions with the same references.
+
+    Raises:
+        InputError: the versions differ.
+    """
+
+    def plain() -> list[list[float]]:
+        return [
+            [metric.corpus_score(list(lines), [list(references)]).score for metric in metrics(DIRECTION).values()]
+            for lines in hypotheses
+        ]
+
+    def fast() -> list[list[float]]:
+        return [[score.value for score in translation_scores(lines, references, DIRECTION)] for lines in hypotheses]
+
+    if plain() != fast():
+        raise InputError("the scores are not those of SacreBLEU with the references of each direction")
+    return measure(plain, fast, rounds)
+
+
 def compare_identifiers(identifier: Identifier, lines: Sequence[str], rounds: int) -> dict[str, float]:
     """Compare the languages of lines.
 
@@ -175,6 +196,7 @@ def main() -> None:
     results = {
         "lines": len(every_line),
         "statistics": compare_statistics(hypotheses, references, arguments.rounds),
+        "scores": compare_scores(hypotheses, references, arguments.rounds),
         PY3LANGID: compare_identifiers(load_identifier(PY3LANGID), every_line, arguments.rounds),
         "cells": arguments.directions * len(SYSTEMS),
         "table": compare_tables(make_block(arguments.directions), arguments.rounds),

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .lat.evaluation.scores import translation_scores
+from .lat.evaluation.scores import by_target, translation_scores
 from .lat.files import SCORE_COLUMNS, read_lines, write_table
 from .lat.runtime import log, run_step
 
@@ -17,13 +17,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="output table, one row per direction and metric")
     arguments = parser.parse_args()
 
-    rows = []
-    for direction in arguments.directions:
+    rows: dict[str, list[dict[str, object]]] = {}
+    for direction in by_target(arguments.directions):
         hypotheses = read_lines(arguments.hypotheses / f"{direction}.txt")
         references = read_lines(arguments.references / f"{direction}.ref.txt")
         scores = translation_scores(hypotheses, references, direction)
         log.info("%s: %s", direction, ", ".join(f"{score.metric} {score.value:.1f}" for score in scores))
-        rows += [
+        rows[direction] = [
             {
                 "direction": direction,
                 "metric": score.metric,
@@ -33,7 +33,7 @@ def main() -> None:
             }
             for score in scores
         ]
-    write_table(arguments.output, rows, SCORE_COLUMNS)
+    write_table(arguments.output, [row for name in arguments.directions for row in rows[name]], SCORE_COLUMNS)
 
 
 if __name__ == "__main__":

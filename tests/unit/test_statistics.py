@@ -6,11 +6,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+from tiny_results import call
 
 from timing.evaluation import line_statistics
 from workflow_scripts.lat.evaluation import scores, statistics
-from workflow_scripts.lat.evaluation.scores import metrics, translation_scores
+from workflow_scripts.lat.evaluation.scores import by_target, metrics, prepare_references, translation_scores
 from workflow_scripts.lat.evaluation.statistics import References, Vocabulary
+from workflow_scripts.lat.files import read_table, write_lines
 
 CHRF_PLUS_PLUS = CHRF(word_order=2)
 # Few different characters, so that lines have n-grams in common; among them are all that the tokenizers look at.
@@ -75,6 +77,52 @@ def test_scores_and_signatures_are_those_of_sacrebleu(direction):
     assert list(map(tuple, translation_scores(hypotheses, references, direction))) == expected
 
 
+def test_references_of_directions_into_one_language_are_read_once(monkeypatch):
+    read = []
+    cache_references = CHRF._cache_references
+    monkeypatch.setattr(CHRF, "_cache_references", lambda *args: read.append(1) or cache_references(*args))
+    references = {"nl": ["een kat.", "het is 3.5 graden"], "zh": ["漢字。", "猫 dog."]}
+    directions = ["en-nl", "en-zh", "it-nl", "it-zh"]
+    hypotheses = {"en-nl": ["een kat.", "is"], "it-nl": ["kat", ""], "en-zh": ["漢", "猫"], "it-zh": ["dog.", "字。"]}
+    found = {
+        direction: translation_scores(hypotheses[direction], references[direction[-2:]], direction)
+        for direction in by_target(directions)
+    }
+    assert len(read) == 2
+    for direction in directions:
+        expected = [
+            metric.corpus_score(hypotheses[direction], [references[direction[-2:]]]).score
+            for metric in metrics(direction).values()
+        ]
+        assert [score.value for score in found[direction]] == expected
+
+
+def test_the_table_of_scores_has_the_order_of_the_directions(tmp_path):
+    directions = ["it-zh", "en-nl", "en-zh", "it-nl"]
+    for direction in directions:
+        write_lines(tmp_path / f"{direction}.txt", [f"a {direction}", "b c"])
+        write_lines(tmp_path / f"{direction}.ref.txt", ["a b c", f"b {direction}"])
+    call(
+        "score", "--hypotheses", tmp_path, "--references", tmp_path, "--output", tmp_path / "scores.tsv",
+        "--directions", *directions,
+    )  # fmt: skip
+    rows = read_table(tmp_path / "scores.tsv")
+    assert [row["direction"] for row in rows[::2]] == directions
+    for direction, bleu, chrf in zip(directions, rows[::2], rows[1::2], strict=True):
+        hypotheses, references = [f"a {direction}", "b c"], ["a b c", f"b {direction}"]
+        for row, score in zip((bleu, chrf), translation_scores(hypotheses, references, direction), strict=True):
+            assert (row["metric"], row["value"]) == (score.metric, f"{score.value:.4f}")
+
+
+def test_the_same_lines_are_read_again_for_another_tokenizer():
+    lines = ["漢字。 猫 dog.", "het is 3.5"]
+    for direction in ("en-nl", "en-zh", "en-nl"):
+        bleu = metrics(direction)["BLEU"]
+        assert (
+            translation_scores(lines[::-1], lines, direction)[0].value == bleu.corpus_score(lines[::-1], [lines]).score
+        )
+
+
 def options(name: str, metric: BLEU | CHRF) -> dict[str, object]:
     return {"tokenize": metric.tokenizer.signature()} if isinstance(metric, BLEU) else {"word_order": 2}
 
@@ -82,6 +130,11 @@ def options(name: str, metric: BLEU | CHRF) -> dict[str, object]:
 def test_words_are_forgotten_when_they_become_too_many(monkeypatch):
     monkeypatch.setattr(scores, "WORDS_IN_MEMORY", 3)
     monkeypatch.setattr(scores, "_vocabularies", {})
-    found = [translation_scores(["a b c"], ["a b d e f"], direction) for direction in ("en-nl", "it-nl", "en-de")]
-    assert found[0] == found[1] and found[0][0].value == found[2][0].value
-    assert sum(map(len, scores._vocabularies.values())) < 12
+    hypotheses, references, sizes = ["a b c"], ["a b d e f"], []
+    for direction in ("en-nl", "it-nl", "en-de"):
+        found = prepare_references(references, direction).statistics(hypotheses)
+        for name, metric in metrics(direction).items():
+            assert np.array_equal(found[name], line_statistics(metric, hypotheses, references)), name
+        sizes.append(sum(map(len, scores._vocabularies.values())))
+    # Each time, only the words of these two lines are there.
+    assert sizes == [6, 6, 6]

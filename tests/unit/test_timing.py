@@ -58,6 +58,7 @@ def test_the_parts_of_the_evaluation_that_are_compared_are_equal(tmp_path):
     references = read_lines(tmp_path / f"test/{evaluation.DIRECTION}.ref.txt")
     hypotheses = [read_lines(tmp_path / f"decode/{name}/{evaluation.DIRECTION}.txt") for name in scale.SYSTEMS]
     assert evaluation.compare_statistics(hypotheses, references, 1).keys() == {"plain_s", "fast_s", "ratio"}
+    assert evaluation.compare_scores(hypotheses, references, 1).keys() == {"plain_s", "fast_s", "ratio"}
     identifier = load_identifier(PY3LANGID)
     assert evaluation.compare_identifiers(identifier, [line for lines in hypotheses for line in lines], 1)
     assert evaluation.compare_tables(evaluation.make_block(5), 1)

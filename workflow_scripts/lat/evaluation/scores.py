@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import InputError
@@ -55,6 +55,26 @@ def _metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
     return found
 
 
+@lru_cache(maxsize=1)
+def _metrics_with_references(tokenizer: str, references: tuple[str, ...]) -> dict[str, BLEU | CHRF]:
+    """Return BLEU and chrF++ by name, which keep the n-grams of their references."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    return {
+        "BLEU": BLEU(tokenize=tokenizer, references=[references]),
+        "chrF++": CHRF(word_order=2, references=[references]),
+    }
+
+
+def by_target(directions: Sequence[str]) -> list[str]:
+    """Return the directions with all directions into one language next to each other.
+
+    In this order, `translation_scores` reads references that many directions share only once.
+    """
+    return sorted(directions, key=lambda direction: split_direction(direction)[::-1])
+
+
 def prepare_references(references: Sequence[str], direction: str) -> References:
     """Prepare the reference lines of a direction to compare the outputs of any number of systems with them.
 
@@ -77,6 +97,8 @@ def prepare_references(references: Sequence[str], direction: str) -> References:
 def translation_scores(hypotheses: Sequence[str], references: Sequence[str], direction: str) -> list[Score]:
     """Compute corpus BLEU, with the tokenizer of the target language, and corpus chrF++ of one direction by SacreBLEU.
 
+    The n-grams of the references are kept for the next call, which uses them if it has the same references.
+
     Raises:
         InputError: there are no references, or their number differs from that of the hypotheses.
     """
@@ -84,7 +106,8 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str], dir
         raise InputError(f"{direction}: no references; the test set is empty")
     if len(hypotheses) != len(references):
         raise InputError(f"{direction}: {len(hypotheses)} hypotheses for {len(references)} references; decode it again")
+    tokenizer = language(split_direction(direction)[1]).bleu_tokenizer
     return [
-        Score(name, metric.corpus_score(list(hypotheses), [list(references)]).score, str(metric.get_signature()))
-        for name, metric in metrics(direction).items()
+        Score(name, metric.corpus_score(list(hypotheses), None).score, str(metric.get_signature()))
+        for name, metric in _metrics_with_references(tokenizer, tuple(references)).items()
     ]
