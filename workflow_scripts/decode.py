@@ -109,12 +109,16 @@ def run_key(arguments: argparse.Namespace, settings: Settings) -> str:
 
 
 def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting: list[str], finished: Path) -> None:
-    """Decode the directions in `waiting`. The file of counts is written last and marks a direction as finished."""
+    """Decode the directions in `waiting`. The file of counts is written last and marks a direction as finished.
+
+    The lines of the other directions are given to the engine too, so that the batches are those of a run that was not
+    interrupted.
+    """
     from .lat.decoding.requests import Hypothesis, Request, decode_in_parts
     from .lat.models import load_tokenizer, stop_tokens
 
     tokenizer = load_tokenizer(arguments.model)
-    rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in waiting}
+    rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in arguments.directions}
     # The template of the model has one end-of-turn token, or none.
     ends = stop_tokens(tokenizer, next((row.get("end") for row in itertools.chain(*rows.values())), None))
     engine = load_engine(arguments, tokenizer, ends)
@@ -126,11 +130,11 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
             direction,
             tuple(row["marks"]) if "marks" in row else None,
         )
-        for direction in waiting
-        for row in rows[direction]
+        for direction, of_direction in rows.items()
+        for row in of_direction
     ]
     # Index of the first request of each direction.
-    starts = dict(zip(waiting, itertools.accumulate((len(rows[name]) for name in waiting), initial=0), strict=False))
+    starts = dict(zip(rows, itertools.accumulate(map(len, rows.values()), initial=0), strict=False))
     journals = {direction: Journal(finished / f"{direction}.journal") for direction in waiting}
     done = {
         starts[direction] + int(index): Hypothesis(**fields)
@@ -138,9 +142,10 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         for batch in journal.read()
         for index, fields in batch.items()
     }
-    progress = Progress(len(requests), "lines")
-    progress.skip(len(done))
     missing = {direction: len(rows[direction]) for direction in waiting}
+    progress = Progress(sum(missing.values()), "lines")
+    progress.skip(len(done))
+    elsewhere = {index for index, request in enumerate(requests) if request.group not in missing}
     for index in done:
         missing[requests[index].group] -= 1
 
@@ -151,8 +156,10 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
             write_direction(finished, direction, [done[index] for index in lines], arguments.line_breaks)
 
     write_complete()
-    for found in decode_in_parts(engine, tokenizer, requests, settings, done, arguments.line_breaks, ends):
-        new = {index: hypothesis for index, hypothesis in found.items() if index not in done}
+    # A copy, since the engine reads it while `done` grows.
+    known = elsewhere | done.keys()
+    for found in decode_in_parts(engine, tokenizer, requests, settings, known, arguments.line_breaks, ends):
+        new = {index: hypothesis for index, hypothesis in found.items() if index not in known}
         for direction in dict.fromkeys(requests[index].group for index in new):
             journals[direction].add(
                 {

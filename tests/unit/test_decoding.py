@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import statistics
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ import torch
 from transformers import AddedToken, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tests.conftest import VOCABULARY, random_model
+from workflow_scripts import decode as decode_script
 from workflow_scripts.lat.decoding import levels, transformers_engine
 from workflow_scripts.lat.decoding.beams import Beams, through_end
 from workflow_scripts.lat.decoding.ctranslate2_engine import CTranslate2Engine
@@ -19,6 +21,7 @@ from workflow_scripts.lat.decoding.levels import attention_by_levels, beam_searc
 from workflow_scripts.lat.decoding.plain import beam_search, contrastive_choice, contrastive_search
 from workflow_scripts.lat.decoding.probes import probe_contrastive, probe_levels, probe_search
 from workflow_scripts.lat.decoding.requests import (
+    JOINED_TOKENS,
     BatchEngine,
     Job,
     Request,
@@ -331,14 +334,114 @@ def test_a_prompt_counts_once_and_a_shared_prefix_not_at_all(llama):
     assert engine.stored_tokens(Job([([3] * 50, 1.0), ([3] * 40, -0.5)], 10), settings, shared=0) == 2 * (50 + 10)
 
 
-def test_prompts_of_different_directions_are_not_in_one_batch(tokenizer):
+def batches_of(jobs: list[Job], settings: Settings, joins_groups: bool = True) -> list[tuple[list[int], int]]:
+    """The numbers of the jobs of each batch, and how many tokens their prompts share."""
+    engine, found = BatchEngine(), []
+    engine.joins_groups = joins_groups
+    engine.search = lambda batch, beam, limit, shared, group: found.append(shared) or [[] for _ in batch]
+    parts = [sorted(part) for part in engine.run(dict(enumerate(jobs)), settings, ())]
+    return list(zip(parts, found, strict=True))
+
+
+def job(tokens: list[int], group: str) -> Job:
+    return Job([(tokens, 1.0)], 10, group)
+
+
+def test_small_groups_share_batches():
+    jobs = [job([3, 4, 5, number], "it-nl") for number in range(3)] + [job([3, 6, 7, 8], "nl-it") for _ in range(2)]
+    assert batches_of(jobs, Settings(1, 10, 1000)) == [([0, 1, 2, 3, 4], 1)]
+    assert batches_of(jobs, Settings(1, 10, 1000), joins_groups=False) == [([0, 1, 2], 3), ([3, 4], 3)]
+    # 14 tokens are stored for a line: two groups that fit into one batch each, and share two.
+    assert batches_of(jobs, Settings(1, 10, 3 * 14)) == [([0, 1, 2], 1), ([3, 4], 1)]
+
+
+def test_a_group_that_fills_a_batch_has_its_own():
+    jobs = [job([3, 4, 5, number], "it-nl") for number in range(5)]
+    jobs += [job([3, 6, 7, number], group) for group in ("nl-it", "it-ro") for number in range(2)]
+    assert batches_of(jobs, Settings(1, 10, 4 * 14)) == [([0, 1, 2, 3], 3), ([4], 3), ([5, 6, 7, 8], 3)]
+
+
+def test_groups_with_long_beginnings_of_their_own_have_their_own_batches():
+    def few_shot(first: int, tokens: int, group: str) -> list[Job]:
+        return [job([3, first, *[7] * (tokens - 1), number], group) for number in range(2)]
+
+    apart = few_shot(4, JOINED_TOKENS + 1, "it-nl") + few_shot(5, JOINED_TOKENS + 1, "nl-it")
+    assert [part for part, _ in batches_of(apart, Settings(1, 10, 1000))] == [[0, 1], [2, 3]]
+    together = few_shot(4, JOINED_TOKENS, "it-nl") + few_shot(5, JOINED_TOKENS, "nl-it")
+    assert batches_of(together, Settings(1, 10, 1000)) == [([0, 1, 2, 3], 1)]
+
+
+def test_groups_with_a_boost_have_their_own_batches(tokenizer):
+    model = small_model(tokenizer)
+    assert TransformersEngine(model, tokenizer).joins_groups
+    assert not TransformersEngine(model, tokenizer, boosts={"it-nl": torch.zeros(len(tokenizer))}).joins_groups
+
+
+@pytest.mark.parametrize("beam", [1, 2])
+@pytest.mark.parametrize("contrast", [(), (("a b x", -0.5),)])
+def test_the_text_is_the_same_whether_groups_share_batches(tokenizer, beam, contrast):
     engine = TransformersEngine(small_model(tokenizer), tokenizer)
-    requests = [Request(f"{group} {text}", group=group) for text in ("a b", "c", "d e") for group in ("it-nl", "nl-it")]
-    settings = Settings(2, 5, 10_000)
+    requests = [
+        Request(f"a b {group} {text}", contrast, group=group)
+        for text in ("a b", "c", "d e")
+        for group in ("it-nl", "nl-it")
+    ]
+    settings = Settings(beam, 5, 10_000)
+    (together,) = (sorted(part) for part in decode_in_parts(engine, tokenizer, requests, settings))
+    assert together == list(range(6))
+    found = decode(engine, tokenizer, requests, settings)
+    assert found == [decode(engine, tokenizer, [request], settings)[0] for request in requests]
+    engine.joins_groups = False
     parts = [sorted(part) for part in decode_in_parts(engine, tokenizer, requests, settings)]
     assert parts == [[0, 2, 4], [1, 3, 5]]
-    apart = [decode(engine, tokenizer, [request], settings)[0] for request in requests]
-    assert decode(engine, tokenizer, requests, settings) == apart
+    assert decode(engine, tokenizer, requests, settings) == found
+
+
+def test_a_run_continues_with_the_batches_of_one_that_was_not_interrupted(tokenizer, tmp_path, monkeypatch):
+    small_model(tokenizer).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "prompts").mkdir()
+    for direction in ("it-nl", "nl-it"):
+        rows = [
+            {"prompt": f"{direction} {text}", "contrasts": [], "prompt_language": "en"} for text in ("a b", "c", "d")
+        ]
+        (tmp_path / f"prompts/{direction}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    searched = []
+    search = TransformersEngine.search
+    monkeypatch.setattr(
+        TransformersEngine,
+        "search",
+        lambda self, batch, *rest: searched.append(len(batch)) or search(self, batch, *rest),
+    )
+    words = [
+        "decode", "--model", tmp_path / "model", "--prompts", tmp_path / "prompts", "--output", tmp_path / "out",
+        "--unfinished", tmp_path / "unfinished", "--keep-unfinished", "--beam", 1, "--max-new-tokens", 8,
+        "--batch-tokens", 1000, "--directions", "it-nl", "nl-it",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+
+    def outputs() -> dict[str, str]:
+        return {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+
+    decode_script.main()
+    whole = outputs()
+    (finished,) = (tmp_path / "unfinished").iterdir()
+    (finished / "it-nl.txt").write_text("finished 1\nfinished 2\nfinished 3\n")
+    for path in finished.glob("nl-it.*"):
+        path.unlink()
+    decode_script.main()
+    assert searched == [6, 6]
+    # The other direction is decoded again with its batch, but not written again.
+    assert outputs() == whole | {"it-nl.txt": "finished 1\nfinished 2\nfinished 3\n"}
+
+
+def test_a_greedy_search_needs_no_probabilities():
+    logits = torch.randn(20, 50, generator=torch.Generator().manual_seed(1))
+    beams = Beams([5] * 20, 1, [1, 2], early_stopping=False)
+    assert torch.equal(levels.best_tokens(logits, beams)[1], logits.log_softmax(-1).topk(3).indices)
+    beams = Beams([5] * 5, 4, [1], early_stopping=False)
+    scores, ids = levels.best_tokens(logits, beams)
+    assert torch.equal(scores, logits.log_softmax(-1).gather(1, ids))
 
 
 def test_a_prompt_as_long_as_the_window_gives_one_clear_error(tokenizer):

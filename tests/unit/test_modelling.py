@@ -11,7 +11,7 @@ from workflow_scripts.lat.training import head
 from workflow_scripts.lat.training.layout import LAYOUTS
 from workflow_scripts.lat.training.modelling import IGNORED, ResponseLoss, TokenSequence, pack
 from workflow_scripts.lat.training.prefixes import share_prefixes
-from workflow_scripts.lat.training.samples import EncodedSample, to_tensors
+from workflow_scripts.lat.training.samples import EncodedSample, to_tensors, without_conflicts
 
 
 def samples(seed: int = 3) -> list[EncodedSample]:
@@ -88,6 +88,17 @@ def test_loss_and_every_gradient_equal_the_plain_version(model, layout, slice_va
     torch.testing.assert_close((total / count).double(), expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(parts @ torch.tensor([1.0, alpha]), total, rtol=1e-6, atol=0)
     assert_same_gradients(gradients(model, total / count), expected_gradients)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_conflicts_every_gradient_is_that_of_alpha_0(model, layout):
+    data = samples()
+    assert any(sample.conflict for sample in data)
+    count = sum(len(sample.response) for sample in data)
+    expected = gradients(model, plain_loss(model.double(), data, 0.0))
+    total, parts = ResponseLoss(model.float(), 0.0)(**packed(without_conflicts(data), layout))
+    assert parts[1] == 0
+    assert_same_gradients(gradients(model, total / count), expected)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["", "checkpointing"])

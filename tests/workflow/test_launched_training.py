@@ -86,6 +86,20 @@ def test_settings_of_speed_and_memory_leave_the_weights_unchanged(data, plain, t
         torch.testing.assert_close(found[name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
+def test_conflicts_without_weight_are_not_computed_and_change_nothing(data, tmp_path):
+    records, found = {}, {}
+    for alpha in (0.0, 1e-12):
+        output = tmp_path / str(alpha)
+        found[alpha] = trained(command(data, output, alpha=alpha), output)
+        records[alpha] = json.loads((output / "model" / "training.json").read_text())
+    for name, weights in found[1e-12].items():
+        torch.testing.assert_close(found[0.0][name], weights, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    assert records[0.0]["samples"] == records[1e-12]["samples"]
+    assert records[0.0]["tokens"] < 0.6 * records[1e-12]["tokens"]
+    steps = read_table(tmp_path / "0.0/steps.tsv")
+    assert {float(row["unlikelihood_loss"]) for row in steps} == {0.0}
+
+
 @pytest.mark.parametrize("stage", [0, 3])
 def test_a_process_without_samples_leaves_the_weights_unchanged(data, tmp_path, stage):
     config = json.loads((ROOT / "configs" / "deepspeed" / "cpu.json").read_text())

@@ -243,9 +243,10 @@ def count_steps(config: Mapping[str, Any], step: str, wildcards: Mapping[str, st
 def count_sequences(config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], files: Files) -> int:
     """Number of sequences that a training, one of `TRAINING_RULES`, computes."""
     settings = step_settings(config, step, wildcards["base_model"], wildcards["benchmark"], wildcards["model"])
-    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction, or with the chosen
-    # and with the rejected response. The pass before a training with DPO is not counted.
-    return count_steps(config, step, wildcards, files) * settings["batch_size"] * (1 if step == "finetune" else 2)
+    # In stage 2, each sample is trained on twice: with its own and with the conflicting instruction, unless alpha is 0,
+    # or with the chosen and with the rejected response. The pass before a training with DPO is not counted.
+    once = step == "finetune" or (step == "unlikelihood" and settings["alpha"] == 0)
+    return count_steps(config, step, wildcards, files) * settings["batch_size"] * (1 if once else 2)
 
 
 def count_off_target_lines(config: Mapping[str, Any], benchmark: str) -> list[int]:

@@ -210,6 +210,16 @@ def boosted(logits: Tensor, boost: Tensor | None) -> Tensor:
     return logits if boost is None else logits + boost
 
 
+def best_tokens(logits: Tensor, beams: Beams) -> tuple[Tensor, Tensor]:
+    """Return the most likely next tokens of each row: scores and ids, [rows, candidates].
+
+    Scores are log-probabilities. A greedy search compares tokens of the same row only, whose logits differ from their
+    log-probabilities by a constant, and has no use for the sum over the vocabulary.
+    """
+    best = (logits if beams.beam == 1 else logits.log_softmax(-1)).topk(beams.candidates)
+    return best.values, best.indices
+
+
 @torch.inference_mode()
 def beam_search_by_levels(
     model: PreTrainedModel,
@@ -243,7 +253,7 @@ def beam_search_by_levels(
     with attention_by_levels(model):
         logits, positions, cache = read_prompts(model, prompts, shared, prefix, pad)
         beams = Beams([max_new_tokens] * len(prompts), beam, ends, early_stopping, model.device)
-        log_probabilities, candidates = boosted(logits, boost).log_softmax(-1).topk(beams.candidates)
+        log_probabilities, candidates = best_tokens(boosted(logits, boost), beams)
         # So far, the hypotheses of a line are the same.
         log_probabilities, candidates = (
             found[:, None].expand(-1, beam, -1) for found in (log_probabilities, candidates)
@@ -272,6 +282,5 @@ def beam_search_by_levels(
             logits = next_logits(model, ids, positions.repeat_interleave(beam, dim=0), cache)
             positions = positions + 1
             log_probabilities, candidates = (
-                found.view(len(lines), beam, -1)
-                for found in boosted(logits, boost).log_softmax(-1).topk(beams.candidates)
+                found.view(len(lines), beam, -1) for found in best_tokens(boosted(logits, boost), beams)
             )

@@ -1,6 +1,6 @@
 """The lines to decode, the engines that continue their prompts, and the text of an output."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,10 @@ from ..models import encode_prompt
 from ..prompts.kinds import Prompt
 from ..prompts.prompting import response_end_marks
 from ..runtime import Progress
+
+# Groups are decoded together if no more tokens of each prompt have to be read for it. Reading a token takes less time
+# than generating one, and the names of two languages with the words around them are fewer tokens.
+JOINED_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Request:
         contrasts: (prompt, weight) of each contrast; empty for beam search.
         language: language of the template. The next header of the template ends a response.
         marks: texts that end a response, where they are not the headers of the template.
-        group: name of the lines that are decoded together, since their prompts begin alike: the direction.
+        group: name of lines whose prompts begin alike, which are decoded together: the direction. An engine may decode
+            several small groups together.
     """
 
     prompt: Prompt
@@ -103,10 +108,12 @@ def rows_of(job: Job, settings: Settings) -> int:
 class BatchEngine:
     """What engines share that decode one batch at a time.
 
-    A batch has jobs of one group, whose prompts have similar lengths.
+    A batch has jobs of one group, or of several small groups, whose prompts have similar lengths.
     """
 
     window: int | None = None
+    # Whether groups that do not fill a batch share one: more rows at a time make better use of a processor.
+    joins_groups = False
 
     def run(self, jobs: Mapping[int, Job], settings: Settings, done: Collection[int]) -> Iterator[dict[int, list[int]]]:
         """See `Engine`.
@@ -114,16 +121,37 @@ class BatchEngine:
         A batch is skipped if all of its jobs are finished. The other batches are the same as without `done`, so that an
         interrupted run ends with the same text.
         """
-        for group in dict.fromkeys(job.group for job in jobs.values()):
-            members = {number: job for number, job in jobs.items() if job.group == group}
-            no_contrasts = all(len(job.prompts) == 1 for job in members.values())
-            shared = shared_prefix([job.prompts[0][0] for job in members.values()]) if no_contrasts else 0
+        for members in self._decoded_together(jobs, settings):
+            shared = shared_by(members.values())
             for batch in self._batches(members, settings, shared):
                 if all(number in done for number in batch):
                     continue
                 prompts = [members[number].prompts for number in batch]
-                outputs = self.search(prompts, settings.beam, members[batch[0]].limit, shared, group)
+                first = members[batch[0]]
+                outputs = self.search(prompts, settings.beam, first.limit, shared, first.group)
                 yield dict(zip(batch, outputs, strict=True))
+
+    def _decoded_together(self, jobs: Mapping[int, Job], settings: Settings) -> Iterator[dict[int, Job]]:
+        """Yield the jobs of each group; those of groups that share batches together, in the place of their first one.
+
+        Groups share batches if none of them fills a batch, and if at most `JOINED_TOKENS` more tokens of each prompt
+        are read than alone, since the prompts of a group have a longer beginning in common than those of all groups.
+        """
+        groups: dict[str, dict[int, Job]] = {}
+        for number, job in jobs.items():
+            groups.setdefault(job.group, {})[number] = job
+        small = [group for group, members in groups.items() if self.joins_groups and self._fit(members, settings)]
+        common = shared_by(job for group in small for job in groups[group].values())
+        joined = [group for group in small if shared_by(groups[group].values()) - common <= JOINED_TOKENS]
+        for group, members in groups.items():
+            if group not in joined:
+                yield members
+            elif group == joined[0]:
+                yield {number: job for name in joined for number, job in groups[name].items()}
+
+    def _fit(self, jobs: Mapping[int, Job], settings: Settings) -> bool:
+        """Tell whether jobs fit into one batch."""
+        return sum(1 for _ in self._batches(jobs, settings, shared_by(jobs.values()))) == 1
 
     def search(
         self, batch: Sequence[EncodedRequest], beam: int, max_new_tokens: int, shared: int, group: str = ""
@@ -254,6 +282,12 @@ def decode_in_parts(
             text, cut = until_mark(tokenizer.decode(output, skip_special_tokens=True), marks)
             results[index] = Hypothesis(text.strip() if line_breaks else fold(text), truncated=not finished and not cut)
         yield results
+
+
+def shared_by(jobs: Iterable[Job]) -> int:
+    """Number of leading tokens that the prompts of all jobs share, see `shared_prefix`; 0 if one has contrasts."""
+    prompts = [job.prompts for job in jobs]
+    return shared_prefix([real for (real, _), *_ in prompts]) if all(len(of_job) == 1 for of_job in prompts) else 0
 
 
 def shared_prefix(prompts: Sequence[Sequence[int]]) -> int:

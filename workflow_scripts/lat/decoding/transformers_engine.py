@@ -39,6 +39,8 @@ class TransformersEngine(BatchEngine):
         self.model, self.tokenizer, self.early_stopping = model.eval(), tokenizer, early_stopping
         self.ends = tuple(ends) or (tokenizer.eos_token_id,)
         self._boosts = {group: boost.to(model.device) for group, boost in (boosts or {}).items()}
+        # A batch has one boost.
+        self.joins_groups = not self._boosts
         # Otherwise the defaults of a hub model (sampling, repetition penalty) would apply where a call sets nothing.
         self.model.generation_config = GenerationConfig()
         self.window = context_window(model.config)

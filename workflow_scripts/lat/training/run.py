@@ -31,7 +31,7 @@ from .loop import step_columns, train
 from .occupancy import Occupancy, occupy
 from .pairs import read_pairs
 from .reference import FILE as REFERENCE
-from .samples import EncodedSample, global_batches, read_samples, step_count
+from .samples import EncodedSample, global_batches, read_samples, step_count, without_conflicts
 
 
 def run_training(
@@ -70,6 +70,8 @@ def run_training(
     samples, left_out = (read_pairs if preference else read_samples)(
         arguments.samples, tokenizer, hyperparameters.max_length
     )
+    if not preference and hyperparameters.alpha == 0:
+        samples = without_conflicts(samples)
     steps = step_count(hyperparameters, len(samples))
     log.info("%d samples, %d steps", len(samples), steps)
     if snapshot_steps and max(snapshot_steps) > steps:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,6 +107,17 @@ def leave_out_long(path: Path, samples: Sequence[Sample], max_length: int) -> tu
     if not fitting:
         raise InputError(f"{path}: none of its {len(samples)} samples fits in {max_length} tokens; raise max_length")
     return fitting, left_out
+
+
+def without_conflicts(samples: Sequence[EncodedSample]) -> list[EncodedSample]:
+    """Drop the conflicts, whose loss has the weight 0 in a training with `alpha: 0`, and so no effect on the weights.
+
+    Which samples are left out for their length depends on the conflicts, too: drop them after that, so that a training
+    without unlikelihood loss has the samples of the one that it is compared with.
+    """
+    if any(sample.conflict is not None for sample in samples):
+        log.info("alpha is 0: conflicts are not read by the model, and the log has no unlikelihood loss")
+    return [replace(sample, conflict=None, conflict_response=None) for sample in samples]
 
 
 def encode_sample(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> EncodedSample:
