@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,15 @@ def test_a_failed_run_names_its_errors_and_the_log(fake, capsys):
     assert "config: decode.beam: 1.5 is no integer" in said and "error: disk full" in said and "other" not in said
     assert "All messages: results/snakemake.log" in said
     assert "other" in progress.LOG.read_text()
+
+
+@pytest.mark.parametrize("words", [["--directory", "other"], ["-d", "other"], ["--directory=other"], ["--cores", "1"]])
+def test_the_log_is_in_the_working_folder(fake, capsys, words):
+    fake("print('12:00:00 error: disk full'); raise SystemExit(1)")
+    assert progress.run(words) == 1
+    log = Path("results/snakemake.log") if words[0] == "--cores" else Path("other/results/snakemake.log")
+    assert "disk full" in log.read_text()
+    assert f"All messages: {log}." in capsys.readouterr().out
 
 
 def test_a_failed_run_without_a_known_error_says_its_status(fake, capsys):

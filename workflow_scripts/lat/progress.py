@@ -7,6 +7,7 @@ of all systems are printed, or the errors that stopped the run. The minutes that
 that the workflow estimates when a run starts (`plan.py`), and from the time that the finished jobs took.
 """
 
+import argparse
 import json
 import re
 import shutil
@@ -107,14 +108,16 @@ class RunState:
 
 
 def run(arguments: list[str]) -> int:
-    """Run Snakemake with these arguments in the current folder, and show its progress; return its exit status."""
-    LOG.parent.mkdir(exist_ok=True)
-    ESTIMATES.unlink(missing_ok=True)
+    """Run Snakemake with these arguments, and show its progress; return its exit status."""
+    folder = working_folder(arguments)
+    (folder / LOG).parent.mkdir(parents=True, exist_ok=True)
+    estimates = folder / ESTIMATES
+    estimates.unlink(missing_ok=True)
     state = RunState(time.monotonic())
     printer = _Printer()
     command = [sys.executable, "-m", "snakemake", *arguments]
     with (
-        open(LOG, "w", encoding="utf-8") as log,
+        open(folder / LOG, "w", encoding="utf-8") as log,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as child,
@@ -129,8 +132,8 @@ def run(arguments: list[str]) -> int:
             log.write(line)
             log.flush()
             state.read(line)
-            if not state.seconds and ESTIMATES.exists():
-                state.seconds = {int(job): value for job, value in json.loads(ESTIMATES.read_text()).items()}
+            if not state.seconds and estimates.exists():
+                state.seconds = {int(job): value for job, value in json.loads(estimates.read_text()).items()}
             printer.show(state.line(time.monotonic()))
     for number, handler in previous.items():
         signal.signal(number, handler)
@@ -138,16 +141,24 @@ def run(arguments: list[str]) -> int:
     minutes = (time.monotonic() - state.started) / 60
     if child.returncode:
         print(*(state.errors or [f"Snakemake ended with status {child.returncode}."]), sep="\n")
-        print(f"All messages: {LOG}. After a correction, the same command continues where this run stopped.")
+        print(f"All messages: {folder / LOG}. After a correction, the same command continues where this run stopped.")
     else:
-        print(*end_of_run(minutes), sep="\n")
+        print(*end_of_run(folder, minutes), sep="\n")
     return child.returncode
 
 
-def end_of_run(minutes: float) -> list[str]:
+def working_folder(arguments: list[str]) -> Path:
+    """Return the folder in which Snakemake runs with these arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--directory", "-d", type=Path, default=Path())
+    folder: Path = parser.parse_known_args(arguments)[0].directory
+    return folder
+
+
+def end_of_run(folder: Path, minutes: float) -> list[str]:
     """Return what a person reads at the end: mean scores of all systems, where the page is, and what to try next."""
     lines = []
-    rows = [row for row in read_table(SUMMARY) if row["direction"] == "AVG"]
+    rows = [row for row in read_table(folder / SUMMARY) if row["direction"] == "AVG"]
     for experiment in dict.fromkeys((row["base_model"], row["benchmark"]) for row in rows):
         of_experiment = [row for row in rows if (row["base_model"], row["benchmark"]) == experiment]
         values = {(row["system"], row["supervision"], row["metric"]): row["mean"] for row in of_experiment}
@@ -168,7 +179,8 @@ def end_of_run(minutes: float) -> list[str]:
             lines.append("  ".join([system.ljust(width), *cells]))
     lines += [
         "",
-        f"Finished in {minutes:.0f} min. Open {PAGE} in a browser: every line of every system, figures and tables.",
+        f"Finished in {minutes:.0f} min. Open {folder / PAGE} in a browser:"
+        " every line of every system, figures and tables.",
         "OTR is the share of outputs in a wrong language. One seed is no evidence: add `--config 'seeds=[1, 2, 3]'`.",
     ]
     return lines
