@@ -43,7 +43,7 @@ rule all:
 """
     )
     tiny = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text(encoding="utf-8"))
-    overlay = {"lat": tiny | {"base_models": {"tiny": {"finetune": {"epochs": 2}}}, "seeds": [3]}}
+    overlay = {"lat": tiny | {"base_models": {"tiny": {"finetune": {"epochs": 2}}}, "seeds": [3, 4]}}
     (tmp_path / "config.json").write_text(json.dumps(overlay))
     done = snakemake(tmp_path, "--dry-run", "--configfile", "config.json", "--printshellcmds")
     assert done.returncode == 0, done.stderr[-3000:]
