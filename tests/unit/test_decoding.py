@@ -438,7 +438,14 @@ def test_a_run_continues_with_the_batches_of_one_that_was_not_interrupted(tokeni
 def test_a_greedy_search_needs_no_probabilities():
     logits = torch.randn(20, 50, generator=torch.Generator().manual_seed(1))
     beams = Beams([5] * 20, 1, [1, 2], early_stopping=False)
-    assert torch.equal(levels.best_tokens(logits, beams)[1], logits.log_softmax(-1).topk(3).indices)
+    scores, ids = levels.best_tokens(logits, beams)
+    expected = logits.log_softmax(-1).topk(3)
+    assert torch.equal(ids, expected.indices)
+    torch.testing.assert_close(scores, expected.values - expected.values[:, :1])
+
+
+def test_a_beam_search_compares_probabilities():
+    logits = torch.randn(20, 50, generator=torch.Generator().manual_seed(1))
     beams = Beams([5] * 5, 4, [1], early_stopping=False)
     scores, ids = levels.best_tokens(logits, beams)
     assert torch.equal(scores, logits.log_softmax(-1).gather(1, ids))

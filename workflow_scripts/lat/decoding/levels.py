@@ -213,10 +213,14 @@ def boosted(logits: Tensor, boost: Tensor | None) -> Tensor:
 def best_tokens(logits: Tensor, beams: Beams) -> tuple[Tensor, Tensor]:
     """Return the most likely next tokens of each row: scores and ids, [rows, candidates].
 
-    Scores are log-probabilities. A greedy search compares tokens of the same row only, whose logits differ from their
-    log-probabilities by a constant, and has no use for the sum over the vocabulary.
+    Scores are log-probabilities. In a greedy search, the log-probability of the best token of the row is subtracted: it
+    compares tokens of the same row only, and has no use for the sum over the vocabulary. Sums of such scores over the
+    tokens of an output stay near zero, where fp32 tells the smallest differences apart.
     """
-    best = (logits if beams.beam == 1 else logits.log_softmax(-1)).topk(beams.candidates)
+    if beams.beam == 1:
+        best = logits.topk(beams.candidates)
+        return best.values - best.values[:, :1], best.indices
+    best = logits.log_softmax(-1).topk(beams.candidates)
     return best.values, best.indices
 
 
