@@ -48,7 +48,7 @@ rule fetch_source:
     log:
         "results/download/logs/fetch-{source}-{file}.log",
     wildcard_constraints:
-        source=any_of(name for name, source in SOURCES.items() if source.kind != "hub"),
+        source=any_of(name for name, source in SOURCES.items() if source.kind not in SNAPSHOTS),
         file="[^/]+",
     retries: 1
     conda:
@@ -70,7 +70,7 @@ rule fetch_snapshot:
     log:
         "results/download/logs/fetch-{source}-{file}.log",
     wildcard_constraints:
-        source=any_of(name for name, source in SOURCES.items() if source.kind == "hub"),
+        source=any_of(name for name, source in SOURCES.items() if source.kind in SNAPSHOTS),
         file="[^/]+",
     retries: 2
     conda:

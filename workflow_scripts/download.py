@@ -13,7 +13,8 @@ from .lat.data.assembling import COLUMNS, distinct_texts, draw_demonstrations, d
 from .lat.data.catalogues import read_archive
 from .lat.data.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
 from .lat.data.filters import CatalogueRow, Limits, count, run_filters
-from .lat.data.hub import OLDER_FILES, fetch_snapshot
+from .lat.data.hub import DATASET, OLDER_FILES, fetch_snapshot
+from .lat.data.jsonl_corpora import READERS as JSONL_READERS
 from .lat.data.lid import LanguageIdentifier
 from .lat.data.sources import fetch, find_source
 from .lat.data.splits import Sizes, draw_training, monolingual, split
@@ -126,6 +127,12 @@ def run_fetch(options: argparse.Namespace) -> None:
     if source.kind == "hub":
         fetch_snapshot(source.package, source.version or None, options.output, OLDER_FILES, store=options.store)
         log.info("%s: %s", options.output, source.package)
+    elif source.kind == "dataset":
+        patterns = source.members.split()
+        fetch_snapshot(
+            source.package, source.version or None, options.output, patterns, store=options.store, kind=DATASET
+        )
+        log.info("%s: %s", options.output, source.package)
     else:
         fetch(source, options.output, store=options.store)
 
@@ -190,7 +197,8 @@ def run_read(options: argparse.Namespace) -> None:
                 elif options.corpus == SACREBLEU:
                     pairs += read_sacrebleu(part, direction, Path(cache))
                 else:
-                    pairs += READERS[find_source(options.corpus).format](options.archive, part, direction)
+                    read = (READERS | JSONL_READERS)[find_source(options.corpus).format]
+                    pairs += read(options.archive, part, direction)
             write_pairs(partial, direction, pairs)
             log.info("%s %s: %d pairs", options.corpus, direction, len(pairs))
 

@@ -1,11 +1,11 @@
 """Check the benchmarks of a config: languages, directions, and the text that they are made of."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text
+from ..data.jsonl_corpora import ALL_DOMAINS, FLORES_LABEL, WMT24PP_DOMAINS, wmt24pp_set
 from ..data.sources import CATALOGUES, CORPORA
 from ..files import InputError
 from ..languages import RESOURCES, identified_as, split_direction
@@ -19,12 +19,13 @@ FASTTEXT_SUFFIXES = (".bin", ".ftz")
 # Parts of the corpora, by format, and of the rows of resources/sources.tsv that have fewer parts.
 FORMAT_PARTS = {
     "flores": ("dev", "devtest"),
+    "floresplus": ("dev", "devtest"),
+    "wmt24pp": (ALL_DOMAINS, *WMT24PP_DOMAINS),
     "iwslt": ("train", *(f"{kind}20{year}" for kind in ("dev", "tst") for year in range(10, 18))),
 }
 PARTS = {"iwslt17-train": ("train", "dev2010", "tst2010"), "iwslt17-test": ("tst2017",)}
 # Languages of the multilingual task of IWSLT17, to which both rows belong.
 IWSLT17_LANGUAGES = ("de", "en", "it", "nl", "ro")
-FLORES_LABEL = re.compile("[a-z]{3}_[A-Z][a-z]{3}")
 
 
 def check_benchmarks(config: Mapping[str, Any], root: Path) -> None:
@@ -152,9 +153,15 @@ def _check_archive(key: str, corpus: str, parts: Iterable[str], directions: Iter
                     f"config: {key}: no `{direction}` in {corpus}, whose languages are {' '.join(IWSLT17_LANGUAGES)};"
                     " drop the direction, or take another corpus"
                 )
+            if kind == "wmt24pp" and language != ENGLISH:
+                try:
+                    wmt24pp_set(language)
+                except InputError as error:
+                    raise InputError(f"config: {key}: {error}") from None
             labels = language_of(language).labels.split()
-            if kind == "flores" and not any(map(FLORES_LABEL.fullmatch, labels)):
+            if kind in ("flores", "floresplus") and not any(map(FLORES_LABEL.fullmatch, labels)):
+                name = "FLORES-200" if kind == "flores" else "FLORES+"
                 raise InputError(
-                    f"config: {key}: `{language}` has no label of FLORES-200, such as nld_Latn; add it to the column"
+                    f"config: {key}: `{language}` has no label of {name}, such as nld_Latn; add it to the column"
                     " `labels` of resources/languages.tsv"
                 )
