@@ -159,6 +159,36 @@ def learn(**settings):
             put("benchmarks.iwslt4.corpora.test", {"wmt24pp": ["sports"]}),
             "wmt24pp has the parts all, literary, news, social, speech, not `sports`; choose one",
         ),
+        # Filters of corpora.
+        (
+            put("benchmarks.demo.filters", ["markup"]),
+            "demo.filters is for `corpora`; catalogues always have",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", ["marcup"]),
+            r"filters: `marcup` is not among .* did you mean `markup`\?",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", [{"LengthFilter": {"max_words": 9}}]),
+            r"unknown key `max_words` in benchmarks.iwslt4.filters.0.LengthFilter; known: min_length max_length unit",
+        ),
+        (put("benchmarks.iwslt4.filters", [{"lenght_ratio": {}}]), r"`lenght_ratio` .*; did you mean `length_ratio`\?"),
+        (
+            put("benchmarks.iwslt4.filters", [{"markup": {}, "numbers": {}}]),
+            "filters.0 has 2 filters, markup and numbers; begin each with a dash",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", [{"LengthFilter": {"min_length": 9, "max_length": 8}}]),
+            "filters.0: min_length is above max_length; no pair would be left",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", ["language"]),
+            "iwslt4.filters: `language` needs a language identifier; add `lid: lid.176.ftz` to benchmarks.iwslt4",
+        ),
+        (
+            put("benchmarks.iwslt4.lid", "lid.176.ftz"),
+            "iwslt4.lid is for `catalogues` or the filter `language`",
+        ),
         # Files of another kind.
         (put("detect.lid", ["README.md"]), "detect.lid: `README.md` is no fastText model; use lid.176.ftz"),
         (put("detect.lid", ["alpaca"]), "detect.lid: `alpaca` is not among the identifiers"),

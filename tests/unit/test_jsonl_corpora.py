@@ -39,7 +39,7 @@ def write_wmt24pp(folder: Path, *names: str, **changes: object) -> None:
             for domain, document, number, bad, english in SEGMENTS
         ]  # fmt: skip
         rows[-1].update(changes)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"en-{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
@@ -125,7 +125,6 @@ def write_floresplus(folder: Path, **texts: list[str]) -> None:
 
 class TestFloresplus:
     def test_sentences_with_the_same_id_are_translations(self, tmp_path):
-        (tmp_path / "dev").mkdir()
         write_floresplus(tmp_path, eng_Latn=["One.", " Two.\n"], cmn_Hans=["一。", "二。"], cmn_Hant=["x", "y"])
         file = tmp_path / "dev" / "cmn_Hans.jsonl"
         file.write_text("\n".join(reversed(file.read_text().splitlines())))
@@ -133,7 +132,6 @@ class TestFloresplus:
         assert read_floresplus(tmp_path, "dev", "zh-TW-en") == [Pair("x", "One."), Pair("y", "Two.")]
 
     def test_errors_name_the_file_and_the_remedy(self, tmp_path):
-        (tmp_path / "dev").mkdir()
         write_floresplus(
             tmp_path, eng_Latn=["One.", "Two."], nld_Latn=["Een."], twi_Latn_akua1239=[""], twi_Latn_asan1239=[""]
         )
@@ -155,7 +153,6 @@ class TestFloresplus:
     def test_a_variety_is_chosen_by_its_label(self, tmp_path, monkeypatch):
         from workflow_scripts.lat import languages
 
-        (tmp_path / "dev").mkdir()
         write_floresplus(tmp_path, eng_Latn=["One."], twi_Latn_akua1239=["a"], twi_Latn_asan1239=["b"])
         row = {"code": "tw", "name": "", "script": "", "labels": "twi_Latn_asan1239", "bleu_tokenizer": ""}
         rows = languages.table() | {"tw": row}
