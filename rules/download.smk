@@ -276,7 +276,7 @@ rule filter_corpora:
         settings=lambda wildcards, input: flags(
             {
                 "directions": benchmark_config(wildcards.benchmark)["supervised"],
-                "languages": benchmark_config(wildcards.benchmark)["languages"],
+                "languages": sorted(benchmark_config(wildcards.benchmark)["languages"]),
                 "filters": json.dumps(benchmark_config(wildcards.benchmark)["filters"], sort_keys=True),
                 "lid": input.lid or None,
             }

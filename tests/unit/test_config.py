@@ -178,8 +178,8 @@ def learn(**settings):
             "filters.0 has 2 filters, markup and numbers; begin each with a dash",
         ),
         (
-            put("benchmarks.iwslt4.filters", [{"LengthFilter": {"min_length": 9, "max_length": 8}}]),
-            "filters.0: min_length is above max_length; no pair would be left",
+            put("benchmarks.iwslt4.filters", [{"LengthFilter": {"min_length": 101}}]),
+            "filters.0: min_length is above max_length, which is 100; no pair would be left",
         ),
         (
             put("benchmarks.iwslt4.filters", ["language"]),

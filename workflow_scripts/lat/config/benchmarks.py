@@ -1,13 +1,12 @@
 """Check the benchmarks of a config: languages, directions, and the text that they are made of."""
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text
 from ..data.jsonl_corpora import ALL_DOMAINS, FLORES_LABEL, WMT24PP_DOMAINS, wmt24pp_set
-from ..data.pair_filters import FILTERS, LANGUAGE, filter_named
+from ..data.pair_filters import FILTERS, LANGUAGE, MAX_LENGTH, filter_named
 from ..data.sources import CATALOGUES, CORPORA
 from ..files import InputError
 from ..languages import RESOURCES, identified_as, split_direction
@@ -116,7 +115,7 @@ def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
         if name == "lid" and needs_lid:
             check_known(f"{key}.lid", benchmark["lid"], identifiers(), "identifiers in resources/sources.tsv")
         elif name in CATALOGUE_KEYS:
-            use = f"`catalogues`{f' or the filter `{LANGUAGE}`' * (name == 'lid')}"
+            use = f"`catalogues` or the filter `{LANGUAGE}`" if name == "lid" else "`catalogues`"
             raise InputError(f"config: {key}.{name} is for {use}; corpora are taken as they are; drop it")
     for role, corpora in benchmark["corpora"].items():
         directions = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
@@ -150,9 +149,11 @@ def _check_filters(key: str, filters: Iterable[str | Mapping[str, Mapping[str, A
             )
         name, thresholds = filter_named(entry)
         check_known(key, name, FILTERS, "filters")
-        lowest, highest = thresholds.get("min_length", 1), thresholds.get("max_length", math.inf)
-        if lowest > highest:
-            raise InputError(f"config: {key}.{number}: min_length is above max_length; no pair would be left")
+        highest = thresholds.get("max_length", MAX_LENGTH)
+        if thresholds.get("min_length", 1) > highest:
+            raise InputError(
+                f"config: {key}.{number}: min_length is above max_length, which is {highest}; no pair would be left"
+            )
         names.append(name)
     return LANGUAGE in names
 

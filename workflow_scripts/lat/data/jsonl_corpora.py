@@ -10,6 +10,7 @@ Texts are paired by the identifiers of their segments.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -109,8 +110,9 @@ def read_wmt24pp(folder: Path, part: str, direction: str) -> list[Pair]:
     return pairs
 
 
-def _segments_of(file: Path, folder: Path) -> dict[tuple[str, int], Segment]:
-    """Return the segments of a file of WMT24++ by document and segment number."""
+@cache
+def _segments_of(file: Path, folder: Path) -> Mapping[tuple[str, int], Segment]:
+    """Return the segments of a file of WMT24++ by document and segment number, read once for all directions."""
     found = {}
     for where, row in _rows_of(file, folder):
         values = {
@@ -154,16 +156,22 @@ def read_floresplus(place: Path, part: str, direction: str) -> list[Pair]:
         )
     sides = []
     for language in split_direction(direction):
-        file = place / part / f"{_label_of(language, names, f'{place}: {part}')}.jsonl"
-        texts: dict[int, str] = {}
-        for where, row in _rows_of(file, place):
-            number = _value(row, "id", int, where, place)
-            if number in texts:
-                raise InputError(f"{where}: sentence {number} is there twice; {_remedy(place)}")
-            texts[number] = fold(_value(row, "text", str, where, place))
-        sides.append(texts)
+        label = _label_of(language, names, f"{place}: {part}")
+        sides.append(_sentences_of(place / part / f"{label}.jsonl", place))
     _check_same(*sides, f"{place}: {part} of {direction}", place)
     return [Pair(text, sides[1][number]) for number, text in sides[0].items()]
+
+
+@cache
+def _sentences_of(file: Path, folder: Path) -> Mapping[int, str]:
+    """Return the sentences of a file of FLORES+ by their numbers, read once for all directions."""
+    found: dict[int, str] = {}
+    for where, row in _rows_of(file, folder):
+        number = _value(row, "id", int, where, folder)
+        if number in found:
+            raise InputError(f"{where}: sentence {number} is there twice; {_remedy(folder)}")
+        found[number] = fold(_value(row, "text", str, where, folder))
+    return found
 
 
 def _read_release(archive: Path, part: str, direction: str) -> list[Pair]:

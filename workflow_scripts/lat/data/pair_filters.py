@@ -33,6 +33,7 @@ Drops = Callable[[Pair, str], bool]
 # The filter that needs a language identifier.
 LANGUAGE = "language"
 WORD = "word"
+MAX_LENGTH = 100  # of LengthFilter, as in OpusFilter
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _numbers(context: Context) -> Drops:
     return _of_pairs(has_other_numbers)
 
 
-def _length(context: Context, min_length: int = 1, max_length: int = 100, unit: str = WORD) -> Drops:
+def _length(context: Context, min_length: int = 1, max_length: int = MAX_LENGTH, unit: str = WORD) -> Drops:
     measure = count_words if unit == WORD else len
     return _of_texts(lambda text, language: not min_length <= measure(text) <= max_length)
 
