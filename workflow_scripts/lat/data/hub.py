@@ -93,7 +93,8 @@ def _files_at(hub: str, revision: str | None, kind: str) -> tuple[str, list[str]
     """Return the commit of a revision of a repository, and the names of its files."""
     from huggingface_hub import HfApi
 
-    info = HfApi().repo_info(hub, revision=revision, repo_type=kind, timeout=TIMEOUT)
+    ask = HfApi().dataset_info if kind == DATASET else HfApi().model_info
+    info = ask(hub, revision=revision, timeout=TIMEOUT)
     if not info.sha:
         raise OSError("the hub names no commit")
     return info.sha, [file.rfilename for file in info.siblings or ()]

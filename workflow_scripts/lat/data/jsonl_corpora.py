@@ -158,8 +158,9 @@ def read_floresplus(place: Path, part: str, direction: str) -> list[Pair]:
     for language in split_direction(direction):
         label = _label_of(language, names, f"{place}: {part}")
         sides.append(_sentences_of(place / part / f"{label}.jsonl", place))
-    _check_same(*sides, f"{place}: {part} of {direction}", place)
-    return [Pair(text, sides[1][number]) for number, text in sides[0].items()]
+    sources, references = sides
+    _check_same(sources, references, f"{place}: {part} of {direction}", place)
+    return [Pair(text, references[number]) for number, text in sources.items()]
 
 
 @cache
