@@ -58,7 +58,7 @@ from workflow_scripts.lat.data.lid import PY3LANGID
 from workflow_scripts.lat.names import ALPACA, ALPACA_LINES, BASE, CHAT, SHARED
 from workflow_scripts.lat.plan import BenchmarkFiles, PlannedJob, job_seconds, make_plan
 from workflow_scripts.lat.progress import ESTIMATES
-from workflow_scripts.lat.data.sources import CORPORA, read_sources
+from workflow_scripts.lat.data.sources import CORPORA, SNAPSHOTS, read_sources
 from workflow_scripts.lat.data.store import check_links
 
 # With these settings, the allocator of glibc keeps freed memory and requests huge pages. Training allocates and frees

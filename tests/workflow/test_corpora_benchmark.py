@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.unit.test_corpora import tar_of, xml, zip_of
+from tests.unit.test_jsonl_corpora import write_floresplus, write_wmt24pp
 from tests.workflow.conftest import Run
 from workflow_scripts.lat.languages import language as language_of
 
@@ -103,6 +104,49 @@ def test_a_changed_local_file_makes_the_benchmark_again(tmp_path):
     (tmp_path / "own" / "train.nl").unlink()
     done = run.snakemake("--cores", "1", target, overlay=overlay, check=False)
     assert done.returncode and "no text of en-nl; put it into" in done.stdout + done.stderr
+
+
+def test_corpora_of_the_hub_test_what_filtered_local_text_trains(tmp_path):
+    """The rules from the files of the user and the downloads of two data sets to the assembled benchmark."""
+    run = Run(tmp_path)
+    (tmp_path / "own").mkdir()
+    train = {"en": ["A first line of text", "Wait 10 minutes", "<b>Two</b> tags", "A last line of text"]}
+    train["it"] = ["Una prima riga di testo", "Attendi 20 minuti", "<b>Due</b> tag", "Un'ultima riga di testo"]
+    for code, texts in train.items():
+        (tmp_path / "own" / f"train.{code}").write_text("".join(f"{text}\n" for text in texts))
+    sources = tmp_path / "results" / "download" / "sources"
+    write_wmt24pp(sources / "wmt24pp" / "wmt24pp", "it_IT", "pt_BR")
+    for label in ("eng_Latn", "ita_Latn", "por_Latn"):
+        write_floresplus(sources / "floresplus" / "flores_plus", **{label: [f"{label} sentence {n}." for n in (1, 2)]})
+    benchmark = {
+        "languages": ["en", "it", "pt-BR"],
+        "supervised": ["en-it", "it-en"],
+        "zero_shot": ["it-pt-BR"],
+        "corpora": {
+            "train": {"local": [str(tmp_path / "own" / "train")]},
+            "test": {"wmt24pp": ["all"]},
+            "demonstrations": {"floresplus": ["dev"]},
+        },
+        "filters": ["markup", {"LengthFilter": {"max_length": 50}}, "numbers"],
+        "train_rows": 0,
+        "demonstrations": 1,
+    }
+    done = run.snakemake(
+        "--cores", "2", "results/download/mine/seed1/train.jsonl", overlay={"benchmarks": {"mine": benchmark}}
+    )
+    assert "fetch" not in done.stdout
+    table = [line.split("\t") for line in run.text("download/mine/filters.tsv").splitlines()]
+    assert table[:2] == [["direction", "filter", "dropped", "kept"], ["en-it", "read", "0", "4"]]
+    dropped = {filter_: int(number) for direction, filter_, number, _ in table[1:] if direction == "it-en"}
+    assert dropped == {
+        "read": 0, "markup": 1, "LengthFilter": 0, "numbers": 1, "empty": 0, "duplicate": 0, "touches_test": 0
+    }  # fmt: skip
+    train = [json.loads(line) for line in run.text("download/mine/seed1/train.jsonl").splitlines()]
+    assert sorted(sample["source"] for sample in train if sample["direction"] == "en-it") == [
+        "A first line of text", "A last line of text"
+    ]  # fmt: skip
+    assert run.text("download/mine/test/it-pt-BR.ref.txt") == "pt_BR One.\npt_BR Two. Three.\n"
+    assert "por_Latn sentence" in run.text("download/mine/demonstrations/it-pt-BR.jsonl")
 
 
 def test_a_user_copies_the_config_for_own_data_and_edits_it(tmp_path):

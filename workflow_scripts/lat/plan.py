@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .config import decode_settings, keeps_weights, server_settings, step_settings, used_models
+from .data.jsonl_corpora import WMT24PP_DOMAINS
 from .data.sources import find_source
 from .decoding.shards import of_shard
 from .languages import split_direction
@@ -49,7 +50,7 @@ STEPS_FACTOR = 2
 LINE_STEPS_FACTOR = 1.1
 # Assumed for files that do not exist yet: lines of a test set in one direction, and training samples of a benchmark
 # that uses all of its data.
-TEST_LINES = {"iwslt17-test": 1150, "flores200": 1000}
+TEST_LINES = {"iwslt17-test": 1150} | dict.fromkeys(("flores200", "floresplus", "floresplus-2.0-rc.3"), 1000)
 OTHER_TEST_LINES = 2000  # WMT22: 1,448 to 2,037
 ALL_SAMPLES = 51_000  # as in the paper's WMT benchmark
 INSTRUCTIONS = {"alpaca": 52_000, "alpacaeval": 805}
@@ -222,11 +223,18 @@ def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> l
     if "test_rows" in benchmark:
         return [benchmark["test_rows"]] * len(directions)
     corpora = benchmark["corpora"]["test"]
-    assumed = sum(TEST_LINES.get(corpus, OTHER_TEST_LINES) * len(parts) for corpus, parts in corpora.items())
+    assumed = sum(_assumed_lines(corpus, part) for corpus, parts in corpora.items() for part in parts)
     if name not in files:
         return [assumed] * len(directions)
     paths = [files[name].test / f"{direction}.ref.txt" for direction in directions]
     return [_count_lines(path) if path.is_file() else assumed for path in paths]
+
+
+def _assumed_lines(corpus: str, part: str) -> int:
+    """Number of lines of a part of a corpus in one direction, before it is there."""
+    if corpus == "wmt24pp":
+        return WMT24PP_DOMAINS.get(part, sum(WMT24PP_DOMAINS.values()))
+    return TEST_LINES.get(corpus, OTHER_TEST_LINES)
 
 
 def count_steps(config: Mapping[str, Any], step: str, wildcards: Mapping[str, str], files: Files) -> int:

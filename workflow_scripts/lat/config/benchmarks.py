@@ -1,11 +1,12 @@
 """Check the benchmarks of a config: languages, directions, and the text that they are made of."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text
+from ..data.jsonl_corpora import ALL_DOMAINS, FLORES_LABEL, WMT24PP_DOMAINS, wmt24pp_set
+from ..data.pair_filters import FILTERS, LANGUAGE, MAX_LENGTH, filter_named
 from ..data.sources import CATALOGUES, CORPORA
 from ..files import InputError
 from ..languages import RESOURCES, identified_as, split_direction
@@ -19,12 +20,13 @@ FASTTEXT_SUFFIXES = (".bin", ".ftz")
 # Parts of the corpora, by format, and of the rows of resources/sources.tsv that have fewer parts.
 FORMAT_PARTS = {
     "flores": ("dev", "devtest"),
+    "floresplus": ("dev", "devtest"),
+    "wmt24pp": (ALL_DOMAINS, *WMT24PP_DOMAINS),
     "iwslt": ("train", *(f"{kind}20{year}" for kind in ("dev", "tst") for year in range(10, 18))),
 }
 PARTS = {"iwslt17-train": ("train", "dev2010", "tst2010"), "iwslt17-test": ("tst2017",)}
 # Languages of the multilingual task of IWSLT17, to which both rows belong.
 IWSLT17_LANGUAGES = ("de", "en", "it", "nl", "ro")
-FLORES_LABEL = re.compile("[a-z]{3}_[A-Z][a-z]{3}")
 
 
 def check_benchmarks(config: Mapping[str, Any], root: Path) -> None:
@@ -96,15 +98,25 @@ def _check_catalogues(key: str, benchmark: Mapping[str, Any]) -> None:
         raise InputError(f"config: {key}.demonstration_choice is for `corpora`; rows of catalogues are drawn; drop it")
     if "both_ways" in benchmark:
         raise InputError(f"config: {key}.both_ways is for `corpora`; catalogues give every direction anyway; drop it")
+    if "filters" in benchmark:
+        raise InputError(f"config: {key}.filters is for `corpora`; catalogues always have all filters; drop it")
     for source in benchmark["catalogues"]:
         check_known(f"{key}.catalogues", source, sources_of(*CATALOGUES), "catalogues in resources/sources.tsv")
     check_known(f"{key}.lid", benchmark["lid"], identifiers(), "identifiers in resources/sources.tsv")
 
 
 def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
+    needs_lid = _check_filters(f"{key}.filters", benchmark.get("filters", ()))
+    if needs_lid and "lid" not in benchmark:
+        raise InputError(
+            f"config: {key}.filters: `{LANGUAGE}` needs a language identifier; add `lid: lid.176.ftz` to {key}"
+        )
     for name in benchmark:
-        if name in CATALOGUE_KEYS:
-            raise InputError(f"config: {key}.{name} is for `catalogues`; corpora are taken as they are; drop it")
+        if name == "lid" and needs_lid:
+            check_known(f"{key}.lid", benchmark["lid"], identifiers(), "identifiers in resources/sources.tsv")
+        elif name in CATALOGUE_KEYS:
+            use = f"`catalogues` or the filter `{LANGUAGE}`" if name == "lid" else "`catalogues`"
+            raise InputError(f"config: {key}.{name} is for {use}; corpora are taken as they are; drop it")
     for role, corpora in benchmark["corpora"].items():
         directions = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
         for corpus, parts in corpora.items():
@@ -125,6 +137,25 @@ def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
                             raise InputError(f"config: {role_key}: {no_local_text(part, direction)}")
             else:
                 _check_archive(role_key, corpus, parts, directions)
+
+
+def _check_filters(key: str, filters: Iterable[str | Mapping[str, Mapping[str, Any]]]) -> bool:
+    """Check the filters of a benchmark, and return whether one of them needs a language identifier."""
+    names = []
+    for number, entry in enumerate(filters):
+        if not isinstance(entry, str) and len(entry) > 1:
+            raise InputError(
+                f"config: {key}.{number} has {len(entry)} filters, {' and '.join(entry)}; begin each with a dash"
+            )
+        name, thresholds = filter_named(entry)
+        check_known(key, name, FILTERS, "filters")
+        highest = thresholds.get("max_length", MAX_LENGTH)
+        if thresholds.get("min_length", 1) > highest:
+            raise InputError(
+                f"config: {key}.{number}: min_length is above max_length, which is {highest}; no pair would be left"
+            )
+        names.append(name)
+    return LANGUAGE in names
 
 
 def _check_test_sets(key: str, parts: Iterable[str], directions: Iterable[str]) -> None:
@@ -152,9 +183,15 @@ def _check_archive(key: str, corpus: str, parts: Iterable[str], directions: Iter
                     f"config: {key}: no `{direction}` in {corpus}, whose languages are {' '.join(IWSLT17_LANGUAGES)};"
                     " drop the direction, or take another corpus"
                 )
+            if kind == "wmt24pp" and language != ENGLISH:
+                try:
+                    wmt24pp_set(language)
+                except InputError as error:
+                    raise InputError(f"config: {key}: {error}") from None
             labels = language_of(language).labels.split()
-            if kind == "flores" and not any(map(FLORES_LABEL.fullmatch, labels)):
+            if kind in ("flores", "floresplus") and not any(map(FLORES_LABEL.fullmatch, labels)):
+                name = "FLORES-200" if kind == "flores" else "FLORES+"
                 raise InputError(
-                    f"config: {key}: `{language}` has no label of FLORES-200, such as nld_Latn; add it to the column"
+                    f"config: {key}: `{language}` has no label of {name}, such as nld_Latn; add it to the column"
                     " `labels` of resources/languages.tsv"
                 )

@@ -1,8 +1,8 @@
 """Read the members of zip and tar archives without unpacking them.
 
 Nothing that an archive says about itself is relied upon: members are read as streams, so that their paths cannot decide
-where a file is written, and only up to a limit, whatever size their headers state. Links, devices and encrypted members
-are refused if they are wanted.
+where a file is written, and only up to a limit, whatever size their headers state. Links, devices, and members that are
+encrypted with an unknown password, are refused if they are wanted.
 """
 
 import bz2
@@ -78,7 +78,7 @@ def list_members(path: Path) -> list[str]:
 
 
 def read_members(
-    path: Path, wanted: Callable[[str], object], limit: int, nested: bool = False
+    path: Path, wanted: Callable[[str], object], limit: int, nested: bool = False, password: bytes = b""
 ) -> list[tuple[str, bytes]]:
     """Return path and content of the wanted members, in the order of the archive.
 
@@ -87,13 +87,14 @@ def read_members(
         wanted: tells of the path of a member whether it is wanted.
         limit: largest size of all that is read, in bytes.
         nested: also look for members in the archives that are members of this one.
+        password: that of encrypted members of a zip archive; they are refused without one.
 
     Raises:
-        InputError: the file is missing or no whole archive, or a wanted member is not a regular file, is encrypted or
-            damaged, or exceeds the limit.
+        InputError: the file is missing or no whole archive, or a wanted member is not a regular file, has another
+            password, is damaged, or exceeds the limit.
     """
     with _reported(path), open(path, "rb") as handle:
-        return list(_read(handle, wanted, limit, nested))
+        return list(_read(handle, wanted, limit, nested, password))
 
 
 def damage_of(path: Path) -> str:
@@ -124,8 +125,10 @@ def _reported(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _read(handle: IO[bytes], wanted: Callable[[str], object], limit: int, nested: bool) -> Iterator[tuple[str, bytes]]:
-    for member in _walk(handle):
+def _read(
+    handle: IO[bytes], wanted: Callable[[str], object], limit: int, nested: bool, password: bytes
+) -> Iterator[tuple[str, bytes]]:
+    for member in _walk(handle, password):
         inner = nested and member.path.endswith(ENDINGS)
         if not inner and not wanted(member.path):
             continue
@@ -139,7 +142,7 @@ def _read(handle: IO[bytes], wanted: Callable[[str], object], limit: int, nested
             yield member.path, bytes(content)
             continue
         try:
-            yield from _read(BytesIO(content), wanted, limit, nested=False)
+            yield from _read(BytesIO(content), wanted, limit, nested=False, password=password)
         except ARCHIVE_ERRORS as error:
             raise ArchiveError(f"member {member.path}: {first_line(error)}") from None
 
@@ -154,12 +157,12 @@ def _chunks(member: _Member) -> Iterator[bytes]:
         raise ArchiveError(f"member {member.path}: {first_line(error)}") from None
 
 
-def _walk(handle: IO[bytes]) -> Iterator[_Member]:
+def _walk(handle: IO[bytes], password: bytes = b"") -> Iterator[_Member]:
     """Yield the members; the content of each must be read before the next one is asked for."""
     start = handle.read(max(map(len, UNPACK)))
     handle.seek(0)
     if start.startswith(ZIP):
-        members = _walk_zip(handle)
+        members = _walk_zip(handle, password)
     else:
         unpacked = next((unpack(handle) for magic, unpack in UNPACK.items() if start.startswith(magic)), handle)
         members = _walk_tar(unpacked)
@@ -171,17 +174,18 @@ def _walk(handle: IO[bytes]) -> Iterator[_Member]:
             yield member._replace(path=printable(member.path))
 
 
-def _walk_zip(handle: IO[bytes]) -> Iterator[_Member]:
+def _walk_zip(handle: IO[bytes], password: bytes) -> Iterator[_Member]:
     with zipfile.ZipFile(handle) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield _Member(info.filename, _fault_of(info), partial(_pieces, partial(archive.open, info)))
+                opened = partial(archive.open, info, pwd=password or None)
+                yield _Member(info.filename, _fault_of(info, password), partial(_pieces, opened))
 
 
-def _fault_of(info: zipfile.ZipInfo) -> str:
+def _fault_of(info: zipfile.ZipInfo, password: bytes) -> str:
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         return "a link or device, not a file"
-    if info.flag_bits & 1:
+    if info.flag_bits & 1 and not password:
         return "encrypted"
     # The library cannot limit how much it unpacks at once by other methods.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -116,7 +116,7 @@ def filter_pairs(
         ]
         before = pairs
         for name, after in (("empty", filled), ("duplicate", distinct), ("touches_test", kept[direction])):
-            counts.append(_count(direction, name, before, after))
+            counts.append(count_of(direction, name, before, after))
             before = after
     return kept, counts
 
@@ -144,7 +144,7 @@ def draw_samples(pairs: Mapping[str, Sequence[Pair]], rows: int, seed: int) -> t
                 f" {rows or 'some'} are wanted; lower train_rows or add corpora"
             )
         drawn = sorted(available, key=lambda pair: rank(seed, *pair))[: rows or None]
-        counts.append(_count(direction, "train_rows", available, drawn))
+        counts.append(count_of(direction, "train_rows", available, drawn))
         train += [{"direction": direction, "source": pair.source, "target": pair.target} for pair in drawn]
     train.sort(key=lambda sample: rank(seed, *sample.values()))
     return train, counts
@@ -162,5 +162,6 @@ def distinct_texts(samples: Sequence[Mapping[str, str]]) -> list[dict[str, str]]
     return [{"language": language, "text": text} for language, text in texts]
 
 
-def _count(direction: str, name: str, before: Sequence[Pair], after: Sequence[Pair]) -> Count:
+def count_of(direction: str, name: str, before: Sequence[Pair], after: Sequence[Pair]) -> Count:
+    """Return how many pairs of a direction a filter dropped and kept."""
     return {"direction": direction, "filter": name, "dropped": len(before) - len(after), "kept": len(after)}

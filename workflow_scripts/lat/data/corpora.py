@@ -71,16 +71,18 @@ def read_iwslt(archive: Path, part: str, direction: str) -> list[Pair]:
     """
     source, target = split_direction(direction)
     if part == "train":
-        original, translation = (_find(archive, rf"train\.tags\.{direction}\.{code}") for code in (source, target))
+        original, translation = (
+            find_member(archive, rf"train\.tags\.{direction}\.{code}") for code in (source, target)
+        )
         if original is None or translation is None:
             raise InputError(f"{archive}: no training text of {direction}; is it the archive of the training data?")
-        return _training_pairs([_lines(original), _lines(translation)], f"{archive}: {part} of {direction}")
+        return _training_pairs([lines_of(original), lines_of(translation)], f"{archive}: {part} of {direction}")
 
     stem = rf"IWSLT17\.TED\.{re.escape(part)}(\.mltlng)?\."
-    original = _find(archive, rf"{stem}{direction}\.{source}\.xml")
-    reference = _find(archive, rf"{stem}{direction}\.{target}\.xml")
+    original = find_member(archive, rf"{stem}{direction}\.{source}\.xml")
+    reference = find_member(archive, rf"{stem}{direction}\.{target}\.xml")
     if reference is None:
-        reference = _find(archive, rf"{stem}{target}-{source}\.{target}\.xml")
+        reference = find_member(archive, rf"{stem}{target}-{source}\.{target}\.xml")
     if original is None or reference is None:
         raise InputError(f"{archive}: no {part} of {direction}; the archive's name tells which parts it has")
     sources, references = _segments(original), _segments(reference)
@@ -101,7 +103,7 @@ def _training_pairs(sides: Sequence[Sequence[str]], where: str) -> list[Pair]:
     A line is metadata only if both sides are, because text may start with `<`, too.
     """
     pairs = []
-    for number, pair in enumerate(_paired(sides, where), 1):
+    for number, pair in enumerate(paired(sides, where), 1):
         tags = [METADATA.fullmatch(text) for text in pair]
         if not all(pair) or all(tags):
             continue
@@ -147,11 +149,11 @@ def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
     sides = []
     for language in split_direction(direction):
         labels = "|".join(map(re.escape, language_of(language).labels.split()))
-        member = _find(archive, rf"({labels})\.{re.escape(part)}")
+        member = find_member(archive, rf"({labels})\.{re.escape(part)}")
         if member is None:
             raise InputError(f"{archive}: no {part} in {language}; its labels are {labels}; take another language")
-        sides.append(_lines(member))
-    return _paired(sides, f"{archive}: {part} of {direction}")
+        sides.append(lines_of(member))
+    return paired(sides, f"{archive}: {part} of {direction}")
 
 
 def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
@@ -191,7 +193,7 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
         socket.setdefaulttimeout(timeout)
     if not any(sources):
         raise InputError(f"{part} of {direction}: SacreBLEU read no text from its download; rerun to download it again")
-    return _paired([sources, references], f"{part} of {direction}")
+    return paired([sources, references], f"{part} of {direction}")
 
 
 def read_local(prefix: str, direction: str) -> list[Pair]:
@@ -208,7 +210,7 @@ def read_local(prefix: str, direction: str) -> list[Pair]:
     files = find_local(prefix, direction)
     if not files:
         raise InputError(f"{prefix}: {no_local_text(prefix, direction)}")
-    return _paired([_folded(read_lines(file)) for file in files], " and ".join(map(str, files)))
+    return paired([_folded(read_lines(file)) for file in files], " and ".join(map(str, files)))
 
 
 def find_local(prefix: str, direction: str) -> list[Path]:
@@ -241,14 +243,24 @@ def _folded(lines: Iterable[str]) -> list[str]:
     return [fold(line.lstrip(BYTE_ORDER_MARK)) for line in lines]
 
 
-def _lines(member: Member) -> list[str]:
+def lines_of(member: Member) -> list[str]:
+    """Return the lines of a text file, each with single spaces.
+
+    Raises:
+        InputError: its lines do not end with line feeds.
+    """
     try:
         return _folded(split_lines(member.text))
     except TextError as error:
         raise InputError(f"{member.where}: {error}; {REMEDY}") from None
 
 
-def _paired(sides: Sequence[Sequence[str]], where: str) -> list[Pair]:
+def paired(sides: Sequence[Sequence[str]], where: str) -> list[Pair]:
+    """Pair the lines of two texts.
+
+    Raises:
+        InputError: they have different numbers of lines.
+    """
     sources, targets = sides
     if len(sources) == len(targets):
         return [Pair(*lines) for lines in zip(sources, targets, strict=True)]
@@ -270,17 +282,26 @@ def _out_of_step(sources: Sequence[str], targets: Sequence[str]) -> int | None:
     return None
 
 
-def _find(archive: Path, name: str) -> Member | None:
+def find_member(archive: Path, name: str, password: bytes = b"") -> Member | None:
     """Return the first member whose file name matches the regular expression `name`; None without one.
 
     Archives inside the archive are searched, too.
+
+    Args:
+        archive: the archive.
+        name: a regular expression.
+        password: that of encrypted members of a zip archive.
 
     Raises:
         InputError: the archive is broken, or the member is too large, not UTF-8, or has a NUL character.
     """
     pattern = re.compile(name)
     members = read_members(
-        archive, lambda path: pattern.fullmatch(PurePosixPath(path).name), MAX_CORPUS_BYTES, nested=True
+        archive,
+        lambda path: pattern.fullmatch(PurePosixPath(path).name),
+        MAX_CORPUS_BYTES,
+        nested=True,
+        password=password,
     )
     for path, content in members:
         try:

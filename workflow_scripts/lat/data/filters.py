@@ -1,4 +1,4 @@
-"""Filters that drop catalogue texts unfit for training, and the counts of what they drop.
+"""Filters that drop texts unfit for training, and the counts of what they drop from catalogues.
 
 A filter never changes a text. It drops the text of one language from a row, so that the row still gives pairs in the
 other languages. If a filter drops the English text, the whole row is dropped, since no other text says what the row
@@ -8,14 +8,14 @@ means.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..files import fold
 from ..languages import identified_as
 from ..names import ENGLISH
 from .catalogues import Row
-from .lid import LanguageIdentifier
+from .lid import Identifier
 
 # Romanian is written with a comma below (SR 13411; in Unicode since 3.0). Old programs and keyboards produce a cedilla
 # instead, which looks nearly the same but is another letter for a tokenizer and for BLEU.
@@ -149,12 +149,18 @@ def has_optional_ending(text: str, language: str) -> bool:
     return bool(OPTIONAL_ENDING.search(text))
 
 
-def is_not_prose(text: str, language: str) -> bool:
-    """Whether a text is mostly digits and signs, or has pictographs or control characters among the letters."""
+def is_not_prose(text: str, language: str, letters: float = MIN_LETTER_SHARE) -> bool:
+    """Whether a text is mostly digits and signs, or has pictographs or control characters among the letters.
+
+    Args:
+        text: the text.
+        language: its language, which makes no difference.
+        letters: smallest share of letters among its visible characters.
+    """
     visible = text.replace(" ", "")
-    letters = sum(unicodedata.category(character)[0] in "LM" for character in visible)
+    found = sum(unicodedata.category(character)[0] in "LM" for character in visible)
     strange = any(unicodedata.category(character) in ("Cc", "Co", "Cn", "So", "Sk") for character in visible)
-    return strange or letters < MIN_LETTER_SHARE * len(visible)
+    return strange or found < letters * len(visible)
 
 
 def is_untranslated(english: str, text: str, language: str) -> bool:
@@ -167,20 +173,31 @@ def has_other_numbers(english: str, text: str, language: str) -> bool:
     return Counter(filter(str.isdigit, english)) != Counter(filter(str.isdigit, text))
 
 
-def has_extreme_ratio(english: str, text: str, language: str) -> bool:
+def has_extreme_ratio(
+    english: str,
+    text: str,
+    language: str,
+    characters: float = MAX_CHARACTER_RATIO,
+    words: float = MAX_WORD_RATIO,
+) -> bool:
     """Whether one of the two texts is so much longer that they cannot say the same.
 
     Constants are added to the lengths, so that a few more characters or words never suffice.
+
+    Args:
+        english: one of the texts.
+        text: the other one.
+        language: its language, which makes no difference.
+        characters: largest ratio of their lengths in characters.
+        words: largest ratio of their lengths in words.
     """
-    characters = (width(text) + 6) / (width(english) + 6)
-    words = (count_words(text) + 2) / (count_words(english) + 2)
-    return not (
-        1 / MAX_CHARACTER_RATIO <= characters <= MAX_CHARACTER_RATIO and 1 / MAX_WORD_RATIO <= words <= MAX_WORD_RATIO
-    )
+    of_characters = (width(text) + 6) / (width(english) + 6)
+    of_words = (count_words(text) + 2) / (count_words(english) + 2)
+    return not (1 / characters <= of_characters <= characters and 1 / words <= of_words <= words)
 
 
 def run_filters(
-    rows: Sequence[CatalogueRow], languages: Sequence[str], limits: Limits, identifier: LanguageIdentifier
+    rows: Sequence[CatalogueRow], languages: Sequence[str], limits: Limits, identifier: Identifier
 ) -> tuple[list[CatalogueRow], list[Count]]:
     """Clean the texts and run every filter, the cheap ones first.
 
@@ -242,32 +259,48 @@ def run_filters(
 
 
 def drop_unaccented(rows: Sequence[CatalogueRow]) -> list[CatalogueRow]:
-    """Drop the texts that were typed without the accents of their language, such as `fara` for `fără`.
-
-    Such a text has a word that the rows spell with accents far more often, see `ACCENTED_RATIO`.
-    """
-    occurrences: dict[str, Counter[str]] = {}
-    accented: dict[str, Counter[str]] = {}
-    for row in rows:
-        for code, text in row.texts.items():
-            words = WORD.findall(text.casefold())
-            occurrences.setdefault(code, Counter()).update(words)
-            # Only words that become ASCII are counted; in other scripts, й is a letter of its own, not an accented и.
-            stripped = [strip_accents(word) for word in words if not word.isascii()]
-            accented.setdefault(code, Counter()).update(word for word in stripped if word.isascii())
-
-    def is_unaccented(code: str, text: str) -> bool:
-        if code == ENGLISH or strip_accents(text) != text:
-            return False
-        return any(
-            accented[code][word] >= max(ACCENTED_MIN, ACCENTED_RATIO * occurrences[code][word])
-            for word in WORD.findall(text.casefold())
-        )
-
+    """Drop the texts that were typed without the accents of their language, see `Accents`."""
+    accents = Accents((code, text) for row in rows for code, text in row.texts.items())
     return [
-        CatalogueRow(row.origin, {code: text for code, text in row.texts.items() if not is_unaccented(code, text)})
+        CatalogueRow(row.origin, {code: text for code, text in row.texts.items() if not accents.lack(text, code)})
         for row in rows
     ]
+
+
+class Accents:
+    """Finds texts that were typed without the accents of their language, such as `fara` for `fără`.
+
+    Such a text has a word that the given texts spell with accents far more often, see `ACCENTED_RATIO`.
+    """
+
+    def __init__(
+        self, texts: Iterable[tuple[str, str]], occurrences: int = ACCENTED_MIN, ratio: float = ACCENTED_RATIO
+    ) -> None:
+        """Count the words of texts.
+
+        Args:
+            texts: pairs of a language and a text.
+            occurrences: how often the spelling with accents must occur at least.
+            ratio: how often it must occur at least for each time that the other one does.
+        """
+        self._least, self._ratio = occurrences, ratio
+        self._occurrences: dict[str, Counter[str]] = {}
+        self._accented: dict[str, Counter[str]] = {}
+        for code, text in texts:
+            words = WORD.findall(text.casefold())
+            self._occurrences.setdefault(code, Counter()).update(words)
+            # Only words that become ASCII are counted; in other scripts, й is a letter of its own, not an accented и.
+            stripped = [strip_accents(word) for word in words if not word.isascii()]
+            self._accented.setdefault(code, Counter()).update(word for word in stripped if word.isascii())
+
+    def lack(self, text: str, language: str) -> bool:
+        """Whether one of these texts was typed without accents."""
+        if language == ENGLISH or strip_accents(text) != text:
+            return False
+        return any(
+            self._accented[language][word] >= max(self._least, self._ratio * self._occurrences[language][word])
+            for word in WORD.findall(text.casefold())
+        )
 
 
 def strip_accents(text: str) -> str:
@@ -277,27 +310,42 @@ def strip_accents(text: str) -> str:
 
 
 def drop_other_languages(
-    rows: Sequence[CatalogueRow], languages: Sequence[str], identifier: LanguageIdentifier
+    rows: Sequence[CatalogueRow], languages: Sequence[str], identifier: Identifier
 ) -> list[CatalogueRow]:
-    """Drop the texts whose language is identified as another one.
-
-    A text of fewer than `LID_MIN_WORDS` words is dropped only if it is identified as another language of the benchmark
-    with a probability of at least `LID_SHORT_PROBABILITY`.
-    """
+    """Drop the texts whose language is identified as another one, see `find_other_languages`."""
     places = [(number, code) for number, row in enumerate(rows) for code in row.texts]
-    found = identifier.identify([rows[number].texts[code] for number, code in places])
+    others = find_other_languages([(code, rows[number].texts[code]) for number, code in places], languages, identifier)
+    kept: list[Row] = [{} for _ in rows]
+    for (number, code), is_other in zip(places, others, strict=True):
+        if not is_other:
+            kept[number][code] = rows[number].texts[code]
+    return [CatalogueRow(row.origin, texts) for row, texts in zip(rows, kept, strict=True) if ENGLISH in texts]
+
+
+def find_other_languages(
+    texts: Sequence[tuple[str, str]],
+    languages: Sequence[str],
+    identifier: Identifier,
+    min_words: int = LID_MIN_WORDS,
+    probability: float = LID_SHORT_PROBABILITY,
+) -> list[bool]:
+    """Tell of each text whether its language is identified as another one.
+
+    Args:
+        texts: pairs of a language and a text.
+        languages: all languages of the benchmark.
+        identifier: identifies the language of the texts.
+        min_words: a text of fewer words counts as of another language only if it is identified as another language of
+            the benchmark with at least this probability.
+        probability: this probability.
+    """
+    found = identifier.identify([text for _, text in texts])
     labels = {code: identified_as(code) for code in languages}
     known = frozenset().union(*labels.values())
-    kept: list[Row] = [{} for _ in rows]
-    for (number, code), (label, probability) in zip(places, found, strict=True):
-        text = rows[number].texts[code]
-        if count_words(text) >= LID_MIN_WORDS:
-            agrees = label in labels[code]
-        else:
-            agrees = label in labels[code] or label not in known or probability < LID_SHORT_PROBABILITY
-        if agrees:
-            kept[number][code] = text
-    return [CatalogueRow(row.origin, texts) for row, texts in zip(rows, kept, strict=True) if ENGLISH in texts]
+    return [
+        label not in labels[code] and (count_words(text) >= min_words or (label in known and certainty >= probability))
+        for (code, text), (label, certainty) in zip(texts, found, strict=True)
+    ]
 
 
 def drop_duplicates(rows: Sequence[CatalogueRow]) -> list[CatalogueRow]:

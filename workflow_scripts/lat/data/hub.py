@@ -1,4 +1,4 @@
-"""Download models from the Hugging Face Hub, with error messages that name a remedy."""
+"""Download models and data sets from the Hugging Face Hub, with error messages that name a remedy."""
 
 import functools
 import json
@@ -27,6 +27,9 @@ CONFIG = "config.json"
 TIMEOUT = 60.0  # seconds
 INDEX = "model.safetensors.index.json"
 COMMIT = re.compile("[0-9a-f]{40}")
+# What a repository of the hub is, in its interface and in messages.
+MODEL, DATASET = "model", "dataset"
+NOUNS = {MODEL: "model", DATASET: "data set"}
 # Where the hub's library keeps what it needs to continue a download.
 HUB_FOLDER = ".cache"
 
@@ -38,8 +41,9 @@ def fetch_snapshot(
     patterns: Sequence[str] = FILES,
     base_model: bool = False,
     store: Path | None = None,
+    kind: str = MODEL,
 ) -> None:
-    """Download the files of a model into a folder, which appears only once it is complete.
+    """Download the files of a model or of a data set into a folder, which appears only once it is complete.
 
     Until then, the files are in a hidden folder beside it, since Snakemake deletes the output folder before a rerun.
     All files are of one commit, also if the branch moves meanwhile or between two runs.
@@ -54,53 +58,55 @@ def fetch_snapshot(
         patterns: patterns of the names of the files to download.
         base_model: check that the workflow can use the model as a base model, before its weights are downloaded.
         store: folder of downloads that several working folders share, see `store.py`.
+        kind: `MODEL` or `DATASET`.
 
     Raises:
-        InputError: the model is gated, private or does not exist, its name is no name of the hub, the hub cannot be
-            reached, or the workflow cannot use the model.
+        InputError: the repository is gated, private or does not exist, its name is no name of the hub, the hub cannot
+            be reached, or the workflow cannot use the model.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder) as waited, _explained(hub, revision, folder):
+    with locked(folder) as waited, _explained(hub, revision, folder, kind):
         if folder.is_dir() and any(folder.iterdir()):
             if waited:
                 return
             raise InputError(f"{folder}: is there already; delete it to download {hub} again")
         if store is None:
-            commit, names = _files_at(hub, revision)
+            commit, names = _files_at(hub, revision, kind)
             unfinished = folder.with_name(f".{folder.name}.{commit[:12]}.unfinished")
             _remove_other(unfinished, folder)
-            _download(hub, commit, names, unfinished, patterns, base_model)
+            _download(hub, commit, names, unfinished, patterns, base_model, kind)
             unfinished.rename(folder)
             return
-        commit = revision if revision and COMMIT.fullmatch(revision) else _files_at(hub, revision)[0]
+        commit = revision if revision and COMMIT.fullmatch(revision) else _files_at(hub, revision, kind)[0]
 
         def make(place: Path) -> None:
-            _download(hub, commit, _files_at(hub, commit)[1], place, patterns, base_model)
+            _download(hub, commit, _files_at(hub, commit, kind)[1], place, patterns, base_model, kind)
             shutil.rmtree(place / HUB_FOLDER, ignore_errors=True)
 
-        name = entry_name("model", f"{hub}-{commit[:12]}", hub, commit, sorted(patterns))
+        name = entry_name(kind, f"{hub}-{commit[:12]}", hub, commit, sorted(patterns))
         entry = provide(store, name, make)
         link_folder(entry, folder)
         log.info("%s: links to %s", folder, entry)
 
 
-def _files_at(hub: str, revision: str | None) -> tuple[str, list[str]]:
-    """Return the commit of a revision of a model, and the names of its files."""
+def _files_at(hub: str, revision: str | None, kind: str) -> tuple[str, list[str]]:
+    """Return the commit of a revision of a repository, and the names of its files."""
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(hub, revision=revision, timeout=TIMEOUT)
+    ask = HfApi().dataset_info if kind == DATASET else HfApi().model_info
+    info = ask(hub, revision=revision, timeout=TIMEOUT)
     if not info.sha:
         raise OSError("the hub names no commit")
     return info.sha, [file.rfilename for file in info.siblings or ()]
 
 
 def _download(
-    hub: str, commit: str, names: Sequence[str], folder: Path, patterns: Sequence[str], base_model: bool
+    hub: str, commit: str, names: Sequence[str], folder: Path, patterns: Sequence[str], base_model: bool, kind: str
 ) -> None:
     """Download the files of a commit into a folder, and continue with those that are there."""
     from huggingface_hub import snapshot_download
 
-    get = functools.partial(snapshot_download, hub, revision=commit, local_dir=folder)
+    get = functools.partial(snapshot_download, hub, revision=commit, repo_type=kind, local_dir=folder)
     if base_model:
         check_files(hub, names)
         get(allow_patterns=list(SMALL_FILES))
@@ -171,7 +177,7 @@ def _read_object(hub: str, path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _explained(hub: str, revision: str | None, folder: Path) -> Iterator[None]:
+def _explained(hub: str, revision: str | None, folder: Path, kind: str) -> Iterator[None]:
     """Turn the errors of the hub's library into errors that name a remedy."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import (
@@ -181,18 +187,23 @@ def _explained(hub: str, revision: str | None, folder: Path) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
+    place = f"datasets/{hub}" if kind == DATASET else hub
     try:
         yield
     except GatedRepoError:
-        raise InputError(f"{hub}: gated; accept its licence at https://huggingface.co/{hub} and set HF_TOKEN") from None
+        raise InputError(
+            f"{hub}: gated; accept its licence at https://huggingface.co/{place} and set HF_TOKEN"
+        ) from None
     except RepositoryNotFoundError:
         raise InputError(
-            f"{hub}: the hub has no such model, or it is private; correct its name, or set HF_TOKEN"
+            f"{hub}: the hub has no such {NOUNS[kind]}, or it is private; correct its name, or set HF_TOKEN"
         ) from None
     except RevisionNotFoundError:
         raise InputError(f"{hub}: has no revision `{revision}`; correct `revision`") from None
     except HFValidationError:
-        raise InputError(f"{hub}: no name of a model on the hub; write it as owner/name, without an address") from None
+        raise InputError(
+            f"{hub}: no name of a {NOUNS[kind]} on the hub; write it as owner/name, without an address"
+        ) from None
     # Network errors and errors of the library itself; the first line of their message names the cause.
     except (OSError, HTTPError, json.JSONDecodeError) as error:
         if isinstance(error, OSError) and (problem := disk_problem(error)):

