@@ -60,7 +60,9 @@ rule publish_folder:
         wordings=prompts_hash,
         template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
         facts=lambda wildcards: flags({"facts": json.dumps(card_facts(config), sort_keys=True)}),
-        licence_text=lambda wildcards, input: flags({"licence_text": list(input.licence_text)[0]} if input.licence_text else {}),
+        licence_text=lambda wildcards, input: flags(
+            {"licence_text": list(input.licence_text)[0]} if input.licence_text else {}
+        ),
     message:
         "Publish: writing the folder of {wildcards.model} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
     shell:

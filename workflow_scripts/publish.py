@@ -7,6 +7,7 @@ scores the card has.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,8 @@ def write_folder(arguments: argparse.Namespace) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     facts = arguments.facts
-    lines, example = test_lines(arguments, facts)
+    lines = lines_to_check(arguments, facts)
+    example = lines[0]
     tokenizer = load_tokenizer(arguments.model)
     keys = template_of(arguments).decoding_keys()
     end = keys.get("end")
@@ -108,10 +110,8 @@ def write_folder(arguments: argparse.Namespace) -> None:
         write_notices(facts["licence"], arguments.licence_text, partial)
         check_prompts(usage, lines, load_tokenizer(partial), lambda prompt: encode_prompt(tokenizer, prompt))
         printed, equal = check_translations(usage, lines, partial, facts)
-        conversions = {
-            name: convert_int8(arguments.model, partial / name, tokenizer) for name in facts["formats"]
-        }
-        checked = Checked(len(lines), equal, example.direction, example.source, printed[example], conversions)
+        conversions = {name: convert_int8(arguments.model, partial / name, tokenizer) for name in facts["formats"]}
+        checked = Checked(len(lines), equal, example.direction, example.source, printed[0], conversions)
         scores = Scores(
             read_table(arguments.intervals),
             read_table(arguments.summary),
@@ -126,8 +126,8 @@ def write_folder(arguments: argparse.Namespace) -> None:
     log.info("%s: %.0f MB, %d of %d checked lines as in the run", arguments.output, size, equal, len(lines))
 
 
-def test_lines(arguments: argparse.Namespace, facts: Mapping[str, Any]) -> tuple[list[Line], Line]:
-    """Return the test lines to check, from directions all over the list, and the one that is the example of the card.
+def lines_to_check(arguments: argparse.Namespace, facts: Mapping[str, Any]) -> list[Line]:
+    """Return some test lines of several directions, the example of the card first.
 
     The example is a short sentence of a zero-shot direction, if there is one.
     """
@@ -151,17 +151,12 @@ def test_lines(arguments: argparse.Namespace, facts: Mapping[str, Any]) -> tuple
     for direction in directions[:: max(1, len(directions) // CHECKED_LINES)]:
         chosen.setdefault(direction, []).extend(read(direction)[: CHECKED_LINES // len(directions) + 1])
     lines = [line for found in chosen.values() for line in found]
-    return [*dict.fromkeys(map(hashable, lines))][: CHECKED_LINES + 1], hashable(example)
-
-
-def hashable(line: Line) -> Line:
-    """Return a line whose prompt is a tuple if it has pieces."""
-    return line if isinstance(line.prompt, str) else line._replace(prompt=tuple(line.prompt))
+    return [line for number, line in enumerate(lines) if line not in lines[:number]][: CHECKED_LINES + 1]
 
 
 def check_translations(
     usage: Usage, lines: list[Line], folder: Path, facts: Mapping[str, Any]
-) -> tuple[dict[Line, str], int]:
+) -> tuple[list[str], int]:
     """Translate test lines with the lines of Python of the card, and compare them with the translations of the run.
 
     Returns:
@@ -170,21 +165,18 @@ def check_translations(
     Raises:
         InputError: too few are.
     """
-    import dataclasses
-
     from .lat.publishing.usage import run_code
 
-    printed = dict(zip(lines, run_code(dataclasses.replace(usage, name=str(folder)), lines), strict=True))
-    different = [line for line in lines if printed[line] != line.translation]
+    printed = run_code(dataclasses.replace(usage, name=str(folder)), lines)
+    different = [(line, text) for line, text in zip(lines, printed, strict=True) if text != line.translation]
     equal = len(lines) - len(different)
-    decoding = facts["decoding"]
-    exact = facts["dtype"] == "fp32" and decoding["compute_type"] in (None, "float32")
+    exact = facts["dtype"] == "fp32" and facts["decoding"]["compute_type"] in (None, "float32")
     if equal < len(lines) * (1 if exact else SHARE):
-        first = different[0]
+        line, text = different[0]
         raise InputError(
-            f"{first.direction}: with the lines of the card, transformers translates {first.source[:60]!r} as"
-            f" {printed[first][:60]!r}, but the run as {first.translation[:60]!r} ({equal} of {len(lines)} lines are equal);"
-            " the scores would not be those of the published model; decode again with `engine: transformers`"
+            f"{line.direction}: with the lines of the card, transformers translates {line.source[:60]!r} as"
+            f" {text[:60]!r}, but the run as {line.translation[:60]!r} ({equal} of {len(lines)} lines are equal); the"
+            " scores would not be those of the published model; decode again with `engine: transformers`"
         )
     return printed, equal
 

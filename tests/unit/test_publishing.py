@@ -10,19 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-import yaml
 from huggingface_hub import ModelCard
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import ROOT
 from tests.unit.chat_templates import chat_tokenizer
-from tests.unit.configs import load_config, overlay, put
+from tests.unit.configs import load_config, overlay
 from workflow_scripts import decode, prompts, publish
 from workflow_scripts.lat.config import card_facts, check_config, publication
 from workflow_scripts.lat.files import InputError, read_lines, write_lines, write_table
 from workflow_scripts.lat.languages import language_name
 from workflow_scripts.lat.publishing.card import code_of_card
-from workflow_scripts.lat.publishing.usage import Usage, run_code
+from workflow_scripts.lat.publishing.usage import Usage
 from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
 REPOSITORY = "my-name/my-model"
@@ -50,9 +49,12 @@ class TestConfig:
         assert [training["model"] for training in facts["trainings"]] == ["mt", "lat"]
         assert facts["trainings"][1]["settings"]["alpha"] == 0.5
         assert facts["compared"] == ["Base", "MT"]
-        assert {"use": "training, test", "name": "ckan", "origin": "ckan 2.12.0 (PyPI)", "licence": "AGPL-3.0-or-later"} in (
-            facts["data"]
-        )
+        assert {
+            "use": "training, test",
+            "name": "ckan",
+            "origin": "ckan 2.12.0 (PyPI)",
+            "licence": "AGPL-3.0-or-later",
+        } in (facts["data"])
 
     def test_the_licence_and_the_id_of_gemma_are_known(self):
         config = load_config("evidence-gemma3-270m")
@@ -76,34 +78,34 @@ class TestConfig:
             ("publish: {model: lta}", "publish.model: `lta` is not among the models; did you mean `lat`?"),
             ("publish: {seed: 1}", "publish lacks the key `model`; add it"),
             ("publish: {model: base}", "publish.model: `base` is the base model, which is not trained"),
-            ("publish: {model: lat-postins}", "publish.model: no system of tiny on demo has the model `lat-postins` and a"),
+            ("publish: {model: lat-postins}", "publish.model: no system of tiny on demo has the model `lat-postins`"),
             ("publish: {model: lat, seed: 4}", "publish.seed: `4` is not among the seeds of tiny on demo; known: 1"),
             (
                 "seeds: [1, 2]\npublish: {model: lat}",
                 "publish.seed is missing, and there are several seeds of tiny on demo; name one of 1 2",
             ),
-            ("publish: {model: lat, base_model: gemma3-270m}", "publish.base_model: `gemma3-270m` is not among the base"),
-            ("publish: {model: lat, benchmark: wmt}", "publish.benchmark: `wmt` is not among the benchmarks of the exper"),
-            ("publish: {model: lat, system: MT}", "publish.system: `MT` is not among the systems with `lat` and a plain"),
+            ("publish: {model: lat, base_model: gemma3-270m}", "publish.base_model: `gemma3-270m` is not among the b"),
+            ("publish: {model: lat, benchmark: wmt}", "publish.benchmark: `wmt` is not among the benchmarks of the e"),
+            ("publish: {model: lat, system: MT}", "publish.system: `MT` is not among the systems with `lat` and a pl"),
             (
                 "systems: {Greedy: {model: lat, beam: 1}}\nadd_systems: [Greedy]\npublish: {model: lat}",
-                "publish.system is missing, and there are several systems with `lat` and a plain prompt; name one of LAT",
+                "publish.system is missing, and there are several systems with `lat` and a plain prompt; name one of",
             ),
-            ("publish: {model: lat}", "publish.licence is missing: the config does not tell the licence of base_models.ti"),
-            ("publish: {model: lat, licence: Apache}", "publish.licence: `Apache` is not among the licences of the hub"),
-            ("publish: {model: lat, licence: other}", "publish.licence_text is missing: others cannot know it; save its"),
+            ("publish: {model: lat}", "publish.licence is missing: the licence of base_models.tiny is not known"),
+            ("publish: {model: lat, licence: Apache}", "publish.licence: `Apache` is not among the licences of the h"),
+            ("publish: {model: lat, licence: other}", "publish.licence_text is missing: others cannot know it; save"),
             (
                 "publish: {model: lat, licence: mit, licence_text: nowhere.txt}",
                 "publish.licence_text: no file `nowhere.txt`",
             ),
-            ("publish: {model: lat, licence: mit, formats: [gguf]}", "publish.formats: the workflow writes no GGUF; pub"),
-            ("publish: {model: lat, licence: mit, formats: [int8]}", "publish.formats: `int8` is not among the formats"),
-            ("publish: {model: lat, licence: mit, push: true}", "publish.push needs publish.repository, such as `my-na"),
-            ("publish: {model: lat, repository: mine}", "publish.repository: `mine` is not allowed; a repository is `own"),
+            ("publish: {model: lat, licence: mit, formats: [gguf]}", "publish.formats: the workflow writes no GGUF;"),
+            ("publish: {model: lat, licence: mit, formats: [int8]}", "publish.formats: `int8` is not among the forma"),
+            ("publish: {model: lat, licence: mit, push: true}", "publish.push needs publish.repository, such as `my-"),
+            ("publish: {model: lat, repository: mine}", "publish.repository: `mine` is not allowed; a repository is"),
             (
                 "experiments: [{base_model: tiny, benchmark: demo, systems: [LAT, MT]}, {base_model: gemma3-270m,"
                 " benchmark: demo, systems: [LAT, MT]}]\npublish: {model: lat}",
-                "publish: `lat` is there several times (tiny on demo, gemma3-270m on demo); name one by `base_model` and",
+                "publish: `lat` is there several times (tiny on demo, gemma3-270m on demo); name one by `base_model`",
             ),
             (
                 "experiments: [{base_model: gemma3-270m, benchmark: demo, systems: [LAT, MT]}]\n"
@@ -113,7 +115,7 @@ class TestConfig:
             (
                 "experiments: [{base_model: gemma3-270m, benchmark: demo, systems: [LAT, MT]}]\n"
                 "publish: {model: lat, repository: me/mine, push: true}",
-                "publish.licence_text is missing: the licence gemma must be handed on with the model; save its text in a",
+                "publish.licence_text is missing: the licence gemma must be handed on with the model; save its text i",
             ),
         ],
     )  # fmt: skip
@@ -168,13 +170,16 @@ class Made:
         write_table(self.folder / "intervals.tsv", rows, list(rows[0]))
         rows = [{**row, "mean": 11, "sd": 1.5} for row in rows if row["seed"] != "2"]
         write_table(self.folder / "summary.tsv", rows, list(rows[0]))
-        rows = [{"direction": direction, "metric": "OTR", "value": value} for direction, value in (("en-it", 0), ("it-nl", 5))]
+        rows = [
+            {"direction": direction, "metric": "OTR", "value": value}
+            for direction, value in (("en-it", 0), ("it-nl", 5))
+        ]
         write_table(self.folder / "otr.tsv", rows, list(rows[0]))
         write_lines(self.folder / "train.jsonl", ["{}"] * 7)
 
     def write(self, **changes):
-        files = {"model": "model", "prompts": "prompts", "test": "test", "hypotheses": "decoded", "samples": "train.jsonl",
-                 "intervals": "intervals.tsv", "summary": "summary.tsv", "references": "otr.tsv"}  # fmt: skip
+        files = {"model": "model", "prompts": "prompts", "test": "test", "hypotheses": "decoded",
+                 "samples": "train.jsonl", "intervals": "intervals.tsv", "summary": "summary.tsv", "references": "otr.tsv"}  # fmt: skip
         words = [word for flag, name in files.items() for word in (f"--{flag}", self.folder / name)]
         facts = json.dumps(self.facts | changes)
         run(publish, "write", *words, *self.template, "--facts", facts, "--output", self.output)
@@ -213,7 +218,7 @@ def test_the_lines_of_the_card_translate_as_the_run_did(tmp_path, capsys, templa
     exec("\n".join(code_of_card(card)), {})
     printed = capsys.readouterr().out.removesuffix("\n")
     assert printed == made.translation(card)
-    assert len(printed.split()) > 2  # the random model writes something
+    assert len(printed) > 5  # the random model writes something
     assert len(code_of_card(card)) == 5
     assert (made.output / "chat_template.jinja").exists() == (template == "chat")
     assert json.loads((made.output / "generation_config.json").read_text())["num_beams"] == beam
@@ -224,7 +229,8 @@ def test_the_card_says_what_the_model_is(made):
     card = ModelCard.load(made.output / "README.md")
     assert card.data.to_dict() == {
         "language": ["en", "it", "nl"], "license": "apache-2.0", "library_name": "transformers",
-        "pipeline_tag": "text-generation", "metrics": ["bleu", "chrf"], "datasets": [row["name"] for row in made.facts["data"]],
+        "pipeline_tag": "text-generation", "metrics": ["bleu", "chrf"],
+        "datasets": [row["name"] for row in made.facts["data"]],
         "tags": ["translation", "off-target", "language-aware-tuning", "arxiv:2403.14399"],
     }  # fmt: skip
     for text in (
@@ -302,7 +308,9 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(404, {"error": "not found"}, {"X-Error-Code": "RepoNotFound"})
         if path.startswith(f"/api/models/{REPOSITORY}"):
             known = {"id": REPOSITORY, "sha": "0" * 40, "siblings": [{"rfilename": name} for name in self.files]}
-            listing = [{"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in self.files.items()]
+            listing = [
+                {"type": "file", "path": name, "size": len(content), "oid": "0"} for name, content in self.files.items()
+            ]
             return self.answer(200, listing if "/tree/" in path else known | self.repository)
         name = path.partition("/resolve/main/")[2] or path.partition(f"/resolve/{'0' * 40}/")[2]
         if name not in self.files:
@@ -320,22 +328,30 @@ class Hub(BaseHTTPRequestHandler):
         if not authorised:
             return self.answer(401, {"error": "no token"})
         if self.path == "/api/repos/create":
-            type(self).repository = {"private": json.loads(body)["private"]}
-            return self.answer(200, {"url": f"http://host/{REPOSITORY}"})
+            type(self).repository = {"private": json.loads(body)["visibility"] == "private"}
+            return self.answer(200, {"url": f"http://{self.headers['Host']}/{REPOSITORY}"})
         if self.path.endswith("/preupload/main"):
-            files = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]]
+            files = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
+            ]
             return self.answer(200, {"files": files})
         if self.path.endswith("/commit/main"):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            return self.answer(200, {"commitUrl": f"http://host/{REPOSITORY}/commit/1", "commitOid": "1" * 40, "success": True})
+            url = f"http://{self.headers['Host']}/{REPOSITORY}/commit/{'1' * 40}"
+            return self.answer(200, {"commitUrl": url, "commitOid": "1" * 40, "success": True})
         self.answer(404, {"error": self.path})
 
     def answer(self, status, body, headers=None):
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in {
+            "Content-Length": str(len(content)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

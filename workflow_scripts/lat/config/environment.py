@@ -102,8 +102,8 @@ def check_hub_token() -> None:
 
     if not get_token():
         raise InputError(
-            "config: publish.push: the environment variable HF_TOKEN is not set; export a token with write access to the"
-            " hub, or remove `push`"
+            "config: publish.push: the environment variable HF_TOKEN is not set; export a token with write access to"
+            " the hub, or remove `push`"
         )
 
 

@@ -42,7 +42,7 @@ class Checked(NamedTuple):
     """What the check of the folder found.
 
     Attributes:
-        count: number of test lines that were translated with the lines of Python of the card.
+        compared: number of test lines that were translated with the lines of Python of the card.
         equal: how many of these translations are those of the workflow.
         direction: direction of the example of the card.
         source: its sentence.
@@ -50,7 +50,7 @@ class Checked(NamedTuple):
         conversions: for each converted format, a sentence about it.
     """
 
-    count: int
+    compared: int
     equal: int
     direction: str
     source: str
@@ -87,8 +87,10 @@ def make_card(facts: Mapping[str, Any], usage: Usage, checked: Checked, scores: 
     )
     own = _rows(scores.intervals, facts["system"], facts["seed"])
     if not own:
-        raise InputError(f"the table of intervals has no scores of {facts['system']}, seed {facts['seed']}; make it again")
-    texts = {
+        raise InputError(
+            f"the table of intervals has no scores of {facts['system']}, seed {facts['seed']}; make it again"
+        )
+    texts: dict[str, Any] = {
         "name": name,
         "facts": facts,
         "languages": [(code, language(code).name) for code in facts["languages"]],
@@ -108,7 +110,7 @@ def make_card(facts: Mapping[str, Any], usage: Usage, checked: Checked, scores: 
             [[row["use"], row["name"], row["origin"], row["licence"]] for row in facts["data"]],
         ),
     }
-    return ModelCard.from_template(data, template_path=str(TEMPLATE), **texts).content.rstrip() + "\n"
+    return ModelCard.from_template(data, str(TEMPLATE), None, **texts).content.rstrip() + "\n"
 
 
 def check_card(text: str, usage: Usage, checked: Checked) -> None:

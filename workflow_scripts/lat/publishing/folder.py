@@ -26,8 +26,8 @@ NOTICE, LICENCE = "NOTICE", "LICENSE"
 GEMMA_NOTICE = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",
     "",
-    "The weights in this folder have been modified: they were trained further, see README.md. Their use is subject to the"
-    " use restrictions in section 3.2 of these terms.",
+    "The weights in this folder have been modified: they were trained further, see README.md. Their use is subject to"
+    " the use restrictions in section 3.2 of these terms.",
 )
 
 

@@ -67,8 +67,8 @@ def push(folder: Path, repository: str, private: bool) -> dict[str, str]:
         else:
             if private and is_public:
                 raise InputError(
-                    f"{repository}: is public, but publish.private is true; set `private: false`, or make the repository"
-                    " private on the hub"
+                    f"{repository}: is public, but publish.private is true; set `private: false`, or make the"
+                    " repository private on the hub"
                 )
         message = "Upload of a model of the workflow Language-aware tuning"
         commit = api.upload_folder(
@@ -90,7 +90,7 @@ def _explained(repository: str) -> Iterator[None]:
         status = error.response.status_code
         remedy = "set HF_TOKEN to a token with write access" if status in (401, 403) else "correct it and run again"
         raise InputError(f"{repository}: the hub refuses the upload ({first_line(error)}); {remedy}") from None
-    except (OSError, HTTPError) as error:
+    except (OSError, HTTPError, ValueError) as error:  # the network, or a server that is no hub
         raise InputError(
             f"{repository}: could not be uploaded ({first_line(error)}); check the network and run again"
         ) from None

@@ -82,7 +82,7 @@ def usage_of(template: AnyTemplate, end: str | None, marks: Sequence[str] | None
     for slot, mark in SLOTS.items():
         layout = layout.replace(mark, f"{{{slot}}}")
     found = response_end_marks() if marks is None else list(marks)
-    return Usage(name, layout, tuple([*found, *([end] if end else [])]), not isinstance(prompt, str))
+    return Usage(name, layout, (*found, *([end] if end else [])), not isinstance(prompt, str))
 
 
 def check_prompts(usage: Usage, lines: Sequence[Line], published: Any, encode: Any) -> None:
@@ -106,8 +106,8 @@ def check_prompts(usage: Usage, lines: Sequence[Line], published: Any, encode: A
             )
         if published(text, add_special_tokens=not usage.writes_start)["input_ids"] != encode(line.prompt):
             raise InputError(
-                f"{line.direction}: transformers encodes the prompt of {line.source[:60]!r} otherwise than the workflow;"
-                " such a model cannot be used with a pipeline, so it is not published"
+                f"{line.direction}: transformers encodes the prompt of {line.source[:60]!r} otherwise than the"
+                " workflow; such a model cannot be used with a pipeline, so it is not published"
             )
 
 
