@@ -127,15 +127,17 @@ lock:
 	for name in main bleurt comet; do $(PYTHON) envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; done
 
 # A trained model of the last run as a folder for others, see docs/publishing.md: `make publish MODEL=lat`, with CONFIG as
-# for `make report`. PUSH=1 uploads it to REPOSITORY on the Hugging Face Hub. What is not given stands in the config.
+# for `make report`. PUSH=1 uploads it to REPOSITORY on the Hugging Face Hub. What is not given here stands in the config.
 MODEL :=
+SEED :=
+LICENCE :=
 REPOSITORY :=
 PUSH :=
 comma := ,
-PUBLISHED := $(if $(MODEL),model: $(MODEL)$(comma) )$(if $(REPOSITORY),repository: $(REPOSITORY)$(comma) )$(if $(PUSH),push: true)
+key = $(if $(2),$(1): $(2)$(comma) )
+KEYS = $(call key,model,$(MODEL))$(call key,seed,$(SEED))$(call key,licence,$(LICENCE))$(call key,repository,$(REPOSITORY))$(if $(filter 1,$(PUSH)),push: true)
 publish: $(VENV)/.installed
-	snakemake publish --cores all $(if $(CONFIG),--configfile $(CONFIG)) \
-		$(if $(PUBLISHED),--config 'publish={$(PUBLISHED)}')
+	snakemake publish --cores all $(if $(CONFIG),--configfile $(CONFIG)) $(if $(KEYS),--config 'publish={$(KEYS)}')
 
 # Delete the results, except for downloads (sources, corpora), base models (also built ones), and the replies of servers
 # (the judge, systems with `server`), which were paid for.

@@ -17,6 +17,8 @@ FORMATS = (CTRANSLATE2_INT8,)
 HUB_LICENCES = {"LicenseRef-Gemma": "gemma"}
 # Identifiers of base models on the hub, by the row of resources/sources.tsv that has their (first) file.
 HUB_IDS = {"gemma3-270m-part1": "google/gemma-3-270m"}
+# Identifiers of training data on the hub, by rows of resources/sources.tsv; catalogues are not there.
+HUB_DATASETS = {"iwslt17-train": "IWSLT/iwslt2017", "flores200": "facebook/flores", "alpaca": "tatsu-lab/alpaca"}
 # Identifiers that the hub accepts as `license` of a model.
 LICENCES = (
     "afl-3.0", "agpl-3.0", "apache-2.0", "apple-amlr", "apple-ascl", "artistic-2.0", "bigcode-openrail-m",
@@ -291,4 +293,5 @@ def _data(config: Mapping[str, Any], found: Publication) -> Iterable[dict[str, s
 def _source(use: str, name: str) -> dict[str, str]:
     row = sources()[name]
     origin = f"{row.package} {row.version} (PyPI)" if row.kind == "pypi" else row.package
-    return {"use": use, "name": name, "origin": origin, "licence": row.licence or "not stated"}
+    found = {"use": use, "name": name, "origin": origin, "licence": row.licence or "not stated"}
+    return found | ({"hub": HUB_DATASETS[name]} if name in HUB_DATASETS else {})

@@ -81,7 +81,7 @@ def make_card(facts: Mapping[str, Any], usage: Usage, checked: Checked, scores: 
         pipeline_tag="text-generation",
         base_model=facts["hub_id"],
         base_model_relation="finetune" if facts["hub_id"] else None,
-        datasets=[row["name"] for row in facts["data"] if row["use"].startswith("training") and row["origin"]],
+        datasets=[row["hub"] for row in facts["data"] if "training" in row["use"] and row.get("hub")] or None,
         metrics=list(METRICS.values()),
         tags=["translation", "off-target", "language-aware-tuning", "arxiv:2403.14399"],
     )
