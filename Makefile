@@ -131,11 +131,12 @@ lock:
 MODEL :=
 SEED :=
 LICENCE :=
+LICENCE_TEXT :=
 REPOSITORY :=
 PUSH :=
 comma := ,
 key = $(if $(2),$(1): $(2)$(comma) )
-KEYS = $(call key,model,$(MODEL))$(call key,seed,$(SEED))$(call key,licence,$(LICENCE))$(call key,repository,$(REPOSITORY))$(if $(filter 1,$(PUSH)),push: true)
+KEYS = $(call key,model,$(MODEL))$(call key,seed,$(SEED))$(call key,licence,$(LICENCE))$(call key,licence_text,$(LICENCE_TEXT))$(call key,repository,$(REPOSITORY))$(if $(filter 1,$(PUSH)),push: true)
 publish: $(VENV)/.installed
 	snakemake publish --cores all $(if $(CONFIG),--configfile $(CONFIG)) $(if $(KEYS),--config 'publish={$(KEYS)}')
 
