@@ -32,9 +32,9 @@ CHECKED_LINES = 6
 SHARE = 0.5
 # The shortest sentence of the card's example, in words.
 EXAMPLE_WORDS = 3
-# What may differ from the weights in fp32: log-probabilities, in standard deviations. With 8 bits per weight, models of
-# 1 to 270 million parameters differ by 0.05 to 0.4; a damaged conversion differs by more than 1.
-INT8_TOLERANCE = 0.8
+# Largest accepted difference of a log-probability with 8 bits per weight, in standard deviations. Gemma 3 270M has 0.55,
+# and the weights of another model more than 3.
+INT8_TOLERANCE = 2.0
 
 
 def main() -> None:

@@ -16,10 +16,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.conftest import ROOT
 from tests.unit.chat_templates import chat_tokenizer
 from tests.unit.configs import load_config, overlay
-from workflow_scripts import decode, prompts, publish
+from workflow_scripts import convert, decode, prompts, publish
 from workflow_scripts.lat.config import card_facts, check_config, publication
 from workflow_scripts.lat.files import InputError, read_lines, write_lines, write_table
 from workflow_scripts.lat.languages import language_name
+from workflow_scripts.lat.models import load_tokenizer
 from workflow_scripts.lat.publishing.card import code_of_card
 from workflow_scripts.lat.publishing.usage import Usage
 from workflow_scripts.lat.training.tokenizing import train_tokenizer
@@ -239,7 +240,7 @@ def test_the_card_says_what_the_model_is(made):
         "[arXiv 2403.14399]", "| training, test | ckan | ckan 2.12.0 (PyPI) | AGPL-3.0-or-later |",
         "fine-tuning on 7 translations", "alpha 0.5", "| en-it | supervised | 12.3 [10.0, 15.5] |",
         "| LAT | 12.3 [10.0, 15.5] |", "| zero-shot | OTR | 11.0 ± 1.5 |",
-        "It calls 2.5 % (by direction 0.0 to 5.0 %) of the reference", "This is one of 2 trainings",
+        "it errs in 2.5 % (by direction 0.0 to 5.0)", "This is one of 2 trainings",
         "### Input:\n{text}\n\n### Response:\n", "Italian (it)",
     ):  # fmt: skip
         assert text in card.text, text
@@ -263,7 +264,7 @@ def made_terms():
     return "https://ai.google.dev/gemma/terms"
 
 
-def test_ctranslate2_runs_the_folder_with_eight_bits(made):
+def test_ctranslate2_runs_the_folder_with_eight_bits(made, tmp_path, monkeypatch):
     import ctranslate2
 
     card = made.write(formats=["ctranslate2-int8"])
@@ -271,6 +272,16 @@ def test_ctranslate2_runs_the_folder_with_eight_bits(made):
     assert generator.compute_type.startswith("int8")
     assert "The folder `ctranslate2-int8`" in card
     assert "ctranslate2-int8/model.bin" in json.loads((made.output / "manifest.json").read_text())
+
+    # The log-probabilities of another model are not those of this one with fewer bits.
+    torch.manual_seed(4)
+    other = LlamaForCausalLM(LlamaConfig.from_pretrained(made.folder / "model"))
+    other.save_pretrained(tmp_path / "other")
+    load_tokenizer(made.folder / "model").save_pretrained(tmp_path / "other")
+    own = convert.log_probabilities
+    monkeypatch.setattr(convert, "log_probabilities", lambda folder, tokenizer: own(tmp_path / "other", tokenizer))
+    with pytest.raises(InputError, match=r"with 8 bits per weight, log-probabilities differ by up to [3-9]"):
+        made.write(formats=["ctranslate2-int8"])
 
 
 def test_a_folder_that_translates_otherwise_is_not_written(tmp_path):
@@ -393,10 +404,11 @@ def push(hub, folder, record, *words, **settings):
 
 def test_what_is_uploaded_translates_with_the_lines_of_the_card(made, hub, tmp_path):
     card = made.write(repository=REPOSITORY)
+    (made.output / ".snakemake_timestamp").touch()
     done = push(hub, made.output, tmp_path / "pushed.json", "--private")
     assert done.returncode == 0, done.stderr[-3000:]
     assert Hub.repository == {"private": True}
-    assert Hub.files["README.md"].decode() == card and "manifest.json" not in Hub.files
+    assert Hub.files["README.md"].decode() == card and not {"manifest.json", ".snakemake_timestamp"} & set(Hub.files)
     assert Hub.files["model.safetensors"] == (made.output / "model.safetensors").read_bytes()
     assert json.loads((tmp_path / "pushed.json").read_text())["commit"] == "1" * 40
     # As a reader of the card does, with the model from the hub.

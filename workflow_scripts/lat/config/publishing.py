@@ -241,8 +241,8 @@ def _origin(base: Mapping[str, Any]) -> str:
         return f"{base['hub']}, revision {base.get('revision', 'main')}"
     if "gguf" in base:
         rows = [sources()[name] for name in base["gguf"] if name in sources()]
-        files = [f"{row.file} ({row.package} {row.version})" for row in rows] or [Path(n).name for n in base["gguf"]]
-        return f"dequantised from {', '.join(files)}"
+        files = [f"{row.package} {row.version}" for row in rows] or [Path(name).name for name in base["gguf"]]
+        return f"dequantised from GGUF: {', '.join(files)}"
     return "trained from nothing on the text of the benchmark" if "build" in base else "a model of the publisher"
 
 

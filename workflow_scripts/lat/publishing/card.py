@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -71,7 +70,7 @@ def make_card(facts: Mapping[str, Any], usage: Usage, checked: Checked, scores: 
     Raises:
         InputError: the tables lack the scores of the model.
     """
-    name = (usage.name if facts["repository"] else Path(usage.name).name).rpartition("/")[2]
+    name = (facts["repository"] or "").rpartition("/")[2] or f"{facts['model']} of {facts['base_model']}"
     data = ModelCardData(
         language=sorted({code.split("-")[0] for code in facts["languages"]}),
         license=facts["licence"],
@@ -139,7 +138,7 @@ def by_direction(rows: Rows, lines: Mapping[str, int]) -> str:
     """Return a table of all scores of a model by direction, with their intervals."""
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     places = list(dict.fromkeys((row["supervision"], row["direction"]) for row in rows))
-    values = {(row["supervision"], row["direction"], row["metric"]): _value(row, row["value"]) for row in rows}
+    values = {(row["supervision"], row["direction"], row["metric"]): _value(row) for row in rows}
     body = [
         [
             "mean" if direction == AVERAGE else direction,
@@ -160,7 +159,7 @@ def by_system(scores: Scores, facts: Mapping[str, Any]) -> str:
         rows = _rows(scores.intervals, system, facts["seed"])
         means = {(row["supervision"], row["metric"]): row for row in rows if row["direction"] == AVERAGE}
         cells = [means.get((kind, metric)) for kind in kinds for metric in MAIN_METRICS]
-        body.append([system, *(_value(row, row["value"]) if row else "" for row in cells)])
+        body.append([system, *(_value(row) if row else "" for row in cells)])
     return _table(["System", *(f"{kind} {metric}" for kind in kinds for metric in MAIN_METRICS)], body)
 
 
@@ -168,7 +167,7 @@ def over_seeds(summary: Rows, system: str) -> str:
     """Return a table of the means of a system over all seeds, with standard deviations and intervals."""
     rows = [row for row in summary if row["system"] == system and row["direction"] == AVERAGE]
     body = [
-        [row["supervision"], row["metric"], f"{_number(row['mean'])} ± {_number(row['sd'])}", _interval(row)]
+        [row["supervision"], row["metric"], f"{_number(row, 'mean')} ± {_number(row, 'sd')}", _interval(row)]
         for row in rows
     ]
     return _table(["Kind", "Metric", "Mean ± standard deviation", "95 % interval"], body)
@@ -178,20 +177,18 @@ def _rows(rows: Rows, system: str, seed: int) -> list[Mapping[str, str]]:
     return [row for row in rows if row["system"] == system and row["seed"] in (str(seed), SHARED)]
 
 
-def _value(row: Mapping[str, str], value: str) -> str:
-    return f"{_number(value)} {_interval(row)}"
+def _value(row: Mapping[str, str]) -> str:
+    return f"{_number(row, 'value')} {_interval(row)}"
 
 
 def _interval(row: Mapping[str, str]) -> str:
-    return f"[{_number(row['low'])}, {_number(row['high'])}]"
+    return f"[{_number(row, 'low')}, {_number(row, 'high')}]"
 
 
-def _number(text: str) -> str:
-    """A score with one decimal or, for metrics between 0 and 1, with three."""
-    if not text:
-        return ""
-    value = float(text)
-    return f"{value:.1f}" if abs(value) >= 1.5 or not value else f"{value:.3f}".rstrip("0")
+def _number(row: Mapping[str, str], column: str) -> str:
+    """A value of a score; learned metrics may lie between 0 and 1."""
+    decimals = 1 if row["metric"] in MAIN_METRICS else 3
+    return f"{float(row[column]):.{decimals}f}" if row[column] else ""
 
 
 def _reference_error(rows: Rows) -> str:
@@ -199,7 +196,7 @@ def _reference_error(rows: Rows) -> str:
     values = [float(row["value"]) for row in rows if row["metric"] == OTR and row["direction"] != AVERAGE]
     if not values:
         return ""
-    return f"{sum(values) / len(values):.1f} % (by direction {min(values):.1f} to {max(values):.1f} %)"
+    return f"{sum(values) / len(values):.1f} % (by direction {min(values):.1f} to {max(values):.1f})"
 
 
 def _span(counts: Iterable[int]) -> str:

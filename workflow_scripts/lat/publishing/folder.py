@@ -41,7 +41,7 @@ def copy_model(model: Path, folder: Path) -> None:
     if (model / ADAPTERS).is_file():
         raise InputError(f"{model}: holds adapters; merge them into their base model with peft before publishing")
     for file in sorted(model.iterdir()):
-        if file.name in LEFT_OUT:
+        if file.name in LEFT_OUT or file.name.startswith("."):  # Snakemake has a hidden file in its folders
             continue
         target = folder / file.name
         try:

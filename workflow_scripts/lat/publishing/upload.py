@@ -9,6 +9,7 @@ from ..manifest import MANIFEST, damage_of
 from ..runtime import log
 from .folder import CARD
 
+HIDDEN = ".*"  # Snakemake has a hidden file in its folders
 # Keys without which a card does not say whose model it is and how it may be used.
 REQUIRED = ("language", "license", "library_name", "pipeline_tag")
 
@@ -72,7 +73,7 @@ def push(folder: Path, repository: str, private: bool) -> dict[str, str]:
                 )
         message = "Upload of a model of the workflow Language-aware tuning"
         commit = api.upload_folder(
-            repo_id=repository, folder_path=folder, ignore_patterns=[MANIFEST], commit_message=message
+            repo_id=repository, folder_path=folder, ignore_patterns=[MANIFEST, HIDDEN], commit_message=message
         )
     log.info("%s: %s", repository, commit.commit_url)
     return {"repository": repository, "commit": commit.oid, "url": str(commit.commit_url)}
