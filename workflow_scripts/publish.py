@@ -32,8 +32,8 @@ CHECKED_LINES = 6
 SHARE = 0.5
 # The shortest sentence of the card's example, in words.
 EXAMPLE_WORDS = 3
-# Largest accepted difference of a log-probability with 8 bits per weight, in standard deviations. Gemma 3 270M has 0.55,
-# and the weights of another model more than 3.
+# Largest accepted difference of a log-probability with 8 bits per weight, in standard deviations. Gemma 3 270M
+# has 0.55, and the weights of another model more than 3.
 INT8_TOLERANCE = 2.0
 
 
