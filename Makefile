@@ -8,7 +8,7 @@ VENV := .venv
 PYTHON ?= python3
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo tiny test test-parts test-runs test-slurm campaign check docs readme report bleurt comet trl vllm lock clean distclean
+.PHONY: demo tiny test test-parts test-runs test-slurm campaign check docs readme report publish bleurt comet trl vllm lock clean distclean
 
 # The demo, with Gemma 3 270M. Its terms are the user's to accept, which this target says and does.
 GEMMA := LicenseRef-Gemma
@@ -125,6 +125,20 @@ lock:
 	.cache/lock/bin/pip install $(PIP_OPTIONS) $(LOCKED) --requirement envs/uv.txt
 	.cache/lock/bin/python envs/lock.py
 	for name in main bleurt comet; do $(PYTHON) envs/conda.py envs/$$name.txt > envs/$$name.yaml || exit 1; done
+
+# A trained model of the last run as a folder for others, see docs/publishing.md: `make publish MODEL=lat`, with CONFIG as
+# for `make report`. PUSH=1 uploads it to REPOSITORY on the Hugging Face Hub. What is not given here stands in the config.
+MODEL :=
+SEED :=
+LICENCE :=
+LICENCE_TEXT :=
+REPOSITORY :=
+PUSH :=
+comma := ,
+key = $(if $(2),$(1): $(2)$(comma) )
+KEYS = $(call key,model,$(MODEL))$(call key,seed,$(SEED))$(call key,licence,$(LICENCE))$(call key,licence_text,$(LICENCE_TEXT))$(call key,repository,$(REPOSITORY))$(if $(filter 1,$(PUSH)),push: true)
+publish: $(VENV)/.installed
+	snakemake publish --cores all $(if $(CONFIG),--configfile $(CONFIG)) $(if $(KEYS),--config 'publish={$(KEYS)}')
 
 # Delete the results, except for downloads (sources, corpora), base models (also built ones), and the replies of servers
 # (the judge, systems with `server`), which were paid for.

@@ -32,6 +32,7 @@ include: "rules/judge.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/page.smk"
+include: "rules/publish.smk"
 
 
 onstart:

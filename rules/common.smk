@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from workflow_scripts.lat.codehash import step_code
 from workflow_scripts.lat.config import (
     baseline_warnings,
+    card_facts,
     check_config,
     check_config_files,
     check_environment,
@@ -35,13 +36,14 @@ from workflow_scripts.lat.config import (
     keeps_weights,
     model_of,
     needs_off_targets,
+    publication,
     runs_of,
     seeds_of,
     server_settings,
     step_settings,
     used_models,
 )
-from workflow_scripts.lat.config.environment import SLURM
+from workflow_scripts.lat.config.environment import SLURM, check_hub_token
 from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_of_run, known_configs, remember_config
 from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
@@ -667,6 +669,10 @@ def check_start(jobs):
             accepted, or replace results of another config.
     """
     check_command_lengths(jobs)
+    if not config["publish"] and any(rule_name(job) == "publish" for job in jobs):
+        raise InputError(
+            "config: publish is null; name the model, such as `make publish MODEL=lat` or `--config 'publish={model: lat}'`"
+        )
     check_changes(jobs)
     check_licences(config, [job.wildcards.source for job in jobs if rule_name(job) == "fetch_source"])
     replaced = replaced_results(jobs)
@@ -693,6 +699,8 @@ def check_prerequisites():
             if rule_name(job) == "translate_on_server":
                 system = job.wildcards.system
                 secret(config["systems"][system]["server"].get("key"), f"systems.{system}.server")
+            if rule_name(job) == "push":
+                check_hub_token()
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
         remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))

@@ -48,13 +48,14 @@ def listed(benchmark):
 
 
 def config_text():
-    """Return the configuration of this run as text, without `parameters`, which affects only the plan."""
+    """Return the configuration of this run as text, without `parameters` and `publish`, which change no result."""
     benchmarks = {name: listed(entry) for name, entry in config["benchmarks"].items()}
     base_models = {
         name: {key: value for key, value in entry.items() if key != "parameters"}
         for name, entry in config["base_models"].items()
     }
-    entries = config | {"base_models": base_models, "benchmarks": benchmarks}
+    entries = {key: value for key, value in config.items() if key != "publish"}
+    entries |= {"base_models": base_models, "benchmarks": benchmarks}
     return yaml.dump(entries, Dumper=ConfigDumper, sort_keys=False, allow_unicode=True)
 
 

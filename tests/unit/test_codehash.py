@@ -39,8 +39,8 @@ def changed(path, old: str, new: str) -> set[str]:
          {"finetune", "unlikelihood", "preference", "base_model"}),
         ("lat/reporting/charts.py", '"font.size": TEXT_SIZE', '"font.size": 11', {"figures"}),
         ("lat/prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
-         {"prompts", "conflicts", "off_targets", "base_model", "decode", "translate"}),
-        ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert"}),
+         {"prompts", "conflicts", "off_targets", "base_model", "decode", "translate", "publish"}),
+        ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert", "publish"}),
     ],
     ids=["losses", "charts", "prompting", "a script"],
 )  # fmt: skip

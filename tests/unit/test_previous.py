@@ -12,7 +12,7 @@ def test_the_config_of_a_run_is_what_the_user_chose(tmp_path):
     folder = tmp_path / "run"
     chosen = config_of_run(
         [defaults, str(folder / "overlays" / "b.yaml"), folder / "a.yaml", tmp_path / "c.yaml"],
-        ["seeds=[1]", "replace=true", "decode={beam: 1}"],
+        ["seeds=[1]", "replace=true", "publish={model: lat}", "decode={beam: 1}"],
         defaults,
         folder,
     )

@@ -3,6 +3,7 @@
 - `reading`: config files, read strictly.
 - `schema`: keys, types and ranges of a single value.
 - `benchmarks`, `base_models`, `systems`: references between entries, and the files that they name.
+- `publishing`: the model to publish, and what its card says of it.
 - `environment`: what is installed where Snakemake runs.
 - `settings`: look-ups in a checked configuration.
 """
@@ -17,6 +18,7 @@ from ..languages import RESOURCES
 from .base_models import check_base_models, check_licences
 from .benchmarks import check_benchmarks
 from .environment import check_environment, check_nodes
+from .publishing import Publication, card_facts, check_publish, publication
 from .reading import check_config_files, command_line_config
 from .schema import SCHEMA, check_schema
 from .settings import (
@@ -48,7 +50,9 @@ from .systems import (
 
 __all__ = [
     "SCHEMA",
+    "Publication",
     "baseline_warnings",
+    "card_facts",
     "check_config",
     "check_config_files",
     "check_environment",
@@ -61,6 +65,7 @@ __all__ = [
     "keeps_weights",
     "model_of",
     "needs_off_targets",
+    "publication",
     "runs_of",
     "seeds_of",
     "server_settings",
@@ -96,6 +101,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     check_judge(config, root)
     check_studies(config)
     check_metrics(config, root)
+    check_publish(config, root)
 
 
 def _check_credentials(config: Mapping[str, Any]) -> None:

@@ -91,6 +91,22 @@ def _check_converter(key: str, path_key: str, folder: Path) -> None:
         )
 
 
+def check_hub_token() -> None:
+    """Check that there is a token for uploads to the hub, without its value in any message.
+
+    Raises:
+        InputError: there is none.
+    """
+    # Imported here, since few runs need it.
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise InputError(
+            "config: publish.push: the environment variable HF_TOKEN is not set; export a token with write access to"
+            " the hub, or remove `push`"
+        )
+
+
 def check_nodes(config: Mapping[str, Any], executor: str) -> None:
     """Check that training on several nodes is started by Slurm.
 

@@ -13,8 +13,8 @@ from ..files import InputError, atomic_write
 
 # Beside Snakemake's own records of the results, which are deleted together with it.
 RECORD = Path(".snakemake") / "configs.json"
-# The key of the config that permits it.
-REPLACE = "replace"
+# The key of the config that permits it, and the one that changes no other result.
+REPLACE, PUBLISH = "replace", "publish"
 
 
 def config_of_run(files: Sequence[str | Path], arguments: Sequence[str], defaults: Path, folder: Path) -> list[str]:
@@ -35,7 +35,7 @@ def config_of_run(files: Sequence[str | Path], arguments: Sequence[str], default
         for file in chosen
         if file != defaults.resolve()
     ]
-    return [*names, *sorted(text for text in arguments if not text.startswith(f"{REPLACE}="))]
+    return [*names, *sorted(text for text in arguments if not text.startswith((f"{REPLACE}=", f"{PUBLISH}=")))]
 
 
 def known_configs(record: Path) -> list[list[str]]:
