@@ -35,6 +35,7 @@ from workflow_scripts.lat.config import (
     keeps_weights,
     model_of,
     needs_off_targets,
+    rating_server,
     runs_of,
     seeds_of,
     server_settings,
@@ -695,6 +696,9 @@ def check_prerequisites():
                 secret(config["systems"][system]["server"].get("key"), f"systems.{system}.server")
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
+            if rule_name(job) == "score_gemba":
+                metric = job.wildcards.learned
+                secret(rating_server(config, metric)["key"], f"score.learned.{metric}.server")
         remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))
         files, counted = benchmark_files(), {}
         seconds = {job.jobid: job_seconds(config, rule_name(job), job.wildcards_dict, files, counted) for job in jobs}

@@ -28,7 +28,7 @@ REPORTING = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # these r
 # The folders of the two seeds, and of the system on the untrained base model, which they share.
 RUNS = [("shared", "Base"), *((f"seed{seed}", system) for seed in SEEDS for system in SYSTEMS[1:])]
 OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "OTR-no_words", "no_words", "copies"]
-OFF_TARGET += ["OTR-confusion", "OTR:py3langid", "agreement:py3langid"]
+OFF_TARGET += ["OTR-confusion", "CSR-script", "CSR-words", "CSR-window", "OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
 
 
