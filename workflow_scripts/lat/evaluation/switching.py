@@ -61,7 +61,7 @@ LETTERS = regex.compile(r"[\p{L}\p{M}]+(?:['’ʼ‑-][\p{L}\p{M}]+)*")
 class WordsOfLine(NamedTuple):
     """The words of a line: how many there are in all, and those in another script than that of the target."""
 
-    count: int
+    total: int
     switched: list[str]
 
 
@@ -111,16 +111,18 @@ def words_of(output: str, source: str, target: str) -> WordsOfLine:
             commands and products, which stay as they are.
         target: code of the target language.
     """
-    pattern = _words_pattern(scripts_of(target))
-    spaced = UNSPACED.isdisjoint(scripts_of(target))
+    scripts = scripts_of(target)
+    spaced = UNSPACED.isdisjoint(scripts)
     text = CODE.sub(" ", readable_text(output))
-    count, latin, others = 0, [], []
-    for match in pattern.finditer(text):
+    total, latin, others = 0, [], []
+    for match in _words_pattern(scripts).finditer(text):
         word = match[0]
         if match.lastgroup == "own":
-            count += 1 if spaced else len(word)
-        elif not CODE_BEFORE.match(text[: match.start()][-1:]) and not CODE_AFTER.match(text, match.end()):
-            count += 1
+            total += 1 if spaced else len(word)
+        elif not CODE_BEFORE.match(text[max(match.start() - 1, 0) : match.start()]) and not CODE_AFTER.match(
+            text, match.end()
+        ):
+            total += 1
             if match.lastgroup == "latin" and len(word) >= LATIN_LETTERS and word.islower():
                 latin.append(word)
             elif match.lastgroup == "other" and (len(word) >= OTHER_LETTERS or ONE_LETTER.match(word)):
@@ -128,7 +130,7 @@ def words_of(output: str, source: str, target: str) -> WordsOfLine:
     if latin:
         known = {_plain(word) for word in LATIN_WORD.findall(source.lower())}
         latin = [word for word in latin if _plain(word) not in known]
-    return WordsOfLine(count, others + latin)
+    return WordsOfLine(total, others + latin)
 
 
 def windows_of(output: str) -> list[str]:
@@ -188,9 +190,9 @@ def switching_scores(
     target = split_direction(direction)[1]
     on_target = [number for number, line in enumerate(lines) if line.label in target_labels(direction)]
     words = [words_of(outputs[number], sources[number], target) for number in on_target]
-    words = [of_line for of_line in words if of_line.count]
+    words = [of_line for of_line in words if of_line.total]
     switched = sum(bool(of_line.switched) for of_line in words)
-    share = _share(sum(len(of_line.switched) for of_line in words), sum(of_line.count for of_line in words))
+    share = _share(sum(len(of_line.switched) for of_line in words), sum(of_line.total for of_line in words))
     scores = [
         OffTargetScore(SCRIPT_RATE, _share(switched, len(words)), len(words)),
         OffTargetScore(WORD_RATE, share, len(words)),
