@@ -78,6 +78,7 @@ def test_a_question_has_the_texts_and_the_scale(scale):
         ("85%", 85), ("85.", 85), ("85\n\nIt is fluent.", 85), ("One word is wrong.\n\nScore: 60", 60), ("(7)", 7),
         ("60\n70", None), ("101", None), ("-5", None), ("8/10", None), ("", None), ("85 points of 100", None),
         ("I rate it 85", None), ("eighty", None), ("1000", None), ("60 70", None), ("٨٥", None), ("5e1", None),
+        ("85 баллов", None), ("оценка 85", None),
     ],
 )  # fmt: skip
 def test_number_in_a_reply(text, number):

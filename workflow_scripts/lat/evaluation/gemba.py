@@ -49,8 +49,7 @@ Reply with the number, and nothing else."""
 WITH_REFERENCE = " The reference is a good translation by a person; there are other good ones."
 
 NUMBER = re.compile(
-    r"[^\w+\-−]*(?:score\b[^\w+\-−]*)?(\d{1,3}(?:[.,]\d+)?)(?:\s*/\s*100|\s*%)?\W*",
-    re.ASCII | re.IGNORECASE,
+    r"[^\w+\-−]*(?:score\b[^\w+\-−]*)?([0-9]{1,3}(?:[.,][0-9]+)?)(?:\s*/\s*100|\s*%)?\W*", re.IGNORECASE
 )
 # Used to estimate the cost: bytes of UTF-8 per token of a question, and tokens of a reply.
 BYTES_PER_TOKEN = 4

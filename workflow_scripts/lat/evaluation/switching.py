@@ -2,9 +2,10 @@
 
 The word pass rate of the Language Confusion Benchmark (Marchisio et al., arXiv 2406.20052) finds English words in
 outputs that are not written in Latin script. Two measures here extend the idea to all targets: words in another script
-than that of the target, and windows of some words that language identification assigns to another language, as sentence
-identifiers are used on windows to find code-switching. Both leave out what is rightly in other languages, so that
-references have rates near zero; docs/statistics.md has their rates.
+than that of the target, and windows of some words that language identification assigns to another language. An
+identifier that looks at a whole line names only the language that most of it is in (Kargaran et al., "MaskLID:
+Code-Switching Language Identification through Iterative Masking", arXiv 2406.06263). Both measures leave out what is
+rightly in other languages, so that references have rates near zero; docs/statistics.md has their rates.
 """
 
 from __future__ import annotations
