@@ -141,11 +141,11 @@ publish: $(VENV)/.installed
 	snakemake publish --cores all $(if $(CONFIG),--configfile $(CONFIG)) $(if $(KEYS),--config 'publish={$(KEYS)}')
 
 # Delete the results, except for downloads (sources, corpora), base models (also built ones), and the replies of servers
-# (the judge, systems with `server`), which were paid for.
+# (the judge, metrics and systems with `server`), which were paid for.
 clean:
-	find results -mindepth 1 -maxdepth 1 ! -name download ! -name base_model ! -name judge ! -name decode -exec rm -rf {} + 2>/dev/null || true
+	find results -mindepth 1 -maxdepth 1 ! -name download ! -name base_model ! -name judge ! -name decode ! -name score -exec rm -rf {} + 2>/dev/null || true
 	find results/download -mindepth 1 -maxdepth 1 ! -name sources ! -name corpora -exec rm -rf {} + 2>/dev/null || true
-	find results/judge results/decode -mindepth 1 -maxdepth 1 ! -name .journal -exec rm -rf {} + 2>/dev/null || true
+	find results/judge results/decode results/score -mindepth 1 -maxdepth 1 ! -name .journal -exec rm -rf {} + 2>/dev/null || true
 	rm -rf .snakemake
 
 distclean: clean

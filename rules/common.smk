@@ -37,6 +37,7 @@ from workflow_scripts.lat.config import (
     model_of,
     needs_off_targets,
     publication,
+    rating_server,
     runs_of,
     seeds_of,
     server_settings,
@@ -703,6 +704,9 @@ def check_prerequisites():
                 check_hub_token()
             if rule_name(job) == "score_learned":
                 check_learned_environment(job.wildcards)
+            if rule_name(job) == "score_gemba":
+                metric = job.wildcards.learned
+                secret(rating_server(config, metric)["key"], f"score.learned.{metric}.server")
         remember_config(chosen_config(), WORKING_FOLDER / RECORD, bool(replaced))
         files, counted = benchmark_files(), {}
         seconds = {job.jobid: job_seconds(config, rule_name(job), job.wildcards_dict, files, counted) for job in jobs}

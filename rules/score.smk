@@ -1,9 +1,32 @@
-# Computes BLEU, chrF++, further metrics and learned metrics of each system.
+# Computes BLEU, chrF++, further metrics and learned metrics of each system. A learned metric is a model in an environment
+# of its own, or a language model on a server that rates translations.
 
 
 def learned_metric(wildcards):
     """Return the config entry of a learned metric."""
     return config["score"]["learned"][wildcards.learned]
+
+
+def metrics_of_kind(*kinds):
+    """Return a wildcard constraint that matches the learned metrics of some kinds."""
+    return any_of(name for name, metric in config["score"]["learned"].items() if metric["kind"] in kinds)
+
+
+def rating_flags(wildcards):
+    """Return what determines the replies of the server of a learned metric, as flags of the script."""
+    metric, server = learned_metric(wildcards), rating_server(config, wildcards.learned)
+    return flags(
+        {"scale": metric["scale"], "reference": metric.get("reference", True)}
+        | {"base_url": server["base_url"], "model": server["model"]}
+        | {"request": json.dumps(server["request"], sort_keys=True)}
+    )
+
+
+def rating_asking_flags(wildcards):
+    """Return the other settings of the server of a learned metric as flags."""
+    server = rating_server(config, wildcards.learned)
+    prices = server["prices"] and [server["prices"]["prompt"], server["prices"]["completion"]]
+    return flags({key: server[key] for key in ("key", "max_cost", "parallel")} | {"prices": prices})
 
 
 def learned_checkpoint(wildcards):
@@ -103,7 +126,7 @@ rule score_learned:
     benchmark:
         "results/score/logs/{base_model}-{benchmark}-{run}-{system}-{learned}.timing.tsv"
     wildcard_constraints:
-        learned=any_of(config["score"]["learned"]),
+        learned=metrics_of_kind("bleurt", "comet"),
     conda:
         learned_environment
     threads: config["score"]["threads"]
@@ -130,3 +153,39 @@ rule score_learned:
         "{params.python:q} -m workflow_scripts.score_learned --name {wildcards.learned:q} {params.settings}"
         " --hypotheses {input.hypotheses:q} --test {input.test:q} --directions {params.directions:q} --threads {threads}"
         " --cache {params.cache:q} --lines {output.lines:q} --output {output.scores:q} 2>&1 | tee {log:q}"
+
+
+rule score_gemba:
+    input:
+        hypotheses="results/decode/{base_model}/{benchmark}/{run}/{system}",
+        test="results/download/{benchmark}/test",
+    output:
+        scores="results/score/{base_model}/{benchmark}/{run}/{system}.{learned}.tsv",
+        lines="results/score/{base_model}/{benchmark}/{run}/{system}.{learned}.lines.tsv",
+        replies="results/score/{base_model}/{benchmark}/{run}/{system}.{learned}.replies.jsonl",
+    log:
+        "results/score/logs/{base_model}-{benchmark}-{run}-{system}-{learned}.log",
+    wildcard_constraints:
+        learned=metrics_of_kind("gemba"),
+    # The nodes of a cluster may have no network, and the key is in the environment of the user.
+    localrule: True
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        # Not a parameter: these settings do not change the replies.
+        asking=rating_asking_flags,
+    params:
+        code=code_of("score_gemba"),
+        languages=languages_hash,
+        directions=sorted_directions,
+        request=rating_flags,
+        # This is not an output, since Snakemake would delete it before a rerun: no request is ever paid for twice.
+        journal="results/score/.journal/{learned}/{base_model}/{benchmark}/{run}/{system}",
+    message:
+        "Score: {wildcards.learned} of {wildcards.system} ({wildcards.base_model}, {wildcards.benchmark}, {wildcards.run})"
+    shell:
+        "python -m workflow_scripts.score_gemba --name {wildcards.learned:q} {params.request} {resources.asking}"
+        " --hypotheses {input.hypotheses:q} --test {input.test:q} --directions {params.directions:q}"
+        " --journal {params.journal:q} --lines {output.lines:q} --replies {output.replies:q} --output {output.scores:q}"
+        " 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-"""Identify the language of every output line, and compute the off-target scores of every direction."""
+"""Identify the language of every output line, and compute off-target scores and code-switching rates of directions."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from .lat.evaluation.offtarget import (
     cross_check_scores,
     off_target_scores,
 )
+from .lat.evaluation.switching import switching_scores
 from .lat.files import SCORE_COLUMNS, InputError, atomic_write, fold, read_lines, write_table
 from .lat.runtime import log, run_step
 
@@ -60,7 +61,9 @@ def main() -> None:
                 count = len(of_direction)
                 lines = classify(list(islice(predictions, count)), of_direction, sources, direction)
                 has_text = has_text or any(line.verdict != Verdict.EMPTY for line in lines)
-                found = [(score, identifier.signature) for score in off_target_scores(lines, of_direction, direction)]
+                own = off_target_scores(lines, of_direction, direction)
+                own += switching_scores(lines, of_direction, sources, direction, identifier)
+                found = [(score, identifier.signature) for score in own]
                 labels = {name: list(islice(of_other, count)) for name, of_other in labels_of.items()}
                 for other in others:
                     scores = cross_check_scores(lines, labels[other.name], other.name, direction)

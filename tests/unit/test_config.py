@@ -17,6 +17,7 @@ from workflow_scripts.lat.config import (
     check_licences,
     controls_of,
     hypotheses_files,
+    rating_server,
     references,
     runs_of,
     server_settings,
@@ -70,6 +71,12 @@ def preference(settings: str) -> Change:
 
 def learn(**settings):
     return put("score.learned.X", {"kind": "bleurt"} | settings)
+
+
+def rated(settings="", **more):
+    """Return a change that adds a metric on a server."""
+    server = {"base_url": "http://host/v1", "model": "m"} | yaml.safe_load(f"{{{settings}}}")
+    return put("score.learned.X", {"kind": "gemba", "scale": "da", "server": server} | more)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +213,22 @@ def learn(**settings):
         (learn(kind="comet", model="BLEURT-20"), "the row `BLEURT-20` of resources/sources.tsv is no comet checkpoint"),
         (learn(model="BLEURT-2O"), r"score.learned.X.model: .*did you mean `BLEURT-20`\?"),
         (learn(model="https://huggingface.co/a/b"), "is an address; write the id alone: a/b"),
-        (learn(kind="comet", model="a/b", revision="main"), "score.learned.X.revision is for BLEURT"),
+        (learn(kind="comet", model="a/b", revision="main"), "X.revision is for `kind: bleurt`, not for comet; remove"),
+        (learn(kind="comet"), "score.learned.X lacks the key `model`, which `kind: comet` needs"),
+        (learn(model="a/b", python="p", scale="da"), "learned.X.scale is for `kind: gemba`, not for bleurt"),
+        (rated(model="a/b"), "learned.X.model is for `kind: bleurt or comet`, not for gemba"),
+        (rated(python="p"), "learned.X.python is for `kind: bleurt or comet`, not for gemba"),
+        (put("score.learned.X", {"kind": "gemba", "scale": "da"}), "X lacks the key `server`, which `kind: gemba`"),
+        (put("score.learned.X", {"kind": "gemba", "server": {}}), "score.learned.X.server lacks the key `base_url`"),
+        (rated(scale="mqm"), "score.learned.X.scale: .*mqm.* is not among the allowed values"),
+        (rated(reference="yes"), "score.learned.X.reference"),
+        (rated("request: {model: other}"), r"X.server.request.model: .*; set score.learned.X.server.model$"),
+        (rated("request: {n: 2}"), "X.server.request.n: the workflow sets this field itself; remove it"),
+        (rated("max_cost: 5"), "learned.X.server.max_cost needs score.learned.X.server.prices to be"),
+        (rated("prices: {prompt: 5}"), "score.learned.X.server.prices lacks the key `completion`"),
+        (rated("temperature: 0"), "unknown key `temperature` in score.learned.X.server"),
+        (rated("base_url: host/v1"), "score.learned.X.server.base_url is not the address of a server"),
+        (rated("key: sk-proj-0123456789abcdef"), "X.server.key names the environment variable that"),
         # Methods of stage 2.
         (
             overlay("""
@@ -392,6 +414,26 @@ def test_credentials_of_a_system_are_refused_without_repeating_them(config, valu
     assert "0123456789" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["sk-proj-0123456789abcdef", "https://user:sk-proj-0123456789abcdef@host/v1"])
+def test_credentials_of_a_metric_are_refused_without_repeating_them(config, value):
+    setting = "key" if value.startswith("sk") else "base_url"
+    rated(f"{setting}: '{value}'")(config)
+    with pytest.raises(InputError, match=rf"score\.learned\.X\.server\.{setting}") as caught:
+        check_config(config, ROOT)
+    assert "0123456789" not in str(caught.value)
+
+
+def test_the_server_of_a_metric_has_default_fields(config):
+    rated("request: {seed: 1, stop: '{}'}")(config)
+    check_config(config, ROOT)
+    settings = rating_server(config, "X")
+    assert settings["request"] == {"temperature": 0, "max_tokens": 16, "seed": 1, "stop": "{}"}
+    assert (settings["key"], settings["parallel"], settings["prices"], settings["max_cost"]) == (None, 8, None, None)
+    rated("request: {temperature: null, max_completion_tokens: 4000}, key: THE_KEY", scale="sqm")(config)
+    check_config(config, ROOT)
+    assert rating_server(config, "X")["request"] == {"max_completion_tokens": 4000}
+
+
 def test_used_models_are_those_of_the_systems_and_their_parents(config):
     overlay(
         """
@@ -527,7 +569,7 @@ def test_credentials_in_the_config_are_refused_without_repeating_them(config, ke
     assert f"judge.{key}" in str(caught.value) and "0123456789" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["BLEU", "chrF++", "OTR", "OTR-confusion", "WPR", "copies"])
+@pytest.mark.parametrize("name", ["BLEU", "chrF++", "OTR", "OTR-confusion", "WPR", "CSR-script", "copies"])
 def test_a_learned_metric_has_a_name_of_its_own(config, name):
     config["score"]["learned"] = {name: {"kind": "comet", "model": "Unbabel/wmt22-comet-da"}}
     with pytest.raises(InputError, match=r"score\.learned"):

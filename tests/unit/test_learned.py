@@ -1,4 +1,4 @@
-"""Learned metrics: batches, the cache, and BLEURT with a tiny checkpoint in the separate environment of BLEURT."""
+"""Learned metrics: batches, the cache, and BLEURT and COMET with tiny checkpoints in their separate environments."""
 
 import json
 import subprocess
@@ -21,6 +21,8 @@ from workflow_scripts.lat.evaluation.learned import (
 from workflow_scripts.lat.files import InputError, read_table
 
 BLEURT_PYTHON = ROOT / ".venv-bleurt" / "bin" / "python"
+# `make test` does not set up this environment, so that the tests of COMET's own library run only where it exists.
+COMET_PYTHON = ROOT / ".venv-comet" / "bin" / "python"
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 100))
@@ -85,6 +87,53 @@ def test_comet_receives_source_hypothesis_and_reference(monkeypatch, tmp_path):
     assert received["data"] == [{"src": "s", "mt": "h", "ref": "r"}]
     assert (received["batch_size"], received["gpus"]) == (10, 0)
     assert "wmt22-comet-da" in metric.signature
+
+
+def test_a_file_that_is_no_comet_checkpoint_is_refused(monkeypatch, tmp_path):
+    library = types.ModuleType("comet")
+    library.load_from_checkpoint = library.download_model = None
+    monkeypatch.setitem(sys.modules, "comet", library)
+    (tmp_path / "model.ckpt").write_text("x")
+    with pytest.raises(InputError, match=r"model\.ckpt: no COMET checkpoint, which has a file .*hparams\.yaml"):
+        load_metric("comet", str(tmp_path / "model.ckpt"), None)
+
+
+@pytest.fixture(scope="module")
+def comet_results(tmp_path_factory) -> dict:
+    """The results of tiny_comet.py, which runs in the environment of COMET."""
+    if not COMET_PYTHON.is_file():
+        pytest.skip("needs COMET's environment: run `make comet`")
+    command = [COMET_PYTHON, ROOT / "tests" / "unit" / "tiny_comet.py", tmp_path_factory.mktemp("comet") / "checkpoint"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "weights"),
+    [
+        # The weights of the scores without and with the reference, and of the error spans, in the library's XCOMET.
+        ("xcomet_metric", "XCOMETMetric", {"src": 0.12, "ref": 0.33, "unified": 0.33, "mqm": 0.22}),
+        ("unified_metric", "UnifiedMetric", {"src": 1 / 3, "ref": 1 / 3, "unified": 1 / 3}),
+    ],
+)
+def test_comet_scores_with_xcomet_and_unified_checkpoints(comet_results, name, found, weights):
+    results = comet_results[name]
+    assert results["class"] == found
+    parts = {part.removesuffix("_scores"): values for part, values in results["parts"].items()}
+    assert set(parts) == set(weights)
+    if name == "xcomet_metric":
+        parts |= {part: [min(score, 1) for score in parts[part]] for part in ("src", "ref", "unified")}
+    expected = [sum(weights[part] * parts[part][line] for part in parts) for line in range(len(results["scores"]))]
+    assert results["scores"] == pytest.approx(expected, abs=1e-5)
+    assert results["alone"] == pytest.approx(results["scores"], abs=1e-4)
+    assert len({round(score, 4) for score in results["scores"]}) > 2
+    assert "unbabel-comet:2." in results["signature"]
+
+
+def test_a_damaged_comet_checkpoint_is_refused_in_one_line(comet_results):
+    assert "damaged.ckpt: no COMET checkpoint (" in comet_results["damaged"]
+    assert "no COMET checkpoint, which has a file" in comet_results["no_hparams"]
 
 
 @pytest.mark.parametrize(("revision", "shape", "name"), [("main", None, "revision"), (None, [2, 32, 2, 300], "shape")])

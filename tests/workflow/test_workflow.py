@@ -28,7 +28,7 @@ REPORTING = {"significance": 1, "tables": 1, "figures": 1, "page": 1}  # these r
 # The folders of the two seeds, and of the system on the untrained base model, which they share.
 RUNS = [("shared", "Base"), *((f"seed{seed}", system) for seed in SEEDS for system in SYSTEMS[1:])]
 OFF_TARGET = ["OTR", "OTR-source", "OTR-english", "OTR-other", "OTR-empty", "OTR-no_words", "no_words", "copies"]
-OFF_TARGET += ["OTR-confusion", "OTR:py3langid", "agreement:py3langid"]
+OFF_TARGET += ["OTR-confusion", "CSR-script", "CSR-words", "CSR-window", "OTR:py3langid", "agreement:py3langid"]
 DIRECTIONS = [f"{source}-{target}" for source, target in itertools.permutations(LANGUAGES, 2)]
 
 
@@ -217,11 +217,17 @@ def test_a_second_run_has_nothing_to_do(finished):
             {"score_learned": 15} | REPORTING,
         ),
         (
+            {"score": {"learned": {"GEMBA": {"kind": "gemba", "scale": "da", "server": {
+                "base_url": "http://127.0.0.1:9/v1", "model": "m"}}}}},
+            {"score_gemba": 15} | REPORTING,
+        ),
+        (
             {"studies": {"alpha": {"label": "weight", "series": {"LAT": {0: "MT", 0.5: "LAT"}}}}},
             {"figures": 1, "page": 1},
         ),
     ],
-    ids=["alpha", "beam", "test direction", "identifier", "another system", "a learned metric", "a study"],
+    ids=["alpha", "beam", "test direction", "identifier", "another system", "a learned metric", "a metric on a server",
+         "a study"],
 )  # fmt: skip
 def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, overlay, expected):
     assert finished.planned(overlay) == expected

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .config import decode_settings, keeps_weights, server_settings, step_settings, used_models
+from .config import decode_settings, keeps_weights, rating_server, server_settings, step_settings, used_models
 from .data.jsonl_corpora import WMT24PP_DOMAINS
 from .data.sources import find_source
 from .decoding.shards import of_shard
@@ -64,7 +64,7 @@ DOWNLOAD_BANDWIDTH = 10e6
 GGUF_PARAMETERS = 4e6
 TEXT_SECONDS = 3.0
 BUILD_SECONDS = 120.0
-# Assumed: seconds until a server has translated a line.
+# Assumed: seconds until a server has translated or rated a line.
 REPLY_SECONDS = 1.0
 # Tokens of a prompt without the introductory sentence of the Alpaca template.
 SHORT_PROMPT_TOKENS = 40
@@ -416,6 +416,9 @@ def _cpu_seconds(
     if rule == "translate_on_server":
         lines: float = sum(_lines_in_order(wildcards["benchmark"], config, files, counted))
         return lines * REPLY_SECONDS / server_settings(config, wildcards["benchmark"], wildcards["system"])["parallel"]
+    if rule == "score_gemba":
+        lines = sum(_lines_in_order(wildcards["benchmark"], config, files, counted))
+        return lines * REPLY_SECONDS / rating_server(config, wildcards["learned"])["parallel"]
     if rule not in MODEL_RULES:
         return 0.0
     name = wildcards["base_model"]

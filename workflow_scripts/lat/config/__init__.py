@@ -27,6 +27,7 @@ from .settings import (
     keeps_weights,
     model_of,
     needs_off_targets,
+    rating_server,
     runs_of,
     seeds_of,
     server_settings,
@@ -66,6 +67,7 @@ __all__ = [
     "model_of",
     "needs_off_targets",
     "publication",
+    "rating_server",
     "runs_of",
     "seeds_of",
     "server_settings",
@@ -111,6 +113,11 @@ def _check_credentials(config: Mapping[str, Any]) -> None:
     for name, system in systems.items() if isinstance(systems, Mapping) else ():
         if isinstance(system, Mapping):
             servers[f"systems.{printable(str(name))}.server"] = system.get("server")
+    score = config.get("score")
+    learned = score.get("learned") if isinstance(score, Mapping) else None
+    for name, metric in learned.items() if isinstance(learned, Mapping) else ():
+        if isinstance(metric, Mapping):
+            servers[f"score.learned.{printable(str(name))}.server"] = metric.get("server")
     for place, server in servers.items():
         if isinstance(server, Mapping):
             for name, check in (("key", check_key_variable), ("base_url", check_base_url)):

@@ -140,7 +140,14 @@ def _check_values(path: tuple[Any, ...], value: Any) -> None:
 
 def _is_of_request(path: tuple[Any, ...]) -> bool:
     """Return whether a place is in the fields of a request, which can be any text: they are meant for a server."""
-    return path[:2] == ("judge", "request") or (path[:1] == ("systems",) and path[2:4] == ("server", "request"))
+    return path[:2] == ("judge", "request") or _in_server(path)[:1] == ("request",)
+
+
+def _in_server(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the end of a place that is in the settings of a server of a system or a metric; empty for others."""
+    if path[:1] == ("systems",) and path[2:3] == ("server",):
+        return path[3:]
+    return path[4:] if path[:2] == ("score", "learned") and path[3:4] == ("server",) else ()
 
 
 def _key_problem(name: Any, value: Any) -> str:
@@ -191,7 +198,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
     allowed: Any = error.validator_value  # what the schema demands by this rule
     rule = error.validator
     path = tuple(error.absolute_path)
-    if rule == "pattern" and (path == ("judge", "key") or (path[:1] == ("systems",) and path[2:] == ("server", "key"))):
+    if rule == "pattern" and (path == ("judge", "key") or _in_server(path) == ("key",)):
         # The value may be a secret.
         return f"{key} names the environment variable that holds the key, it is not the key itself"
     if rule == "additionalProperties":

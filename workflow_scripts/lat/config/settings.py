@@ -8,6 +8,8 @@ from ..training.hyperparameters import preference_of
 
 # Settings of the section `unlikelihood` that a preference training does not have.
 UNLIKELIHOOD_ONLY = ("alpha", "conflicts")
+# Maximum number of tokens of a rating, which is a number.
+RATING_TOKENS = 16
 
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
@@ -83,9 +85,24 @@ def server_settings(config: Mapping[str, Any], benchmark: str, system: str) -> d
     # OpenAI's reasoning models have another field, and refuse requests that have both.
     if not {"max_tokens", "max_completion_tokens"} & set(request):
         request["max_tokens"] = decode["max_new_tokens"]
+    return _with_server_defaults(entry, request)
+
+
+def rating_server(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return the settings of the server of a learned metric of the kind `gemba`, with the default values."""
+    entry = config["score"]["learned"][metric]["server"]
+    request = {"temperature": 0} | entry.get("request", {})
+    # OpenAI's reasoning models have another field, and refuse requests that have both.
+    if not {"max_tokens", "max_completion_tokens"} & set(request):
+        request["max_tokens"] = RATING_TOKENS
+    return _with_server_defaults(entry, request)
+
+
+def _with_server_defaults(entry: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a server, with these fields of a request; null removes one."""
     return (
         {"key": None, "parallel": 8, "prices": None, "max_cost": None}
-        | entry
+        | dict(entry)
         | {"request": {name: value for name, value in request.items() if value is not None}}
     )
 

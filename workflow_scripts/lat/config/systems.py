@@ -7,6 +7,7 @@ from typing import Any
 from ..data.lid import FASTTEXT_MAGIC, PY3LANGID
 from ..data.sources import INSTRUCTIONS
 from ..evaluation.further import FURTHER_METRICS
+from ..evaluation.switching import SWITCHING_METRICS
 from ..files import InputError
 from ..languages import language, split_direction
 from ..names import ALPACA, ALPACA_LINES, BASE, EXTERNAL, REFERENCE
@@ -28,7 +29,13 @@ ORIGINS = ("model", "hypotheses", "server")
 # Fields that the workflow itself writes into each request to a server, or that would change the form of the reply.
 RESERVED_FIELDS = ("model", "messages", "stream", "n")
 # Metrics that the tables have anyway; so are all names that begin with OTR.
-RESERVED_METRICS = ("BLEU", "chrF++", *FURTHER_METRICS, "WPR", "copies", "no_words", "agreement")
+RESERVED_METRICS = ("BLEU", "chrF++", *FURTHER_METRICS, "WPR", *SWITCHING_METRICS, "copies", "no_words", "agreement")
+# The settings of learned metrics by kind: those that are needed, and those that may be given.
+SETTINGS_OF_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "bleurt": (("model",), ("revision", "shape", "batch_tokens", "python", "gpus")),
+    "comet": (("model",), ("batch_tokens", "python", "gpus")),
+    "gemba": (("scale", "server"), ("reference",)),
+}
 # The entry of the base model `external`, which has no model.
 NO_MODEL = {"deepspeed": "none"}
 # Separates the two names in the files of a comparison.
@@ -396,7 +403,7 @@ def check_judge(config: Mapping[str, Any], root: Path) -> None:
 
 
 def _check_server(key: str, server: Mapping[str, Any]) -> None:
-    """Check the settings of a system that a server translates with."""
+    """Check the settings of a server of a system or a metric."""
     _check_request(f"{key}.request", server.get("request", {}))
     _check_max_cost(key, server)
 
@@ -466,10 +473,19 @@ def check_metrics(config: Mapping[str, Any], root: Path) -> None:
 
 
 def _check_learned(key: str, metric: Mapping[str, Any], root: Path) -> None:
-    kind, model = metric["kind"], metric["model"]
-    for setting in ("revision", "shape"):
-        if kind == "comet" and setting in metric:
-            raise InputError(f"config: {key}.{setting} is for BLEURT; remove it")
+    kind = metric["kind"]
+    required, allowed = SETTINGS_OF_KINDS[kind]
+    for setting in required:
+        if setting not in metric:
+            raise InputError(f"config: {key} lacks the key `{setting}`, which `kind: {kind}` needs; add it")
+    for setting in metric:
+        if setting not in ("kind", *required, *allowed):
+            kinds = " or ".join(other for other, settings in SETTINGS_OF_KINDS.items() if setting in sum(settings, ()))
+            raise InputError(f"config: {key}.{setting} is for `kind: {kinds}`, not for {kind}; remove it")
+    if kind == "gemba":
+        _check_server(f"{key}.server", metric["server"])
+        return
+    model = metric["model"]
     checkpoints = [name for name in sources_of("model") if sources()[name].kind == "hub"]
     if model in sources() and (kind != "bleurt" or model not in checkpoints):
         raise InputError(

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple, Protocol
 
 from ..files import InputError, atomic_write, first_line
@@ -167,22 +168,32 @@ class Bleurt:
 
 
 class Comet:
-    """COMET by unbabel-comet, which makes batches of similar length itself."""
+    """COMET or XCOMET by unbabel-comet, which makes batches of similar length itself.
+
+    The library finds the class of a checkpoint in its `hparams.yaml`. Scores of XCOMET (Guerreiro et al. 2024) combine
+    a regression with the error spans that it finds, which are not kept.
+    """
 
     def __init__(self, model: str) -> None:
         """Load a checkpoint, given by its Hugging Face id or as a `.ckpt` file.
 
         Raises:
-            InputError: unbabel-comet or the checkpoint is missing.
+            InputError: unbabel-comet or the checkpoint is missing, or the checkpoint is damaged.
         """
         try:
             from comet import download_model, load_from_checkpoint
         except ImportError as error:
             raise InputError(f"COMET needs the environment of envs/comet.txt ({error}); run `make comet`") from None
+        # The library would raise an error without a type of its own.
+        if Path(model).is_file() and not (hparams := Path(model).absolute().parents[1] / "hparams.yaml").is_file():
+            raise InputError(f"{model}: no COMET checkpoint, which has a file {hparams}; fetch it again")
         try:
             self._model = load_from_checkpoint(model if Path(model).is_file() else download_model(model))
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{model}: no COMET checkpoint ({first_line(error)})") from None
+        except (OSError, KeyError, ValueError, RuntimeError, UnpicklingError) as error:
+            raise InputError(
+                f"{model}: no COMET checkpoint ({first_line(error)}); if it has terms of its own, as XCOMET does,"
+                " accept them on its page, and set HF_TOKEN to a token of your account"
+            ) from None
         self.signature = f"model:{Path(model).name}|unbabel-comet:{_version('unbabel-comet')}"
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:

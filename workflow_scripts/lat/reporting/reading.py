@@ -24,11 +24,11 @@ from ..evaluation.offtarget import (
     cross_check_scores,
     language_verdicts,
     leaves_out_lines,
-    off_target_metrics,
     verdict_scores,
 )
 from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, holm
 from ..evaluation.scores import METRICS
+from ..evaluation.switching import SWITCHING_METRICS, detection_metrics
 from ..files import InputError, TextError, check_characters, decode_text, fold, parse_json
 from ..names import AVERAGE, REFERENCE, SHARED
 from ..runtime import LIBRARIES, Machine, cpu_model, versions
@@ -280,7 +280,7 @@ def read_reference_scores(path: Path, directions: Iterable[str]) -> tuple[list[R
     """
     rows = read_rows(path, SCORES)
     others = _names_of_others(rows)
-    metrics = {direction: off_target_metrics(direction, others) for direction in directions}
+    metrics = {direction: detection_metrics(direction, others) for direction in directions}
     _check_metrics(path, rows, metrics)
     lines = _numbers_of_lines(rows)
     _check_scores(path, SCORES, rows, lines)
@@ -312,7 +312,7 @@ def read_system_scores(
     """
     metrics: list[dict[str, Sequence[str]]] = [dict.fromkeys(lines, METRICS)]
     metrics += [dict.fromkeys(lines, (name,)) for name in learned]
-    metrics.append({direction: off_target_metrics(direction, others) for direction in lines})
+    metrics.append({direction: detection_metrics(direction, others) for direction in lines})
     metrics += [dict.fromkeys(lines, further)] if further else []
     if len(paths) != len(metrics):
         raise InputError(f"{paths[0]}: one of {len(paths)} score tables of a system that has {len(metrics)}")
@@ -344,7 +344,7 @@ def read_all_scores(
     expected = []
     for experiment in experiments:
         for direction, supervision in experiment.directions.items():
-            off_target = off_target_metrics(direction, others)
+            off_target = detection_metrics(direction, others)
             for system, seed in _runs(experiment, REFERENCE):
                 metrics = off_target if system == REFERENCE else [*METRICS, *learned, *off_target, *further]
                 names = (experiment.base_model, experiment.benchmark, system, seed, supervision, direction)
@@ -398,7 +398,8 @@ def _check_scores(
     values = {(row["direction"], row["metric"]): float(row["value"]) for row in rows}
     for row in rows:
         direction, metric, n = row["direction"], row["metric"], int(row["n"])
-        value, count, partial = values[direction, metric], lines[direction], leaves_out_lines(metric)
+        value, count = values[direction, metric], lines[direction]
+        partial = metric in SWITCHING_METRICS or leaves_out_lines(metric)
         if n > count or (n < count and not partial):
             raise damaged(path, schema, f"line {row.line}: n is {n}, but {direction} has {count} test lines")
         if math.isnan(value) != (n == 0):
