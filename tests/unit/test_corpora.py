@@ -246,6 +246,13 @@ class TestFlores:
     def test_lines_are_translations_of_one_another(self, archive):
         assert read_flores(archive, "dev", "en-zh") == [Pair("One.", "一。"), Pair("Two.", "二。")]
 
+    def test_the_first_label_of_a_language_counts_whatever_the_order_of_the_archive(self, tmp_path):
+        archive = tmp_path / "flores200_dataset.tar.gz"
+        texts = {"zho_Hant": "貓。\n", "zho_Hans": "猫。\n", "eng_Latn": "A cat.\n"}
+        archive.write_bytes(tar_of({f"dev/{code}.dev": text.encode() for code, text in texts.items()}))
+        assert read_flores(archive, "dev", "en-zh") == [Pair("A cat.", "猫。")]
+        assert read_flores(archive, "dev", "en-zh-TW") == [Pair("A cat.", "貓。")]
+
     def test_lines_end_with_line_feeds_alone_and_have_no_mark(self, tmp_path):
         archive = tmp_path / "flores200_dataset.tar.gz"
         texts = {"eng": "\ufeffOne\rmore.\r\nTwo.\n", "nld": "Een\u2028meer.\nTwee.\n", "ron": "Unu.\rDoi.\r"}

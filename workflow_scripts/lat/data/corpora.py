@@ -140,7 +140,8 @@ def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
     """Read the pairs of `dev` or `devtest`.
 
     The name of a file has the language's FLORES-200 label, such as `nld_Latn`, which must be among the labels of the
-    language, see `languages.Language`.
+    language, see `languages.Language`. If the archive has several of them, the first of the labels counts: `zh` is
+    `zho_Hans`, whatever the order of the archive.
 
     Raises:
         InputError: the archive lacks a language or part, a file cannot be read, or the files differ in their number of
@@ -148,10 +149,12 @@ def read_flores(archive: Path, part: str, direction: str) -> list[Pair]:
     """
     sides = []
     for language in split_direction(direction):
-        labels = "|".join(map(re.escape, language_of(language).labels.split()))
-        member = find_member(archive, rf"({labels})\.{re.escape(part)}")
+        labels = language_of(language).labels.split()
+        member = find_member(archive, [re.escape(f"{label}.{part}") for label in labels])
         if member is None:
-            raise InputError(f"{archive}: no {part} in {language}; its labels are {labels}; take another language")
+            raise InputError(
+                f"{archive}: no {part} in {language}; its labels are {' '.join(labels)}; take another language"
+            )
         sides.append(lines_of(member))
     return paired(sides, f"{archive}: {part} of {direction}")
 
@@ -282,30 +285,33 @@ def _out_of_step(sources: Sequence[str], targets: Sequence[str]) -> int | None:
     return None
 
 
-def find_member(archive: Path, name: str, password: bytes = b"") -> Member | None:
-    """Return the first member whose file name matches the regular expression `name`; None without one.
+def find_member(archive: Path, names: str | Sequence[str], password: bytes = b"") -> Member | None:
+    """Return the member whose file name matches the first possible one of several regular expressions.
 
-    Archives inside the archive are searched, too.
+    Archives inside the archive are searched, too. Of several members that match the same one, the first is returned;
+    None if no member matches.
 
     Args:
         archive: the archive.
-        name: a regular expression.
+        names: a regular expression, or several, the best one first.
         password: that of encrypted members of a zip archive.
 
     Raises:
         InputError: the archive is broken, or the member is too large, not UTF-8, or has a NUL character.
     """
-    pattern = re.compile(name)
+    patterns = [re.compile(name) for name in ([names] if isinstance(names, str) else names)]
+
+    def place(path: str) -> int:
+        name = PurePosixPath(path).name
+        return next((number for number, pattern in enumerate(patterns) if pattern.fullmatch(name)), len(patterns))
+
     members = read_members(
-        archive,
-        lambda path: pattern.fullmatch(PurePosixPath(path).name),
-        MAX_CORPUS_BYTES,
-        nested=True,
-        password=password,
+        archive, lambda path: place(path) < len(patterns), MAX_CORPUS_BYTES, nested=True, password=password
     )
-    for path, content in members:
-        try:
-            return Member(f"{archive}: {path}", decode_text(content))
-        except TextError as error:
-            raise InputError(f"{archive}: {path}: {error}; {REMEDY}") from None
-    return None
+    if not members:
+        return None
+    path, content = min(members, key=lambda member: place(member[0]))
+    try:
+        return Member(f"{archive}: {path}", decode_text(content))
+    except TextError as error:
+        raise InputError(f"{archive}: {path}: {error}; {REMEDY}") from None
