@@ -15,7 +15,7 @@ PUBLISH = {"publish": {"model": "lat", "seed": 2, "licence": "apache-2.0"}}
 
 def test_the_folder_translates_as_the_run_did(finished, monkeypatch):
     done = finished.snakemake("publish", "--cores", "2", overlay=PUBLISH)
-    assert dict(re.findall(r"^(\w+) +(\d)$", done.stdout, re.MULTILINE)) == {
+    assert dict(re.findall(r"^(\w+) +(\d)$", done.stderr, re.MULTILINE)) == {
         "publish": "1", "publish_folder": "1", "total": "2",
     }  # fmt: skip
     folder = "publish/tiny/demo/seed2/lat"
