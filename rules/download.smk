@@ -39,13 +39,15 @@ def corpus_folders(role, wildcards):
 def training_folders(wildcards):
     """Return the folders with the training pairs of a benchmark: one per corpus, or the one that its filters left."""
     if "filters" in benchmark_config(wildcards.benchmark):
-        return [f"results/download/corpora/{wildcards.benchmark}/filtered"]
+        return ["results/download/corpora/{benchmark}/filtered".format(benchmark=wildcards.benchmark)]
     return corpus_folders("train", wildcards)
 
 
 def filter_counts(wildcards):
     """Return the table of what the filters of a benchmark dropped and kept; nothing if it has none."""
-    return [f"{folder}.tsv" for folder in training_folders(wildcards) if folder.endswith("/filtered")]
+    if "filters" not in benchmark_config(wildcards.benchmark):
+        return []
+    return [f"{folder}.tsv" for folder in training_folders(wildcards)]
 
 
 def filter_lid(wildcards):

@@ -20,6 +20,7 @@ from workflow_scripts.lat.evaluation.significance import (
     SignificanceTables,
     resample_scores,
 )
+from workflow_scripts.lat.evaluation.switching import switching_metrics
 from workflow_scripts.lat.files import SCORE_COLUMNS, InputError, read_table, write_lines, write_table
 from workflow_scripts.significance import check_learned, check_runs, log_limits, main, read_run
 
@@ -343,6 +344,7 @@ def folder(tmp_path):
                     (direction, score.metric, f"{score.value:.4f}", score.n, "lid")
                     for score in off_target_scores(lines, chosen, direction)
                 ]
+                ratios += [(direction, metric, "0.0000", count, "lid") for metric in switching_metrics(direction)]
                 scores += [
                     (direction, score.metric, f"{score.value:.4f}", count, score.signature)
                     for score in translation_scores(chosen, references[:count], direction)
