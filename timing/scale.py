@@ -246,7 +246,7 @@ def run_jobs(jobs: Sequence[Job], workflow: Path, at_a_time: int) -> Use:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(workflow)}
     started = time.perf_counter()
     waiting = list(jobs)
-    running: dict[int, tuple[Job, Path]] = {}
+    running: dict[int, tuple[Job, Path, subprocess.Popen[bytes]]] = {}
     while waiting or running:
         while waiting and len(running) < at_a_time:
             job = waiting.pop(0)
@@ -254,10 +254,12 @@ def run_jobs(jobs: Sequence[Job], workflow: Path, at_a_time: int) -> Use:
             with open(log, "w") as handle:
                 command = [sys.executable, "-m", f"workflow_scripts.{job.step}", *map(str, job.words)]
                 process = subprocess.Popen(command, cwd=workflow, env=environment, stdout=handle, stderr=handle)
-            running[process.pid] = job, log
+            # The process is kept: a new Popen waits for finished ones to which nothing refers, and `wait4` misses them.
+            running[process.pid] = job, log, process
         # Unlike `Popen.wait`, this tells time and memory of each job.
         pid, status, usage = os.wait4(-1, 0)
-        job, log = running.pop(pid)
+        job, log, process = running.pop(pid)
+        process.returncode = os.waitstatus_to_exitcode(status)
         if status:
             raise InputError(f"{job.step} failed: {log.read_text()[-2000:]}")
         use.cpu_s += usage.ru_utime + usage.ru_stime
