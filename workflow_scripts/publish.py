@@ -184,23 +184,10 @@ def convert_int8(model: Path, folder: Path, tokenizer: PreTrainedTokenizerBase) 
     Raises:
         InputError: CTranslate2 cannot convert the model, or its log-probabilities differ much.
     """
-    from ctranslate2.converters import TransformersConverter
+    from .lat.decoding.conversion import convert_model
 
-    from .convert import largest_difference, log_probabilities
-
-    probes, expected = log_probabilities(model, tokenizer)
-    try:
-        TransformersConverter(str(model), low_cpu_mem_usage=True).convert(str(folder), quantization="int8", force=True)
-    except (ValueError, NotImplementedError, AttributeError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{model}: CTranslate2 cannot convert this model ({error}); remove {folder.name} from publish.formats"
-        ) from None
-    difference = largest_difference(folder, [tokenizer.convert_ids_to_tokens(ids) for ids in probes], expected)
-    if not difference <= INT8_TOLERANCE:
-        raise InputError(
-            f"{model}: with 8 bits per weight, log-probabilities differ by up to {difference:.2g} standard deviations;"
-            f" remove {folder.name} from publish.formats"
-        )
+    remedy = f"remove {folder.name} from publish.formats"
+    difference = convert_model(model, folder, tokenizer, INT8_TOLERANCE, remedy, quantization="int8")
     return (
         "It is for CTranslate2, with 8 bits per weight; its log-probabilities differ by up to"
         f" {difference:.2g} standard deviations, so that some translations, and the scores, differ from those here."

@@ -40,9 +40,10 @@ def changed(path, old: str, new: str) -> set[str]:
         ("lat/reporting/charts.py", '"font.size": TEXT_SIZE', '"font.size": 11', {"figures"}),
         ("lat/prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
          {"prompts", "conflicts", "off_targets", "base_model", "decode", "translate", "publish"}),
-        ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert", "publish"}),
+        ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert"}),
+        ("lat/decoding/conversion.py", "PROBE_STEPS = 3", "PROBE_STEPS = 4", {"convert", "publish"}),
     ],
-    ids=["losses", "charts", "prompting", "a script"],
+    ids=["losses", "charts", "prompting", "a script", "conversion"],
 )  # fmt: skip
 def test_a_changed_function_changes_the_steps_that_import_it(package, path, old, new, scripts):
     assert changed(package / path, old, new) == scripts

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from workflow_scripts import base_model, convert
+from workflow_scripts.lat.decoding import conversion
 from workflow_scripts.lat.files import InputError
 from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
@@ -105,7 +106,7 @@ def test_a_model_that_decodes_otherwise_in_a_batch_is_refused(monkeypatch, save,
     def tokens(generator, prompts):
         return [[prompt[-1] if len(prompts) > 1 else "x"] for prompt in prompts]
 
-    monkeypatch.setattr(convert, "_next_tokens", tokens)
+    monkeypatch.setattr(conversion, "_next_tokens", tokens)
     with pytest.raises(InputError, match=r"otherwise together than each alone; set `engine: transformers`"):
         run(convert, monkeypatch, "--model", save(llama(len(tokenizer))), "--output", tmp_path / "converted")
 

@@ -4,11 +4,15 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from timing import evaluation, preference_losses, scale, train_step
+from timing import batches, evaluation, preference_losses, profile_step, scale, train_step
 from workflow_scripts.lat.data.lid import PY3LANGID, load_identifier
-from workflow_scripts.lat.files import InputError, read_lines
+from workflow_scripts.lat.decoding.transformers_engine import TransformersEngine
+from workflow_scripts.lat.files import InputError, read_lines, write_jsonl
 from workflow_scripts.lat.training.prefixes import _common_length
+from workflow_scripts.lat.training.tokenizing import train_tokenizer
 
 
 def test_the_training_steps_that_are_compared_have_the_same_gradients():
@@ -29,6 +33,29 @@ OF_TRL = {
 def test_the_preference_losses_are_those_of_trl(case, tmp_path):
     preference_losses.prepare(tmp_path)
     assert preference_losses.run_workflow(tmp_path, case)["loss"] == pytest.approx(OF_TRL[case[0]], rel=1e-5)
+
+
+def test_directions_that_share_batches_have_the_text_of_those_that_do_not(tmp_path):
+    tokenizer = train_tokenizer(["a b c d e f"] * 5, 290)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    engine = TransformersEngine(LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)), tokenizer)
+    for direction in ("it-nl", "nl-it"):
+        rows = [{"prompt": f"{direction} {text}", "prompt_language": "en"} for text in ("a b", "c", "d")]
+        write_jsonl(tmp_path / f"{direction}.jsonl", rows)
+    requests = batches.read_requests(tmp_path, 2)
+    assert [request.group for request in requests] == ["it-nl", "it-nl", "nl-it", "nl-it"]
+    assert batches.measure(engine, tokenizer, requests, 1)["identical_lines"] == 1
+    with pytest.raises(InputError, match=r"no prompts in .*run `make demo`"):
+        batches.read_requests(tmp_path / "nothing", 2)
+
+
+def test_the_kinds_of_operations_of_a_step_are_all_of_its_time():
+    found = profile_step.profile_step("tiny", 1, 1)
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    assert found["shares"]["matrix products"] > 0.1 and found["shares"]["other"] < 0.2
+    kinds = {"aten::mm": "matrix products", "aten::_fused_adamw_": "optimizer", "aten::copy_": "copies and zeros"}
+    assert {name: profile_step.kind_of(name) for name in kinds} == kinds
 
 
 def test_every_layout_of_the_sequences_has_the_same_loss():

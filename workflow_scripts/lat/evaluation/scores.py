@@ -45,10 +45,7 @@ def metrics(direction: str) -> dict[str, BLEU | CHRF]:
 
 @cache
 def _metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
-    found: dict[str, BLEU | CHRF] = {"BLEU": BLEU(tokenize=tokenizer), "chrF++": CHRF(word_order=2)}
+    found = _new_metrics(tokenizer)
     for metric in found.values():
         # A part of the signature, which SacreBLEU sets when it reads references.
         metric.num_refs = 1
@@ -58,12 +55,16 @@ def _metrics(tokenizer: str) -> dict[str, BLEU | CHRF]:
 @lru_cache(maxsize=1)
 def _metrics_with_references(tokenizer: str, references: tuple[str, ...]) -> dict[str, BLEU | CHRF]:
     """Return BLEU and chrF++ by name, which keep the n-grams of their references."""
+    return _new_metrics(tokenizer, [references])
+
+
+def _new_metrics(tokenizer: str, references: Sequence[Sequence[str]] | None = None) -> dict[str, BLEU | CHRF]:
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
     return {
-        "BLEU": BLEU(tokenize=tokenizer, references=[references]),
-        "chrF++": CHRF(word_order=2, references=[references]),
+        "BLEU": BLEU(tokenize=tokenizer, references=references),
+        "chrF++": CHRF(word_order=2, references=references),
     }
 
 
