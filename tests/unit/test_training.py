@@ -19,7 +19,7 @@ from workflow_scripts.lat.training import run
 from workflow_scripts.lat.training.adapters import add_adapters, plain_weights
 from workflow_scripts.lat.training.checkpoints import _check_saved, _probe_logits, run_key
 from workflow_scripts.lat.training.deepspeed_config import read_deepspeed_config, with_trackers
-from workflow_scripts.lat.training.engine import engine_config
+from workflow_scripts.lat.training.engine import LAUNCHED, engine_config
 from workflow_scripts.lat.training.hyperparameters import Hyperparameters
 from workflow_scripts.lat.training.samples import (
     EncodedSample,
@@ -309,6 +309,18 @@ def test_settings_of_a_tracker_in_the_deepspeed_configuration_are_kept(tmp_path)
     assert found["wandb"] == {"enabled": True, "team": "mt", "project": "ours", "group": str(tmp_path)}
     assert found["csv_monitor"] == {"enabled": True, "output_path": str(tmp_path / "trackers"), "job_name": "key"}
     assert with_trackers(given, [], tmp_path, "key") == given
+
+
+def test_a_rank_without_a_launcher_is_the_only_process_or_is_refused(tokenizer, tmp_path, monkeypatch):
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    finetune(tokenizer, tmp_path, 4)
+    assert (tmp_path / "run/model/model.safetensors").exists()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(AssertionError, match="RANK=1 and WORLD_SIZE=2 in the environment, without LOCAL_RANK, MASTER"):
+        finetune(tokenizer, tmp_path / "two", 4)
 
 
 def test_a_training_writes_its_processors_where_the_flag_says(tokenizer, tmp_path):

@@ -13,12 +13,15 @@ from typing import Any, NoReturn
 import deepspeed
 import torch
 
+from ..files import InputError
 from ..runtime import log
 from .hyperparameters import Hyperparameters
 from .launch import RENDEZVOUS_FILE
 
 # EX_TEMPFAIL of sysexits.h: the same command may succeed when it is run again.
 INTERRUPTED = 75
+# What a launcher of processes sets, and DeepSpeed reads.
+LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def engine_config(given: Mapping[str, Any], hyperparameters: Hyperparameters, world: int) -> dict[str, Any]:
@@ -51,16 +54,25 @@ def start_processes() -> None:
     A process without a launcher is the only one of its group. The processes of one machine connect through a file,
     whose path the launcher passes on; those of several nodes connect to the address of their launchers. So only
     training on several nodes listens on more than the loopback interface.
+
+    Raises:
+        InputError: the environment has the rank of one of several processes, and not how they connect.
     """
     accelerator = deepspeed.accelerator.get_accelerator()
     rendezvous_file = os.environ.get(RENDEZVOUS_FILE)
-    if "RANK" not in os.environ:
-        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
-        store: torch.distributed.Store | None = torch.distributed.HashStore()
-    elif rendezvous_file:
+    store: torch.distributed.Store | None = None
+    if "RANK" in os.environ and rendezvous_file:
         store = torch.distributed.FileStore(rendezvous_file, int(os.environ["WORLD_SIZE"]))
-    else:
-        store = None
+    elif not all(name in os.environ for name in LAUNCHED):
+        # A rank alone is no launcher's: a batch system or a container sets it too, and DeepSpeed would look for MPI.
+        if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            missing = ", ".join(name for name in LAUNCHED if name not in os.environ)
+            raise InputError(
+                f"RANK={os.environ['RANK']} and WORLD_SIZE={os.environ['WORLD_SIZE']} in the environment, without "
+                f"{missing}: start the processes with torchrun, or unset RANK and WORLD_SIZE"
+            )
+        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+        store = torch.distributed.HashStore()
     if store is not None:
         torch.distributed.init_process_group(
             accelerator.communication_backend_name(),
