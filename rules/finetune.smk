@@ -10,6 +10,10 @@ rule finetune:
         samples="results/prompts/{base_model}/{benchmark}/{run}/{model}.jsonl",
     output:
         model=directory("results/finetune/{base_model}/{benchmark}/{run}/{model}/model"),
+        # The snapshots that systems use are hard links to these files.
+        snapshots=weights(
+            "results/finetune/{base_model}/{benchmark}/{run}/{model}/snapshots", config["keep"]["weights"] == "all"
+        ),
         steps_log="results/finetune/{base_model}/{benchmark}/{run}/{model}/steps.tsv",
         machine="results/finetune/{base_model}/{benchmark}/{run}/{model}/machine.json",
     log:
@@ -42,6 +46,7 @@ rule finetune:
         launcher=launcher,
         deepspeed_config=deepspeed_flags,
         settings=lambda wildcards: training_flags("finetune", wildcards),
+        snapshot_steps=snapshot_steps,
         # This is not an output, since Snakemake deletes the outputs of a killed job before it reruns the job.
         checkpoints="results/finetune/.checkpoints/{base_model}/{benchmark}/{run}/{model}",
     message:
@@ -49,6 +54,7 @@ rule finetune:
     shell:
         "{params.launcher} workflow_scripts.finetune --model {input.model:q} --samples {input.samples:q}"
         " --output {output.model:q} --steps-log {output.steps_log:q} --machine {output.machine:q} --checkpoints {params.checkpoints:q}"
+        " --snapshots {output.snapshots:q} --snapshot-steps {params.snapshot_steps:q}"
         " {params.deepspeed_config} --threads {threads} --checkpoint-every {resources.checkpoint_every}"
         " --checkpoint-minutes {resources.checkpoint_minutes} --trackers {resources.trackers}"
         " {params.settings} 2>&1 | tee {log:q}"
@@ -58,8 +64,37 @@ rule finetune:
 use rule finetune as finetune_temporary with:
     output:
         model=temp(directory("results/finetune/{base_model}/{benchmark}/{run}/{model}/model")),
+        snapshots=weights(
+            "results/finetune/{base_model}/{benchmark}/{run}/{model}/snapshots", config["keep"]["weights"] == "all"
+        ),
         steps_log="results/finetune/{base_model}/{benchmark}/{run}/{model}/steps.tsv",
         machine="results/finetune/{base_model}/{benchmark}/{run}/{model}/machine.json",
     wildcard_constraints:
         model=any_of(name for name in STAGE_MODELS["finetune"] if name not in KEPT),
         run=SEED_RUN,
+
+
+rule snapshot:
+    input:
+        lambda wildcards: "results/finetune/{base_model}/{benchmark}/{run}/{model}/snapshots".format(
+            base_model=wildcards.base_model,
+            benchmark=wildcards.benchmark,
+            run=wildcards.run,
+            model=config["models"][wildcards.model]["from"],
+        ),
+    output:
+        weights("results/finetune/{base_model}/{benchmark}/{run}/{model}/model", config["keep"]["weights"] != "none"),
+    log:
+        "results/finetune/logs/{base_model}-{benchmark}-{run}-{model}.log",
+    wildcard_constraints:
+        model=any_of(snapshots_of("finetune")),
+        run=SEED_RUN,
+    localrule: True
+    conda:
+        "../envs/main.yaml"
+    params:
+        step=lookup(dpath="models/{model}/step", within=config),
+    message:
+        "Taking {wildcards.model} from the snapshot after {params.step} steps ({wildcards.run})"
+    shell:
+        "cp --recursive --link {input:q}/step{params.step:q} {output:q} 2>&1 | tee {log:q}"

@@ -59,7 +59,7 @@ rule unlikelihood:
         " {params.settings} 2>&1 | tee {log:q}"
 
 
-rule snapshot:
+use rule snapshot as unlikelihood_snapshot with:
     input:
         lambda wildcards: "results/unlikelihood/{base_model}/{benchmark}/{run}/{model}/snapshots".format(
             base_model=wildcards.base_model,
@@ -76,12 +76,3 @@ rule snapshot:
     wildcard_constraints:
         model=any_of(snapshots_of("unlikelihood")),
         run=SEED_RUN,
-    localrule: True
-    conda:
-        "../envs/main.yaml"
-    params:
-        step=lookup(dpath="models/{model}/step", within=config),
-    message:
-        "Stage 2: taking {wildcards.model} from the snapshot after {params.step} steps ({wildcards.run})"
-    shell:
-        "cp --recursive --link {input:q}/step{params.step:q} {output:q} 2>&1 | tee {log:q}"

@@ -5,7 +5,6 @@ Both responses stand under the right instruction; the rejected one is in a wrong
 """
 
 import argparse
-from pathlib import Path
 from typing import get_args
 
 from .lat.runtime import run_step
@@ -24,10 +23,6 @@ def main() -> None:
         help="weight of the likelihood loss of the chosen responses; by default the published one",
     )
     parser.add_argument("--beta", type=float, default=0.1, help="factor of the log-probabilities of cpo and dpo")
-    parser.add_argument("--snapshots", type=Path, required=True, help="folder of the snapshots")
-    parser.add_argument(
-        "--snapshot-steps", type=int, nargs="*", default=[], help="steps after which a snapshot of the model is kept"
-    )
     arguments = parser.parse_args()
 
     # Imported here, since its libraries take seconds to load, and the check of the flags does without them.
@@ -36,8 +31,6 @@ def main() -> None:
     run_training(
         arguments,
         preference=preference_of(arguments.loss, arguments.weight, arguments.likelihood, arguments.beta),
-        snapshots=arguments.snapshots,
-        snapshot_steps=arguments.snapshot_steps,
     )
 
 

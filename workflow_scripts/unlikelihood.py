@@ -6,7 +6,6 @@ the unlikelihood loss, weighted by alpha, under its conflicting instruction. It 
 """
 
 import argparse
-from pathlib import Path
 
 from .lat.runtime import run_step
 from .lat.training.hyperparameters import add_training_arguments
@@ -17,16 +16,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_training_arguments(parser)
     parser.add_argument("--alpha", type=float, required=True, help="weight of the unlikelihood loss")
-    parser.add_argument("--snapshots", type=Path, required=True, help="folder of the snapshots")
-    parser.add_argument(
-        "--snapshot-steps", type=int, nargs="*", default=[], help="steps after which a snapshot of the model is kept"
-    )
     arguments = parser.parse_args()
 
     # Imported here, since its libraries take seconds to load, and the check of the flags does without them.
     from .lat.training.run import run_training
 
-    run_training(arguments, arguments.alpha, snapshots=arguments.snapshots, snapshot_steps=arguments.snapshot_steps)
+    run_training(arguments, arguments.alpha)
 
 
 if __name__ == "__main__":

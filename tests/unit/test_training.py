@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tests.conftest import ROOT, SHAPE, random_model
@@ -321,6 +322,14 @@ def test_a_rank_without_a_launcher_is_the_only_process_or_is_refused(tokenizer, 
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(AssertionError, match="RANK=1 and WORLD_SIZE=2 in the environment, without LOCAL_RANK, MASTER"):
         finetune(tokenizer, tmp_path / "two", 4)
+
+
+def test_stage_1_keeps_snapshots_and_refuses_one_beyond_its_last_step(tokenizer, tmp_path):
+    finetune(tokenizer, tmp_path, 8, "--snapshots", tmp_path / "kept", "--snapshot-steps", 1)
+    kept, last = (load_file(path / "model.safetensors") for path in (tmp_path / "kept/step1", tmp_path / "run/model"))
+    assert kept.keys() == last.keys() and any(not kept[name].equal(last[name]) for name in kept)
+    with pytest.raises(AssertionError, match=r"samples.jsonl: a snapshot is after step 3, and these samples give 2"):
+        finetune(tokenizer, tmp_path / "late", 8, "--snapshots", tmp_path / "late/kept", "--snapshot-steps", 1, 3)
 
 
 def test_a_training_writes_its_processors_where_the_flag_says(tokenizer, tmp_path):

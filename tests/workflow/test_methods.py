@@ -18,6 +18,7 @@ OVERLAY = {
         "dpo": {"stage": "preference", "from": "mt", "loss": "dpo", "rejected": "model"},
         "cpo": {"stage": "preference", "from": "mt-postins", "loss": "cpo"},
         "cpo-2": {"stage": "snapshot", "from": "cpo", "step": 2},
+        "mt-2": {"stage": "snapshot", "from": "mt", "step": 2},
     },
     "systems": {
         "LAT-confusion": {"model": "lat-confusion"},
@@ -26,6 +27,7 @@ OVERLAY = {
         "DPO": {"model": "dpo"},
         "CPO": {"model": "cpo"},
         "CPO-2": {"model": "cpo-2"},
+        "MT-2": {"model": "mt-2"},
         "Boost": {"model": "mt", "language_boost": 1.5},
     },
     "preference": {"min_pairs": 1},
@@ -34,7 +36,7 @@ OVERLAY = {
             "base_model": "tiny",
             "benchmark": "demo",
             "systems": ["MT", "MT-continued", "LAT", "LAT+Post-ins", "LAT-confusion", "ORPO", "ORPO-control", "DPO",
-                        "CPO", "CPO-2", "Boost"],
+                        "CPO", "CPO-2", "MT-2", "Boost"],
         }
     ],
 }  # fmt: skip

@@ -22,7 +22,7 @@ from .settings import key_of_setting, model_of, needs_off_targets, step_settings
 PARENTS = {
     "unlikelihood": (("finetune",), "stage-1 models"),
     "preference": (("finetune",), "stage-1 models"),
-    "snapshot": (("unlikelihood", "preference"), "stage-2 models"),
+    "snapshot": (("finetune", "unlikelihood", "preference"), "trained models"),
 }
 # What the translations of a system come from.
 ORIGINS = ("model", "hypotheses", "server")
@@ -111,9 +111,14 @@ def check_models(config: Mapping[str, Any], root: Path) -> None:
 
 
 def _check_step(config: Mapping[str, Any], name: str) -> None:
-    """Check that some training of the config has the step of a snapshot, whether or not a system uses the snapshot."""
+    """Check that some training of the config has the step of a snapshot, whether or not a system uses the snapshot.
+
+    The number of steps of stage 1 follows from its samples, so that the training itself checks its snapshots.
+    """
     model = config["models"][name]
     stage = config["models"][model["from"]]["stage"]
+    if stage == "finetune":
+        return
     steps = [
         step_settings(config, stage, base_model, benchmark, model["from"])["steps"]
         for base_model in config["base_models"]
@@ -267,8 +272,9 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
     entry = config["models"][model]
     if entry["stage"] == "snapshot":
         parent = entry["from"]
-        steps = step_settings(config, config["models"][parent]["stage"], base_model, benchmark, parent)["steps"]
-        if entry["step"] > steps:
+        # The number of steps of stage 1 follows from its samples.
+        steps = step_settings(config, config["models"][parent]["stage"], base_model, benchmark, parent).get("steps")
+        if steps is not None and entry["step"] > steps:
             raise InputError(
                 f"config: {key}: `{model}` is step {entry['step']} of `{parent}`, which has {steps}; lower it"
             )

@@ -107,12 +107,16 @@ class PreferenceHyperparameters(Hyperparameters):
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that both training steps share."""
+    """Add the flags that the steps of both stages share."""
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
     parser.add_argument("--samples", type=Path, required=True, help="training samples, JSON lines")
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
     parser.add_argument("--steps-log", type=Path, required=True, help="table of losses and rates, one row per step")
     parser.add_argument("--machine", type=Path, help="file for the processors that the model was trained on, JSON")
+    parser.add_argument("--snapshots", type=Path, help="folder of the snapshots")
+    parser.add_argument(
+        "--snapshot-steps", type=int, nargs="*", default=[], help="steps after which a snapshot of the model is kept"
+    )
     parser.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 = none")
     parser.add_argument("--trackers", default="none", help="what records the values of each step, such as csv,wandb")
     add_checkpoint_arguments(parser)

@@ -38,8 +38,6 @@ def run_training(
     arguments: argparse.Namespace,
     alpha: float = 0.0,
     preference: Preference | None = None,
-    snapshots: Path | None = None,
-    snapshot_steps: Sequence[int] = (),
 ) -> None:
     """Train, and write the model, its tokenizer, `training.json`, the step log and the processors.
 
@@ -51,13 +49,12 @@ def run_training(
         arguments: parsed flags of `add_training_arguments`.
         alpha: weight of the unlikelihood loss; 0 for stage 1.
         preference: the objective of a training on pairs of responses, in place of the unlikelihood loss.
-        snapshots: folder for the snapshots of stage 2; None writes none.
-        snapshot_steps: steps after which a snapshot of the model is kept.
 
     Raises:
         InputError: a snapshot step is beyond the last step, another run of this training is alive, or training fails
             in a way that the user can correct.
     """
+    snapshot_steps: Sequence[int] = arguments.snapshot_steps
     share_threads(arguments.threads)
     hyperparameters = hyperparameters_from(arguments, alpha)
     if preference:
@@ -75,7 +72,10 @@ def run_training(
     steps = step_count(hyperparameters, len(samples))
     log.info("%d samples, %d steps", len(samples), steps)
     if snapshot_steps and max(snapshot_steps) > steps:
-        raise InputError(f"--snapshot-steps: {max(snapshot_steps)} is beyond the last of {steps} steps; lower it")
+        raise InputError(
+            f"{arguments.samples}: a snapshot is after step {max(snapshot_steps)}, and these samples give {steps} "
+            "steps; lower the `step` of the snapshot in `models`"
+        )
     model = load_model(arguments.model, hyperparameters.dtype, arguments.attention)
     end = samples[0].response[-1]
     if end != tokenizer.eos_token_id and model.generation_config:
@@ -112,8 +112,8 @@ def run_training(
     if deepspeed.comm.get_rank() == 0:
         with atomic_write(arguments.output / "training.json") as handle:
             json.dump(_record(arguments, hyperparameters, samples, left_out, rows, started), handle, indent=2)
-        if snapshots:
-            with replaced_folder(snapshots) as folder:
+        if arguments.snapshots:
+            with replaced_folder(arguments.snapshots) as folder:
                 for step in snapshot_steps:
                     checkpoints.snapshot(step).rename(folder / f"step{step}")
         if (checkpoints.folder / REFERENCE).is_file():
