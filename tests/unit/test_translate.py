@@ -136,6 +136,14 @@ def test_a_model_without_any_translation_is_detected_early(server, tmp_path):  #
     assert len(Server.requests) == 20
 
 
+def test_thoughts_are_no_translation(server, tmp_path):  # noqa: F811
+    Server.reply = staticmethod(lambda text: "<think>\nItalian.\n</think>\n\nHallo." if "mondo" in text else "Dag.")
+    with pytest.raises(
+        InputError, match=rf"{PLACE}: 1 of the first 5 replies of j contain thoughts .* {PLACE}\.request"
+    ):
+        translate(asked(server, tmp_path), LINES, parallel=1)
+
+
 @pytest.fixture
 def command(server, tmp_path):  # noqa: F811
     """A function that returns the command line of the script, as the workflow calls it."""

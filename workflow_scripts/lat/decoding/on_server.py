@@ -3,6 +3,7 @@
 The instruction is that of the workflow's own systems, and the message is that of the user in their chats.
 """
 
+import re
 from collections.abc import Sequence
 
 from ..files import InputError
@@ -17,6 +18,8 @@ BYTES_PER_TOKEN = 4
 REPLY_TOKENS = 1
 # If the first lines have no translation at all, the others would be paid for in vain.
 TRIAL_LINES = 10
+# What encloses the thoughts of many models, if the server does not remove them from the reply.
+THOUGHTS = re.compile("</?think>")
 
 
 def translation_request(direction: str, source: str) -> Messages:
@@ -48,7 +51,8 @@ def translate(
         One reply per line.
 
     Raises:
-        InputError: the estimate is above `max_cost`, the server fails, or its first replies are all empty.
+        InputError: the estimate is above `max_cost`, the server fails, its first replies are all empty, or one of them
+            contains thoughts.
     """
     requests = [translation_request(*line) for line in lines]
     waiting = [number for number, request in enumerate(requests) if not server.has_reply(request)]
@@ -68,6 +72,13 @@ def translate(
 
 
 def _check_trial(server: ChatServer, replies: Sequence[Reply]) -> None:
+    thoughts = sum(THOUGHTS.search(reply.text) is not None for reply in replies)
+    if thoughts:
+        raise InputError(
+            f"{server.place}: {thoughts} of the first {len(replies)} replies of {server.model} contain thoughts "
+            f"(<think>); switch them off in {server.place}.request, often by "
+            "`chat_template_kwargs: {enable_thinking: false}`, or let the server remove them"
+        )
     if any(reply.text.strip() for reply in replies):
         return
     cut = sum(reply.truncated for reply in replies)
