@@ -34,6 +34,7 @@ from workflow_scripts.lat.config import (
     decode_settings,
     hypotheses_files,
     keeps_weights,
+    lower_is_better,
     model_of,
     needs_off_targets,
     publication,

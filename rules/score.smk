@@ -1,5 +1,9 @@
-# Computes BLEU, chrF++, further metrics and learned metrics of each system. A learned metric is a model in an environment
-# of its own, or a language model on a server that rates translations.
+# Computes BLEU, chrF++, further metrics and learned metrics of each system. A learned metric is a model, mostly in an
+# environment of its own, or a language model on a server that rates translations.
+
+
+# Kinds of learned metrics that need no other packages than the workflow.
+IN_MAIN_ENVIRONMENT = ("metricx",)
 
 
 def learned_metric(wildcards):
@@ -29,6 +33,15 @@ def rating_asking_flags(wildcards):
     return flags({key: server[key] for key in ("key", "max_cost", "parallel")} | {"prices": prices})
 
 
+def learned_settings(wildcards):
+    """Return the settings of a learned metric as flags of the script, without those that do not change its scores."""
+    metric = learned_metric(wildcards)
+    settings = {key: value for key, value in metric.items() if key not in ("python", "gpus")}
+    if metric["kind"] == "metricx":
+        settings["reference"] = metric.get("reference", True)
+    return flags(settings | {"model": learned_checkpoint(wildcards) or metric["model"]})
+
+
 def learned_checkpoint(wildcards):
     """Return the downloaded checkpoint of a learned metric if it is a row of resources/sources.tsv."""
     name = learned_metric(wildcards)["model"]
@@ -43,6 +56,8 @@ def check_learned_environment(wildcards):
     """
     metric = learned_metric(wildcards)
     key = f"score.learned.{wildcards.learned}"
+    if metric["kind"] in IN_MAIN_ENVIRONMENT:
+        return
     if "python" not in metric:
         if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
             raise InputError(
@@ -55,7 +70,8 @@ def check_learned_environment(wildcards):
 
 def learned_environment(wildcards):
     """Return the conda environment of a learned metric."""
-    return f"../envs/{learned_metric(wildcards)['kind']}.yaml"
+    kind = learned_metric(wildcards)["kind"]
+    return f"../envs/{'main' if kind in IN_MAIN_ENVIRONMENT else kind}.yaml"
 
 
 rule score:
@@ -126,7 +142,7 @@ rule score_learned:
     benchmark:
         "results/score/logs/{base_model}-{benchmark}-{run}-{system}-{learned}.timing.tsv"
     wildcard_constraints:
-        learned=metrics_of_kind("bleurt", "comet"),
+        learned=metrics_of_kind("bleurt", "comet", "metricx"),
     conda:
         learned_environment
     threads: config["score"]["threads"]
@@ -140,10 +156,7 @@ rule score_learned:
         python=lambda wildcards: (
             from_repository(learned_metric(wildcards)["python"]) if "python" in learned_metric(wildcards) else "python"
         ),
-        settings=lambda wildcards: flags(
-            {key: value for key, value in learned_metric(wildcards).items() if key not in ("python", "gpus")}
-            | {"model": learned_checkpoint(wildcards) or learned_metric(wildcards)["model"]}
-        ),
+        settings=learned_settings,
         directions=sorted_directions,
         # This is not an output, since Snakemake would delete it before a rerun: no line is ever scored twice.
         cache="results/score/.cache/{learned}",

@@ -50,7 +50,7 @@ rule significance:
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
         zero_shot=lookup(dpath="benchmarks/{benchmark}/zero_shot", within=config),
-        settings=flags({"seed": 1} | config["significance"]),
+        settings=flags({"seed": 1, "lower_is_better": lower_is_better(config) or None} | config["significance"]),
     message:
         "Significance: bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"
     shell:

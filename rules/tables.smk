@@ -32,7 +32,10 @@ def direction_flags():
 
 def learned_flags():
     """Return the names of the learned and the further metrics as flags of the scripts."""
-    return flags({"learned": list(config["score"]["learned"]) or None, "further": config["score"]["further"] or None})
+    return flags(
+        {"learned": list(config["score"]["learned"]) or None, "further": config["score"]["further"] or None}
+        | {"lower_is_better": lower_is_better(config) or None}
+    )
 
 
 def paper_flags():

@@ -104,7 +104,9 @@ def main() -> None:
     check_values(arguments.intervals, interval_rows, score_rows)
     summary_rows = read_summary(arguments.summary, experiments, learned, baselines)
     check_summary(arguments.summary, summary_rows, score_rows)
-    comparison_rows = read_score_comparisons(arguments.comparisons, experiments, learned, baselines, summary_rows)
+    comparison_rows = read_score_comparisons(
+        arguments.comparisons, experiments, learned, baselines, summary_rows, arguments.lower_is_better
+    )
     results = Results(
         experiments,
         scores_frame(score_rows),
@@ -113,6 +115,7 @@ def main() -> None:
         score_comparisons_frame(comparison_rows),
         list(dict.fromkeys((*table_metrics(learned), *METRICS))),
         baselines[0],
+        arguments.lower_is_better,
     )
     tables = table_packs(results)
     general = []

@@ -4,12 +4,14 @@ import argparse
 from functools import cache
 from pathlib import Path
 
-from .lat.evaluation.learned import Metric, Segment, load_metric, score_cached
+from .lat.evaluation.learned import KINDS, Metric, Segment, load_metric, score_cached
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, sha256, write_table
 from .lat.runtime import log, run_step
 
 # Suffixes of the files that hold the weights of a local checkpoint.
 WEIGHTS = (".safetensors", ".bin", ".ckpt")
+# Suffix of the file of a local tokenizer.
+TOKENIZER = (".model",)
 
 
 def main() -> None:
@@ -20,7 +22,7 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", required=True, help="name of the metric in tables")
-    parser.add_argument("--kind", choices=["bleurt", "comet"], required=True)
+    parser.add_argument("--kind", choices=list(KINDS), required=True)
     parser.add_argument("--model", required=True, help="Hugging Face id or path of the checkpoint")
     parser.add_argument("--revision", help="revision of the Hugging Face repository")
     parser.add_argument(
@@ -30,6 +32,10 @@ def main() -> None:
         metavar=("LAYERS", "HIDDEN", "HEADS", "VOCABULARY"),
         help="shape of a BLEURT checkpoint other than the published ones",
     )
+    parser.add_argument("--tokenizer", help="Hugging Face id or folder of the tokenizer of MetricX")
+    parser.add_argument("--tokenizer-revision", help="revision of its Hugging Face repository")
+    parser.add_argument("--reference", action="store_true", default=None, help="give MetricX the references")
+    parser.add_argument("--dtype", choices=["fp32", "bf16"], help="floating-point type of MetricX")
     parser.add_argument("--hypotheses", type=Path, required=True, help="folder with the files <direction>.txt")
     parser.add_argument("--test", type=Path, required=True, help="folder with the files <direction>.{src,ref}.txt")
     parser.add_argument("--directions", nargs="+", required=True)
@@ -40,36 +46,47 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="output table, one row per direction")
     arguments = parser.parse_args()
 
+    settings = {name: getattr(arguments, name) for kind in KINDS.values() for name in kind.settings}
+    if arguments.kind == "metricx":
+        settings["reference"] = bool(arguments.reference)
+
     @cache
     def load() -> Metric:
         import torch
 
         torch.set_num_threads(arguments.threads)
-        return load_metric(arguments.kind, arguments.model, arguments.revision, arguments.shape)
+        return load_metric(arguments.kind, arguments.model, settings)
 
-    weights = [path for path in (Path(arguments.model), *Path(arguments.model).glob("*")) if path.suffix in WEIGHTS]
-    key = {"weights": [sha256(path) for path in sorted(weights) if path.is_file()]}
+    key = {"weights": hashes_of(arguments.model, WEIGHTS)}
     key |= {"kind": arguments.kind, "model": arguments.model, "revision": arguments.revision}
+    if arguments.kind == "metricx":
+        key |= settings | {"pieces": hashes_of(arguments.tokenizer, TOKENIZER)}
     # All files are read first, so that a mistake in one of them ends the job before any direction is scored.
     segments = {
         direction: read_segments(arguments.test, arguments.hypotheses, direction) for direction in arguments.directions
     }
+    factor = KINDS[arguments.kind].factor
     score_rows, line_rows = [], []
     for direction in arguments.directions:
         scores, signature = score_cached(segments[direction], arguments.cache, key, load, arguments.batch_tokens)
-        # Scores are multiplied by 100, as in the tables of the paper.
-        mean = 100 * sum(scores) / len(scores)
+        mean = factor * sum(scores) / len(scores)
         log.info("%s: mean %s %.1f over %d lines", direction, arguments.name, mean, len(scores))
         score_rows.append(
             {"direction": direction, "metric": arguments.name, "value": f"{mean:.4f}", "n": len(scores)}
             | {"signature": signature}
         )
         line_rows += [
-            {"direction": direction, "line": number, "score": f"{100 * score:.4f}"}
+            {"direction": direction, "line": number, "score": f"{factor * score:.4f}"}
             for number, score in enumerate(scores, 1)
         ]
     write_table(arguments.lines, line_rows, ("direction", "line", "score"))
     write_table(arguments.output, score_rows, SCORE_COLUMNS)
+
+
+def hashes_of(place: str | None, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the hashes of the files with some suffixes in a local folder, or of a file that is one; else nothing."""
+    found = [path for path in (Path(place), *Path(place).glob("*")) if path.suffix in suffixes] if place else []
+    return [sha256(path) for path in sorted(found) if path.is_file()]
 
 
 def read_segments(test: Path, hypotheses: Path, direction: str) -> list[Segment]:

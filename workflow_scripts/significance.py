@@ -98,6 +98,7 @@ def main() -> None:
         metavar=("SYSTEM", "SEED", "METRIC", "FILE"),
         help="table with the line scores of one run by one learned metric; repeatable",
     )
+    parser.add_argument("--lower-is-better", nargs="*", default=[], help="learned metrics of which lower is better")
     parser.add_argument(
         "--baselines",
         nargs="+",
@@ -147,7 +148,7 @@ def main() -> None:
     }
     log_limits(names, arguments.baselines, arguments.resamples)
 
-    tables = SignificanceTables(names, arguments.baselines, arguments.seed)
+    tables = SignificanceTables(names, arguments.baselines, arguments.seed, arguments.lower_is_better)
     progress = Progress(len(counts), "directions")
     draws = np.zeros((0, 0))
     for supervision, directions in groups.items():

@@ -136,7 +136,14 @@ def main() -> None:
     scores, means = scores_frame(rows), summary_frame(summary)
     for kind, (name, title) in TABLES.items():
         blocks = make_blocks(
-            scores, kind, metrics, means, arguments.baselines[0], arguments.intervals, arguments.control
+            scores,
+            kind,
+            metrics,
+            means,
+            arguments.baselines[0],
+            arguments.intervals,
+            arguments.control,
+            arguments.lower_is_better,
         )
         texts = {"md": to_markdown(blocks, title), "tex": to_latex(blocks), "html": to_html(blocks, title)}
         texts["tsv"] = to_frame(blocks).to_csv(sep="\t", index=False, lineterminator="\n")
@@ -222,7 +229,9 @@ def significance_tables(
         names = (experiment.base_model, experiment.benchmark)
         if names not in folders:
             raise InputError(f"--significance: no folder for {' on '.join(names)}; add it")
-        yield read_significance(folders[names], experiment, arguments.learned, arguments.baselines, scores)
+        yield read_significance(
+            folders[names], experiment, arguments.learned, arguments.baselines, scores, arguments.lower_is_better
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..evaluation.ranking import KINDS_LOWER_IS_BETTER
 from ..names import BASE, SHARED
 from ..training.hyperparameters import preference_of
 
@@ -96,6 +97,11 @@ def rating_server(config: Mapping[str, Any], metric: str) -> dict[str, Any]:
     if not {"max_tokens", "max_completion_tokens"} & set(request):
         request["max_tokens"] = RATING_TOKENS
     return _with_server_defaults(entry, request)
+
+
+def lower_is_better(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the learned metrics of which a lower score is the better one."""
+    return [name for name, metric in config["score"]["learned"].items() if metric["kind"] in KINDS_LOWER_IS_BETTER]
 
 
 def _with_server_defaults(entry: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,17 @@ RESERVED_METRICS = ("BLEU", "chrF++", *FURTHER_METRICS, "WPR", *SWITCHING_METRIC
 SETTINGS_OF_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bleurt": (("model",), ("revision", "shape", "batch_tokens", "python", "gpus")),
     "comet": (("model",), ("batch_tokens", "python", "gpus")),
+    "metricx": (
+        ("model",),
+        ("revision", "tokenizer", "tokenizer_revision", "reference", "dtype", "batch_tokens", "gpus"),
+    ),
     "gemba": (("scale", "server"), ("reference",)),
+}
+# A checkpoint of each kind of metric that has one.
+CHECKPOINTS = {
+    "bleurt": "lucadiliello/BLEURT-20",
+    "comet": "Unbabel/wmt22-comet-da",
+    "metricx": "google/metricx-24-hybrid-large-v2p6",
 }
 # The entry of the base model `external`, which has no model.
 NO_MODEL = {"deepspeed": "none"}
@@ -492,16 +502,27 @@ def _check_learned(key: str, metric: Mapping[str, Any], root: Path) -> None:
         _check_server(f"{key}.server", metric["server"])
         return
     model = metric["model"]
-    checkpoints = [name for name in sources_of("model") if sources()[name].kind == "hub"]
-    if model in sources() and (kind != "bleurt" or model not in checkpoints):
+    checkpoints = [name for name in sources_of("model") if sources()[name].kind == "hub"] if kind == "bleurt" else []
+    if model in sources() and model not in checkpoints:
         raise InputError(
             f"config: {key}.model: the row `{model}` of resources/sources.tsv is no {kind} checkpoint; change it"
         )
-    if hub_id := hub_id_in_address(model):
-        raise InputError(f"config: {key}.model: `{model}` is an address; write the id alone: {hub_id}")
-    if model not in sources() and not (root / model).exists() and not HUB_ID.fullmatch(model):
-        what = "checkpoints in resources/sources.tsv, nor a hub id such as Unbabel/wmt22-comet-da or a path"
-        check_known(f"{key}.model", model, checkpoints, what)
+    if model not in checkpoints:
+        _check_place(f"{key}.model", model, root, checkpoints, CHECKPOINTS[kind])
+    if "tokenizer" in metric:
+        _check_place(f"{key}.tokenizer", metric["tokenizer"], root, (), "google/mt5-xl")
+
+
+def _check_place(key: str, place: str, root: Path, checkpoints: Sequence[str], example: str) -> None:
+    """Check that the value of a key is a path or, as the example, an id of the hub."""
+    if hub_id := hub_id_in_address(place):
+        raise InputError(f"config: {key}: `{place}` is an address; write the id alone: {hub_id}")
+    if (root / place).exists() or HUB_ID.fullmatch(place):
+        return
+    if checkpoints:
+        what = f"checkpoints in resources/sources.tsv, nor a hub id such as {example} or a path"
+        check_known(key, place, checkpoints, what)
+    raise InputError(f"config: {key}: `{place}` is neither a hub id such as {example} nor a path; change it")
 
 
 def baseline_warnings(config: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Learned metrics: BLEURT (Sellam et al. 2020) and COMET (Rei et al. 2020), each in a separate environment.
+"""Learned metrics: BLEURT (Sellam et al. 2020) and COMET (Rei et al. 2020), each in a separate environment, and MetricX.
 
 This module does not need the main environment; the metric libraries are imported inside the classes that use them.
 """
@@ -38,37 +38,70 @@ class Segment(NamedTuple):
 
 
 class Metric(Protocol):
-    """The interface of a loaded learned metric."""
+    """The interface of a loaded learned metric.
+
+    Attributes:
+        signature: how the scores are made.
+        cut_lines: how many inputs of the last call of `score` were cut, if the metric counts them; otherwise 0.
+    """
 
     signature: str
+    cut_lines: int
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
         """Return one score per segment, in the order of the segments."""
 
 
-def load_metric(kind: str, model: str, revision: str | None, shape: Sequence[int] | None = None) -> Metric:
+class Kind(NamedTuple):
+    """What differs between the kinds of learned metrics.
+
+    Attributes:
+        settings: the settings of `load_metric` that the kind has.
+        factor: by what a score is multiplied in tables. Scores from 0 to 1 become percentages, as in the paper.
+    """
+
+    settings: tuple[str, ...]
+    factor: int
+
+
+KINDS = {
+    "bleurt": Kind(("revision", "shape"), 100),
+    "comet": Kind((), 100),
+    "metricx": Kind(("revision", "tokenizer", "tokenizer_revision", "reference", "dtype"), 1),
+}
+
+
+def load_metric(kind: str, model: str, settings: Mapping[str, Any] | None = None) -> Metric:
     """Load a learned metric.
 
     Args:
-        kind: `bleurt` or `comet`.
+        kind: `bleurt`, `comet` or `metricx`.
         model: Hugging Face id or path of the checkpoint.
-        revision: revision of the Hugging Face repository; only for BLEURT.
-        shape: see `Bleurt`; only for BLEURT.
+        settings: further arguments of `Bleurt` or `MetricX`; those that are None do not count.
 
     Raises:
         InputError: a setting is not for this metric, its library is missing, or the checkpoint is missing or not the
             expected one.
     """
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    for name in given:
+        if name not in KINDS[kind].settings:
+            kinds = " and ".join(other for other in KINDS if name in KINDS[other].settings)
+            raise InputError(f"{model}: `{name}` is a setting of {kinds}, not of `kind: {kind}`; remove it")
     if kind == "comet":
-        for name, value in (("revision", revision), ("shape", shape)):
-            if value is not None:
-                raise InputError(f"{model}: `{name}` is a setting of `kind: bleurt`; remove it from this COMET metric")
         return Comet(model)
-    return Bleurt(model, revision, shape)
+    if kind == "bleurt":
+        return Bleurt(model, **given)
+
+    from .metricx import MetricX
+
+    return MetricX(model, **given)
 
 
 class Bleurt:
     """BLEURT by bleurt-pytorch. The checkpoint is verified when it is loaded."""
+
+    cut_lines = 0
 
     def __init__(self, model: str, revision: str | None = None, shape: Sequence[int] | None = None) -> None:
         """Load and verify a checkpoint.
@@ -126,8 +159,8 @@ class Bleurt:
                         f"{published:.3f}; fetch it again, and use the versions of envs/bleurt.txt"
                     )
         self.signature = (
-            f"model:{name}|weights:{_weights_hash(network)}|bleurt-pytorch:{_version('bleurt-pytorch')}"
-            f"|transformers:{_version('transformers')}"
+            f"model:{name}|weights:{weights_hash(network)}|bleurt-pytorch:{version_of('bleurt-pytorch')}"
+            f"|transformers:{version_of('transformers')}"
         )
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
@@ -174,6 +207,8 @@ class Comet:
     a regression with the error spans that it finds, which are not kept.
     """
 
+    cut_lines = 0
+
     def __init__(self, model: str) -> None:
         """Load a checkpoint, given by its Hugging Face id or as a `.ckpt` file.
 
@@ -194,7 +229,7 @@ class Comet:
                 f"{model}: no COMET checkpoint ({first_line(error)}); if it has terms of its own, as XCOMET does,"
                 " accept them on its page, and set HF_TOKEN to a token of your account"
             ) from None
-        self.signature = f"model:{Path(model).name}|unbabel-comet:{_version('unbabel-comet')}"
+        self.signature = f"model:{Path(model).name}|unbabel-comet:{version_of('unbabel-comet')}"
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
         """Return one score per segment, in the order of the segments; higher is better."""
@@ -234,6 +269,8 @@ def score_cached(
 ) -> tuple[list[float], str]:
     """Return one score per segment and the signature of the metric, from the cache if it has the same segments.
 
+    The signature ends with the number of inputs that were cut, if there are any.
+
     Args:
         segments: all lines of one file.
         folder: folder of the cache; every file in it is named after the hash of `key` and all texts.
@@ -256,9 +293,10 @@ def score_cached(
             f"{metric.signature}: line {next(n for n, score in enumerate(scores, 1) if not math.isfinite(score))} has a"
             " score that is not finite; use another checkpoint"
         )
+    signature = f"{metric.signature}|cut:{metric.cut_lines}" if metric.cut_lines else metric.signature
     with atomic_write(path) as handle:
-        json.dump({"signature": metric.signature, "scores": scores}, handle)
-    return scores, metric.signature
+        json.dump({"signature": signature, "scores": scores}, handle)
+    return scores, signature
 
 
 def _read_cache(path: Path, lines: int) -> tuple[list[float], str] | None:
@@ -276,7 +314,7 @@ def _read_cache(path: Path, lines: int) -> tuple[list[float], str] | None:
     return None
 
 
-def _weights_hash(network: Any) -> str:
+def weights_hash(network: Any) -> str:
     """Return a hash of all weight tensors, the same on every device, by which a signature identifies the checkpoint."""
     import torch
 
@@ -288,7 +326,8 @@ def _weights_hash(network: Any) -> str:
     return digest.hexdigest()[:12]
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of a package, or `unknown`."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,6 +1,6 @@
 """Confidence intervals and tests of the scores of an experiment, over test sentences and training seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -17,7 +17,7 @@ from .bootstrap import (
     resample_means,
     two_sided_p_value,
 )
-from .ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, holm
+from .ranking import DEGENERATE_BLEU, holm, is_lower_better
 from .scores import prepare_references
 
 _SCORE = ("supervision", "direction", "metric")
@@ -138,10 +138,18 @@ class SignificanceTables:
         baselines: systems that all others are tested against; the first one is that of the column `p` of the tables of
             intervals and means. Baselines that are not among the systems are left out.
         seed: random seed of the draws of `resample_means`.
+        lower_is_better: learned metrics of which lower is better, which decides which systems are the best.
     """
 
-    def __init__(self, runs: Mapping[str, Sequence[str]], baselines: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        runs: Mapping[str, Sequence[str]],
+        baselines: Sequence[str],
+        seed: int,
+        lower_is_better: Collection[str] = (),
+    ) -> None:
         self.runs, self.baselines, self.seed = runs, tuple(dict.fromkeys(baselines)), seed
+        self.lower_is_better = lower_is_better
         self._intervals: list[dict[str, Any]] = []
         self._summary: list[dict[str, Any]] = []
         self._comparisons: list[dict[str, Any]] = []
@@ -208,7 +216,8 @@ class SignificanceTables:
                 if round(means["BLEU"][system].mean, 4) >= DEGENERATE_BLEU
             }
             # The sort is stable: of systems with equal scores, the one that comes first in the tables is the better.
-            ranked = sorted(candidates, key=lambda system: candidates[system], reverse=metric not in LOWER_IS_BETTER)
+            is_reversed = not is_lower_better(metric, self.lower_is_better)
+            ranked = sorted(candidates, key=lambda system: candidates[system], reverse=is_reversed)
             self._add(Key(supervision, AVERAGE, metric), of_systems, ranked[:2])
         self._sums, self._directions = {}, 0
 

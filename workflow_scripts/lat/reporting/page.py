@@ -11,14 +11,14 @@ import dataclasses
 import gzip
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.offtarget import Verdict
-from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER
+from ..evaluation.ranking import DEGENERATE_BLEU, is_lower_better
 from ..files import InputError, atomic_write, read_lines, read_text
 from ..languages import RESOURCES, split_direction
 from ..names import AVERAGE, REFERENCE, SHARED
@@ -241,6 +241,7 @@ class Results:
         comparisons: differences between these means.
         metrics: metrics, each of which has one table per experiment and kind of direction.
         baseline: system that the p-values refer to.
+        lower_is_better: the learned metrics of which lower is better.
     """
 
     experiments: Sequence[Experiment]
@@ -250,6 +251,7 @@ class Results:
     comparisons: pd.DataFrame
     metrics: Sequence[str]
     baseline: str
+    lower_is_better: Collection[str] = ()
 
     @property
     def seeds(self) -> list[str]:
@@ -297,7 +299,15 @@ def _blocks(results: Results, scores: pd.DataFrame, summary: pd.DataFrame) -> di
     return {
         (numbers[block.base_model, block.benchmark], kind, block.metric): block
         for kind in TABLES
-        for block in make_blocks(scores, kind, results.metrics, summary, results.baseline, with_intervals=True)
+        for block in make_blocks(
+            scores,
+            kind,
+            results.metrics,
+            summary,
+            results.baseline,
+            with_intervals=True,
+            lower_is_better=results.lower_is_better,
+        )
     }
 
 
@@ -356,7 +366,7 @@ def best_and_runner_up(results: Results, experiment: Experiment, supervision: st
     bleu = {row["system"]: row["mean"] for row in averages(results.summary, "BLEU")}
     means = {row["system"]: row["mean"] for row in averages(results.summary, metric)}
     candidates = [system for system in experiment.systems if bleu[system] >= DEGENERATE_BLEU]
-    lower_is_better = metric in LOWER_IS_BETTER
+    lower_is_better = is_lower_better(metric, results.lower_is_better)
     # The step `significance` compares the same two. The sort is stable: of equal systems, the first one is the better.
     ranked = sorted(candidates, key=lambda system: means[system], reverse=not lower_is_better)
     if len(ranked) < 2:

@@ -26,7 +26,7 @@ from ..evaluation.offtarget import (
     leaves_out_lines,
     verdict_scores,
 )
-from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, holm
+from ..evaluation.ranking import DEGENERATE_BLEU, holm, is_lower_better
 from ..evaluation.scores import METRICS
 from ..evaluation.switching import SWITCHING_METRICS, detection_metrics
 from ..files import InputError, TextError, check_characters, decode_text, fold, parse_json
@@ -208,6 +208,7 @@ def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
         help="benchmark, `supervised` or `zero-shot`, then its directions in the order of the columns; may be repeated",
     )
     parser.add_argument("--learned", nargs="*", default=[], help="names of learned metrics")
+    parser.add_argument("--lower-is-better", nargs="*", default=[], help="those of them of which lower is better")
     parser.add_argument("--further", nargs="*", default=[], help="names of further metrics")
 
 
@@ -435,6 +436,7 @@ def read_significance(
     learned: Sequence[str],
     baselines: Sequence[str],
     scores: Sequence[Mapping[str, str]],
+    lower_is_better: Collection[str] = (),
 ) -> Significance:
     """Read the tables of `significance` about one experiment, and check them against one another and the scores.
 
@@ -444,6 +446,7 @@ def read_significance(
         learned: names of the learned metrics.
         baselines: systems that the others are tested against, if the experiment has them.
         scores: rows of the score tables, with base model, benchmark, system and seed.
+        lower_is_better: the learned metrics of which lower is better.
 
     Raises:
         InputError: a table is damaged, incomplete, or about other scores.
@@ -459,7 +462,9 @@ def read_significance(
     check_values(paths[0], intervals, scores)
     _check_summary(paths[1], schemas[1], summary, [experiment], learned, baselines)
     check_summary(paths[1], summary, scores)
-    _check_score_comparisons(paths[2], schemas[2], comparisons, [experiment], learned, baselines, summary)
+    _check_score_comparisons(
+        paths[2], schemas[2], comparisons, [experiment], learned, baselines, summary, lower_is_better
+    )
     return Significance(intervals, summary, comparisons)
 
 
@@ -511,6 +516,7 @@ def read_score_comparisons(
     learned: Sequence[str],
     baselines: Sequence[str],
     summary: Sequence[Row],
+    lower_is_better: Collection[str] = (),
 ) -> list[Row]:
     """Read the differences between the scores of two systems, and check them against the means of each system.
 
@@ -520,12 +526,15 @@ def read_score_comparisons(
         learned: names of the learned metrics.
         baselines: systems that the others are tested against.
         summary: the rows of the table of means over seeds.
+        lower_is_better: the learned metrics of which lower is better.
 
     Raises:
         InputError: the table is damaged, does not have each difference once, or is about other scores.
     """
     rows = read_rows(path, SCORE_COMPARISONS)
-    _check_score_comparisons(path, SCORE_COMPARISONS, rows, experiments, learned, baselines, summary)
+    _check_score_comparisons(
+        path, SCORE_COMPARISONS, rows, experiments, learned, baselines, summary, lower_is_better
+    )
     return rows
 
 
@@ -604,6 +613,7 @@ def _check_score_comparisons(
     learned: Sequence[str],
     baselines: Sequence[str],
     summary: Sequence[Row],
+    lower_is_better: Collection[str],
 ) -> None:
     expected: list[tuple[str, ...]] = []
     for experiment in experiments:
@@ -617,7 +627,8 @@ def _check_score_comparisons(
             if row["direction"] == AVERAGE
         }
         for supervision, direction, metric in scores:
-            best = _best_systems(experiment, means, supervision, metric) if direction == AVERAGE else []
+            is_lower = is_lower_better(metric, lower_is_better)
+            best = _best_systems(experiment, means, supervision, metric, is_lower) if direction == AVERAGE else []
             if len(best) == 2 and not set(best) & set(baselines):
                 expected.append((*names, *best, supervision, direction, metric))
     check_complete(path, schema, rows, SCORE_COMPARISONS.key, expected)
@@ -639,7 +650,11 @@ def _check_score_comparisons(
 
 
 def _best_systems(
-    experiment: Experiment, means: Mapping[tuple[str, str, str], float], supervision: str, metric: str
+    experiment: Experiment,
+    means: Mapping[tuple[str, str, str], float],
+    supervision: str,
+    metric: str,
+    lower_is_better: bool,
 ) -> list[str]:
     """Return the best system and the runner-up by their means over directions, among those that translate at all.
 
@@ -650,10 +665,10 @@ def _best_systems(
         means: means over directions and seeds by supervision, metric and system.
         supervision: kind of the directions.
         metric: the metric.
+        lower_is_better: whether a lower mean is the better one.
     """
     systems = [system for system in experiment.systems if means[supervision, "BLEU", system] >= DEGENERATE_BLEU]
-    is_reversed = metric not in LOWER_IS_BETTER
-    return sorted(systems, key=lambda system: means[supervision, metric, system], reverse=is_reversed)[:2]
+    return sorted(systems, key=lambda system: means[supervision, metric, system], reverse=not lower_is_better)[:2]
 
 
 def _check_corrected(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..evaluation.ranking import DEGENERATE_BLEU, LOWER_IS_BETTER, MINIMUM_SEEDS
+from ..evaluation.ranking import DEGENERATE_BLEU, MINIMUM_SEEDS, is_lower_better
 from ..names import AVERAGE, REFERENCE, SHARED
 from .formats import (
     MARK,
@@ -59,6 +59,7 @@ class Block:
         intervals: bounds of the 95 % intervals as pairs, with the same rows and columns; None if they are not shown.
         baseline: system that the others are tested against; empty if there are no tests.
         effects: sentences that give the effect of a loss, the difference between a system and its control without it.
+        lower_is_better: whether the lowest score of a column is the best one.
     """
 
     base_model: str
@@ -72,11 +73,12 @@ class Block:
     intervals: pd.DataFrame | None = None
     baseline: str = ""
     effects: tuple[str, ...] = ()
+    lower_is_better: bool = False
 
     @property
     def title(self) -> str:
         """Base model, benchmark, metric, and whether lower or higher is better."""
-        better = "lower" if self.metric in LOWER_IS_BETTER else "higher"
+        better = "lower" if self.lower_is_better else "higher"
         unit = " (%)" if self.metric == "OTR" else ""
         return f"{self.base_model} on {self.benchmark}: {self.metric}{unit}, {better} is better"
 
@@ -103,7 +105,7 @@ class Block:
         """
         scores = self.values.drop(index=REFERENCE, errors="ignore")
         scores = scores.mask(self.degenerate.loc[scores.index])
-        best = scores.min() if self.metric in LOWER_IS_BETTER else scores.max()
+        best = scores.min() if self.lower_is_better else scores.max()
         return scores.eq(best).reindex(self.values.index, fill_value=False)
 
     def table(self) -> Table:
@@ -142,6 +144,7 @@ def make_blocks(
     baseline: str = "",
     with_intervals: bool = False,
     controls: Sequence[Sequence[str]] = (),
+    lower_is_better: Collection[str] = (),
 ) -> list[Block]:
     """Make the blocks of one result table; rows and columns keep the order of their first occurrence in `scores`.
 
@@ -154,6 +157,7 @@ def make_blocks(
         baseline: system that the p-values refer to; empty without `summary`.
         with_intervals: whether the table shows the 95 % intervals.
         controls: base model, benchmark, loss, system, and the system that lacks this loss but is the same otherwise.
+        lower_is_better: the learned metrics of which lower is better.
     """
     import pandas as pd
 
@@ -192,6 +196,7 @@ def make_blocks(
                     intervals,
                     baseline,
                     _effects(means, [each[2:] for each in controls if tuple(each[:2]) == (base_model, benchmark)]),
+                    is_lower_better(metric, lower_is_better),
                 )
             )
     return blocks
