@@ -3,6 +3,7 @@
 import argparse
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from .lat.evaluation.learned import KINDS, Metric, Segment, load_metric, score_cached
 from .lat.files import SCORE_COLUMNS, InputError, read_lines, sha256, write_table
@@ -20,6 +21,42 @@ def main() -> None:
     Raises:
         InputError: sources, hypotheses and references of a direction differ in their number of lines, or have none.
     """
+    arguments = make_parser().parse_args()
+
+    settings = settings_of(arguments)
+
+    @cache
+    def load() -> Metric:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+        return load_metric(arguments.kind, arguments.model, settings)
+
+    key = cache_key(arguments)
+    # All files are read first, so that a mistake in one of them ends the job before any direction is scored.
+    segments = {
+        direction: read_segments(arguments.test, arguments.hypotheses, direction) for direction in arguments.directions
+    }
+    factor = KINDS[arguments.kind].factor
+    score_rows, line_rows = [], []
+    for direction in arguments.directions:
+        scores, signature = score_cached(segments[direction], arguments.cache, key, load, arguments.batch_tokens)
+        mean = factor * sum(scores) / len(scores)
+        log.info("%s: mean %s %.1f over %d lines", direction, arguments.name, mean, len(scores))
+        score_rows.append(
+            {"direction": direction, "metric": arguments.name, "value": f"{mean:.4f}", "n": len(scores)}
+            | {"signature": signature}
+        )
+        line_rows += [
+            {"direction": direction, "line": number, "score": f"{factor * score:.4f}"}
+            for number, score in enumerate(scores, 1)
+        ]
+    write_table(arguments.lines, line_rows, ("direction", "line", "score"))
+    write_table(arguments.output, score_rows, SCORE_COLUMNS)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", required=True, help="name of the metric in tables")
     parser.add_argument("--kind", choices=list(KINDS), required=True)
@@ -44,43 +81,25 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder with the scores of earlier runs")
     parser.add_argument("--lines", type=Path, required=True, help="output table, one row per output line")
     parser.add_argument("--output", type=Path, required=True, help="output table, one row per direction")
-    arguments = parser.parse_args()
+    return parser
 
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the metric; those that are not given are None."""
     settings = {name: getattr(arguments, name) for kind in KINDS.values() for name in kind.settings}
-    if arguments.kind == "metricx":
-        settings["reference"] = bool(arguments.reference)
+    # A flag without a value cannot say `false`.
+    return settings | ({"reference": bool(arguments.reference)} if arguments.kind == "metricx" else {})
 
-    @cache
-    def load() -> Metric:
-        import torch
 
-        torch.set_num_threads(arguments.threads)
-        return load_metric(arguments.kind, arguments.model, settings)
-
+def cache_key(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return everything besides the texts that determines the scores."""
     key = {"weights": hashes_of(arguments.model, WEIGHTS)}
     key |= {"kind": arguments.kind, "model": arguments.model, "revision": arguments.revision}
     if arguments.kind == "metricx":
-        key |= settings | {"pieces": hashes_of(arguments.tokenizer, TOKENIZER)}
-    # All files are read first, so that a mistake in one of them ends the job before any direction is scored.
-    segments = {
-        direction: read_segments(arguments.test, arguments.hypotheses, direction) for direction in arguments.directions
-    }
-    factor = KINDS[arguments.kind].factor
-    score_rows, line_rows = [], []
-    for direction in arguments.directions:
-        scores, signature = score_cached(segments[direction], arguments.cache, key, load, arguments.batch_tokens)
-        mean = factor * sum(scores) / len(scores)
-        log.info("%s: mean %s %.1f over %d lines", direction, arguments.name, mean, len(scores))
-        score_rows.append(
-            {"direction": direction, "metric": arguments.name, "value": f"{mean:.4f}", "n": len(scores)}
-            | {"signature": signature}
-        )
-        line_rows += [
-            {"direction": direction, "line": number, "score": f"{factor * score:.4f}"}
-            for number, score in enumerate(scores, 1)
-        ]
-    write_table(arguments.lines, line_rows, ("direction", "line", "score"))
-    write_table(arguments.output, score_rows, SCORE_COLUMNS)
+        settings = settings_of(arguments)
+        key |= {name: settings[name] for name in KINDS["metricx"].settings}
+        key |= {"pieces": hashes_of(arguments.tokenizer, TOKENIZER)}
+    return key
 
 
 def hashes_of(place: str | None, suffixes: tuple[str, ...]) -> list[str]:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 from workflow_scripts.lat.evaluation.learned import (
     Segment,
-    _weights_hash,
     batches_by_length,
     load_metric,
     score_cached,
+    weights_hash,
 )
 from workflow_scripts.lat.files import InputError, read_table
 
@@ -39,6 +39,7 @@ class LengthMetric:
     """A metric whose score is the length of the hypothesis; it counts the calls of `score`."""
 
     signature = "model:length"
+    cut_lines = 0
 
     def __init__(self) -> None:
         self.calls = 0
@@ -64,9 +65,9 @@ def test_the_same_lines_are_scored_once(tmp_path):
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it():
     with pytest.raises(InputError, match=r"envs/bleurt.txt .*make bleurt"):
-        load_metric("bleurt", "lucadiliello/BLEURT-20", None)
+        load_metric("bleurt", "lucadiliello/BLEURT-20")
     with pytest.raises(InputError, match=r"envs/comet.txt .*make comet"):
-        load_metric("comet", "Unbabel/wmt22-comet-da", None)
+        load_metric("comet", "Unbabel/wmt22-comet-da")
 
 
 def test_comet_receives_source_hypothesis_and_reference(monkeypatch, tmp_path):
@@ -81,7 +82,7 @@ def test_comet_receives_source_hypothesis_and_reference(monkeypatch, tmp_path):
     library.load_from_checkpoint = lambda path: received.update(path=path) or Model()
     library.download_model = lambda name: f"downloaded {name}"
     monkeypatch.setitem(sys.modules, "comet", library)
-    metric = load_metric("comet", "Unbabel/wmt22-comet-da", None)
+    metric = load_metric("comet", "Unbabel/wmt22-comet-da")
     assert metric.score([Segment("s", "h", "r")], 640) == [0.5]
     assert received["path"] == "downloaded Unbabel/wmt22-comet-da"
     assert received["data"] == [{"src": "s", "mt": "h", "ref": "r"}]
@@ -95,7 +96,7 @@ def test_a_file_that_is_no_comet_checkpoint_is_refused(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "comet", library)
     (tmp_path / "model.ckpt").write_text("x")
     with pytest.raises(InputError, match=r"model\.ckpt: no COMET checkpoint, which has a file .*hparams\.yaml"):
-        load_metric("comet", str(tmp_path / "model.ckpt"), None)
+        load_metric("comet", str(tmp_path / "model.ckpt"))
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +137,18 @@ def test_a_damaged_comet_checkpoint_is_refused_in_one_line(comet_results):
     assert "no COMET checkpoint, which has a file" in comet_results["no_hparams"]
 
 
-@pytest.mark.parametrize(("revision", "shape", "name"), [("main", None, "revision"), (None, [2, 32, 2, 300], "shape")])
-def test_settings_of_bleurt_are_refused_for_comet(revision, shape, name):
-    with pytest.raises(InputError, match=f"wmt22-comet-da: `{name}` is a setting of `kind: bleurt`"):
-        load_metric("comet", "Unbabel/wmt22-comet-da", revision, shape)
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("comet", {"revision": "main"}, "`revision` is a setting of bleurt and metricx, not of `kind: comet`"),
+        ("comet", {"shape": [2, 32, 2, 300]}, "`shape` is a setting of bleurt, not of `kind: comet`"),
+        ("bleurt", {"reference": False}, "`reference` is a setting of metricx, not of `kind: bleurt`"),
+        ("metricx", {"shape": [2, 32, 2, 300]}, "`shape` is a setting of bleurt, not of `kind: metricx`"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(kind, settings, message):
+    with pytest.raises(InputError, match=f"a/b: {message}; remove it"):
+        load_metric(kind, "a/b", settings)
 
 
 class Network:
@@ -151,12 +160,12 @@ class Network:
 
 def test_the_hash_of_weights_is_exact():
     weights = torch.arange(6.0).reshape(2, 3)
-    first = _weights_hash(Network(a=weights, b=torch.tensor(1)))
-    assert first == _weights_hash(Network(b=torch.tensor(1), a=weights.T.contiguous().T))
+    first = weights_hash(Network(a=weights, b=torch.tensor(1)))
+    assert first == weights_hash(Network(b=torch.tensor(1), a=weights.T.contiguous().T))
     # The sums of all these are equal.
     others = [weights.flip(0), weights.T.contiguous(), weights.reshape(3, 2), weights.double(), weights.bfloat16()]
-    assert len({first, *(_weights_hash(Network(a=other, b=torch.tensor(1))) for other in others)}) == 6
-    assert _weights_hash(Network(a=weights)) != _weights_hash(Network(a=weights + torch.tensor(1e-30)))
+    assert len({first, *(weights_hash(Network(a=other, b=torch.tensor(1))) for other in others)}) == 6
+    assert weights_hash(Network(a=weights)) != weights_hash(Network(a=weights + torch.tensor(1e-30)))
 
 
 @pytest.mark.parametrize(

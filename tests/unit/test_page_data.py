@@ -272,7 +272,7 @@ def sentence_of():
     experiment = make_experiment("tiny", 3)
     results = make_results([experiment])
 
-    def sentence(metric, means, bleu=None, kept=tuple(SYSTEMS)):
+    def sentence(metric, means, bleu=None, kept=tuple(SYSTEMS), lower_is_better=()):
         summary, comparisons = results.summary.copy(), results.comparisons.copy()
         chosen = {"BLEU": dict.fromkeys(SYSTEMS, 20.0) | (bleu or {})}
         chosen[metric] = dict.fromkeys(SYSTEMS, 99.0 if metric == "OTR" else 10.0) | means
@@ -284,7 +284,9 @@ def sentence_of():
         comparisons.loc[rows, "difference"] = [chosen[metric][a] - chosen[metric][b] for a, b in pairs]
         comparisons["low"], comparisons["high"] = comparisons.difference - 1, comparisons.difference + 2
         runs = {system: experiment.runs[system] for system in kept}
-        changed = dataclasses.replace(results, summary=summary, comparisons=comparisons)
+        changed = dataclasses.replace(
+            results, summary=summary, comparisons=comparisons, lower_is_better=lower_is_better
+        )
         return best_and_runner_up(changed, dataclasses.replace(experiment, runs=runs), "zero-shot", metric)
 
     return sentence
@@ -304,6 +306,14 @@ def test_the_sentence_about_the_best_system_gives_its_advantage(sentence_of):
     assert sentence_of("OTR", {"LAT": 3.0, "PTL": 8.0}) == (
         "Best mean over directions: LAT. Its OTR is 5.0 lower than that of the runner-up, PTL (95 % interval 4.0 to"
         f" 7.0; {end}"
+    )
+
+
+def test_of_an_error_the_lowest_mean_is_the_best(sentence_of):
+    # Any metric will do that is not OTR.
+    assert sentence_of("chrF++", {"LAT": 3.0, "PTL": 8.0}, lower_is_better=["chrF++"]) == (
+        "Best mean over directions: LAT. Its chrF++ is 5.0 lower than that of the runner-up, PTL (95 % interval 4.0 to"
+        " 7.0; p < 0.001, corrected for several tests: p = 0.028; 3 training seeds)."
     )
 
 

@@ -51,6 +51,9 @@ class TestConfig:
         assert [training["model"] for training in facts["trainings"]] == ["mt", "lat"]
         assert facts["trainings"][1]["settings"]["alpha"] == 0.5
         assert facts["compared"] == ["Base", "MT"]
+        assert "lower_is_better" not in facts
+        config["score"]["learned"] = {"X": {"kind": "metricx", "model": "a/b"}, "C": {"kind": "comet", "model": "c/d"}}
+        assert card_facts(config)["lower_is_better"] == ["X"]
         assert {
             "use": "training, test",
             "name": "ckan",
@@ -245,7 +248,10 @@ def test_the_card_says_what_the_model_is(made):
         "### Input:\n{text}\n\n### Response:\n", "Italian (it)",
     ):  # fmt: skip
         assert text in card.text, text
-    assert "This is a single training with one seed" in made.write()
+    single = made.write(lower_is_better=["MetricX-24"])
+    assert "This is a single training with one seed" in single
+    assert "target language. Lower is better for OTR and MetricX-24. Means are over directions." in single
+    assert "Lower is better" not in card.text
     files = {path.name for path in made.output.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "generation_config.json", "manifest.json"} <= files
     assert str(made.folder) not in "".join(

@@ -314,12 +314,33 @@ def test_the_two_best_systems_are_compared_if_neither_is_a_baseline(folder):
         run("tables", folder, baselines=["Base"])
 
 
+def test_a_learned_metric_can_be_an_error(folder):
+    """Base has the lowest and LAT the highest score of the learned metric, and LAT the highest BLEU."""
+    found = {}
+    for lower_is_better in ((), (LEARNED,)):
+        for script in ("significance", "tables", "figures", "page"):
+            run(script, folder, baselines=["PTL"], lower_is_better=lower_is_better)
+        rows = read_table(folder / "comparisons.tsv")
+        pairs = {(row["metric"], row["system"], row["baseline"]) for row in rows}
+        blocks = (folder / "zero_shot.md").read_text().split(f": {LEARNED}, ")
+        bold = re.findall(r"^\| (\S+) \|.*\*\*", blocks[1].split(": OTR")[0], re.MULTILINE)
+        found[bool(lower_is_better)] = (pairs, blocks[1][:6], bold)
+    others = {(metric, "LAT", "MT") for metric in ("BLEU", "chrF++", "OTR")}
+    assert found[False] == (others | {(LEARNED, "LAT", "MT")}, "higher", ["LAT"])
+    assert found[True] == (others | {(LEARNED, "Base", "MT")}, "lower ", ["Base"])
+
+    # The scripts that read the comparisons do not take the best two of the other direction for those of this one.
+    for script in ("tables", "page"):
+        with pytest.raises(InputError, match=rf"m, b, Base, MT, supervised, AVG, {LEARNED} is no part"):
+            run(script, folder, baselines=["PTL"])
+
+
 def test_a_system_that_does_not_translate_is_none_of_the_best():
     experiment = Experiment("m", "b", {"Empty": ("shared",), **RUNS}, {"it-ru": "zero-shot"})
     means = {("zero-shot", "BLEU", name): bleu for name, bleu in zip(experiment.systems, (0.9, 1, 5, 5), strict=True)}
     means |= {("zero-shot", "OTR", name): float(otr) for otr, name in enumerate(experiment.systems)}
-    assert reading._best_systems(experiment, means, "zero-shot", "OTR") == ["Base", "MT"]
-    assert reading._best_systems(experiment, means, "zero-shot", "BLEU") == ["MT", "LAT"]
+    assert reading._best_systems(experiment, means, "zero-shot", "OTR", True) == ["Base", "MT"]
+    assert reading._best_systems(experiment, means, "zero-shot", "BLEU", False) == ["MT", "LAT"]
 
 
 @pytest.mark.parametrize(

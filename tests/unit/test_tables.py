@@ -71,6 +71,16 @@ def test_best_is_highest_bleu_or_lowest_otr_with_ties_but_without_the_reference(
     assert not otr.best().loc["reference"].any()
 
 
+def test_a_learned_metric_can_be_an_error(scores):
+    errors = scores.replace({"metric": {"OTR": "MetricX"}})
+    (block,) = make_blocks(errors, "zero-shot", ("MetricX",), lower_is_better=["MetricX"])
+    assert block.title == "tiny on demo: MetricX, lower is better"
+    assert block.best().loc["C_src+lang"].all() and not block.best().loc["MT"].any()
+    (block,) = make_blocks(errors, "zero-shot", ("MetricX",), lower_is_better=["Other"])
+    assert block.title == "tiny on demo: MetricX, higher is better"
+    assert block.best().loc["MT"].all()
+
+
 def test_markdown(scores):
     text = to_markdown(make_blocks(scores, "zero-shot", ("BLEU", "OTR")), "Zero-shot directions")
     assert "| System | it-nl | nl-it | AVG |" in text

@@ -33,7 +33,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def more_pieces(first: int) -> Iterator[bytes]:
-    """Yield pieces that fill the vocabulary up to that of mT5; the last hundred are its `<extra_id_99>` to `<extra_id_0>`."""
+    """Yield pieces that fill the vocabulary up to that of mT5; the last are `<extra_id_99>` to `<extra_id_0>`."""
     for number in range(first, PIECES):
         extra = PIECES - 1 - number
         piece = f"▁<extra_id_{extra}>" if extra < 100 else f"piece{number}"
@@ -42,7 +42,7 @@ def more_pieces(first: int) -> Iterator[bytes]:
 
 
 def build_tokenizer(folder: Path, last: int = PIECES) -> None:
-    """Write the files of a tokenizer in the layout of google/mt5-xl, with fewer pieces than mT5 if `last` is smaller."""
+    """Write a tokenizer with the files of google/mt5-xl, with fewer pieces if `last` is smaller."""
     folder.mkdir(parents=True, exist_ok=True)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -70,9 +70,7 @@ def build_tokenizer(folder: Path, last: int = PIECES) -> None:
 
 def small_config(vocabulary: int = VOCABULARY) -> MT5Config:
     """Return the configuration of a small mT5."""
-    return MT5Config(
-        vocab_size=vocabulary, d_model=8, d_kv=4, d_ff=16, num_layers=2, num_decoder_layers=2, num_heads=2
-    )
+    return MT5Config(vocab_size=vocabulary, d_model=8, d_kv=4, d_ff=16, num_layers=2, num_decoder_layers=2, num_heads=2)
 
 
 def build_model(folder: Path, dtype: torch.dtype = torch.float32) -> MT5ForConditionalGeneration:

@@ -83,6 +83,7 @@ def run(
     baselines: Sequence[str] = ("MT",),
     seeds: int = 3,
     systems: Collection[str] = RUNS.keys(),
+    lower_is_better: Sequence[str] = (),
 ) -> None:
     """Run one of the scripts `significance`, `tables`, `figures` and `page` on the files in `folder`.
 
@@ -92,11 +93,13 @@ def run(
         baselines: systems that the others are tested against.
         seeds: number of seeds that the run has.
         systems: systems that the run has.
+        lower_is_better: learned metrics of which lower is better.
     """
     runs = [(system, seed) for system, found in RUNS.items() for seed in found[:seeds] if system in systems]
     names = ["m", "b"]
     columns = ["--directions", "b", "supervised", DIRECTIONS[0], "--directions", "b", "zero-shot", DIRECTIONS[1]]
-    columns += ["--learned", LEARNED]
+    errors = ["--lower-is-better", *lower_is_better] if lower_is_better else []
+    columns += ["--learned", LEARNED, *errors]
     words: list[str | Path] = []
     for system, seed in runs:
         path = folder / f"{system}.{seed}"
@@ -111,7 +114,7 @@ def run(
             words += ["--learned", system, seed, LEARNED, f"{path}.learned.lines.tsv"]
     if script == "significance":
         words += ["--references", folder / "test", "--supervised", DIRECTIONS[0], "--zero-shot", DIRECTIONS[1]]
-        words += ["--baselines", *baselines, "--resamples", "100"]
+        words += ["--baselines", *baselines, "--resamples", "100", *errors]
         for name in ("intervals", "summary", "comparisons"):
             words += [f"--{name}", folder / f"significance/{name}.tsv"]
     if script == "tables":

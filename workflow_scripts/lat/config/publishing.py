@@ -9,7 +9,7 @@ from ..data.sources import TERMS
 from ..files import InputError
 from ..names import BASE
 from .references import check_known, sources
-from .settings import decode_settings, model_of, seeds_of, step_settings
+from .settings import decode_settings, lower_is_better, model_of, seeds_of, step_settings
 
 CTRANSLATE2_INT8 = "ctranslate2-int8"
 FORMATS = (CTRANSLATE2_INT8,)
@@ -203,6 +203,7 @@ def card_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     licence = entry.get("licence") or licence_of(config, found.base_model)
     base = config["base_models"][found.base_model]
     settings = decode_settings(config, found.base_model, found.benchmark, found.system)
+    errors = lower_is_better(config)
     return {
         **found._asdict(),
         "seeds": len(seeds_of(config, experiment)),
@@ -222,6 +223,7 @@ def card_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "zero_shot": benchmark["zero_shot"],
         "catalogues": "catalogues" in benchmark,
         "data": list(_data(config, found)),
+        **({"lower_is_better": errors} if errors else {}),
         # What the scores are compared with: the baselines of the tests, and the base model.
         "compared": [
             name

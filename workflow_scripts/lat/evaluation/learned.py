@@ -1,6 +1,7 @@
-"""Learned metrics: BLEURT (Sellam et al. 2020) and COMET (Rei et al. 2020), each in a separate environment, and MetricX.
+"""Learned metrics: BLEURT (Sellam et al. 2020) and COMET (Rei et al. 2020), each in a separate environment.
 
-This module does not need the main environment; the metric libraries are imported inside the classes that use them.
+MetricX is in `metricx.py` and has the main environment. This module does not need it; the metric libraries are imported
+inside the classes that use them.
 """
 
 import hashlib

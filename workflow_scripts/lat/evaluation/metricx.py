@@ -26,6 +26,7 @@ WORST = 25.0
 # The published code cuts inputs at 1536 tokens with the end-of-sequence token, which it then removes.
 WINDOW = 1535
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+REMEDY = "use one such as google/metricx-24-hybrid-large-v2p6"
 
 
 class MetricX:
@@ -68,14 +69,13 @@ class MetricX:
             raise InputError(f"{model}: no MetricX checkpoint ({first_line(error)})") from None
         if config.get("model_type") != "mt5":
             raise InputError(
-                f"{model}: no MetricX checkpoint: its model type is {config.get('model_type')!r}, not 'mt5'; use one such"
-                " as google/metricx-24-hybrid-large-v2p6"
+                f"{model}: no MetricX checkpoint: its model type is {config.get('model_type')!r}, not 'mt5'; {REMEDY}"
             )
         vocabulary = config.get("vocab_size", 0)
         if vocabulary <= SCORE_TOKEN:
             raise InputError(
                 f"{model}: no MetricX checkpoint: its vocabulary of {vocabulary} lacks the token {SCORE_TOKEN}, whose"
-                " logit is the score; use one such as google/metricx-24-hybrid-large-v2p6"
+                f" logit is the score; {REMEDY}"
             )
         try:
             network, loading = MT5ForConditionalGeneration.from_pretrained(
@@ -117,21 +117,19 @@ class MetricX:
             if names:
                 raise InputError(
                     f"{model}: no MetricX checkpoint of this version of transformers: {len(names)} weights are {what},"
-                    f" such as {names[0]}; fetch it again, or use one such as google/metricx-24-hybrid-large-v2p6"
+                    f" such as {names[0]}; fetch it again, or {REMEDY}"
                 )
         # transformers 5 always allows that the output layer of mT5 shares the weights of the embeddings, and does so if
         # the checkpoint lacks one of them. The published checkpoints have both, which differ.
         embeddings = network.shared.weight
         if network.lm_head.weight is embeddings:
             raise InputError(
-                f"{model}: no MetricX checkpoint: it has no output layer (lm_head) apart from the embeddings; use one such"
-                " as google/metricx-24-hybrid-large-v2p6"
+                f"{model}: no MetricX checkpoint: it has no output layer (lm_head) apart from the embeddings; {REMEDY}"
             )
         for part in ("encoder", "decoder"):
             if getattr(network, part).embed_tokens.weight is not embeddings:
                 raise InputError(
-                    f"{model}: no MetricX checkpoint: {part}.embed_tokens has other embeddings than `shared`; use one such"
-                    " as google/metricx-24-hybrid-large-v2p6"
+                    f"{model}: no MetricX checkpoint: {part}.embed_tokens has other embeddings than `shared`; {REMEDY}"
                 )
 
     def input_ids(self, segment: Segment) -> list[int]:

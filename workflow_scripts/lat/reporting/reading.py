@@ -532,9 +532,7 @@ def read_score_comparisons(
         InputError: the table is damaged, does not have each difference once, or is about other scores.
     """
     rows = read_rows(path, SCORE_COMPARISONS)
-    _check_score_comparisons(
-        path, SCORE_COMPARISONS, rows, experiments, learned, baselines, summary, lower_is_better
-    )
+    _check_score_comparisons(path, SCORE_COMPARISONS, rows, experiments, learned, baselines, summary, lower_is_better)
     return rows
 
 
