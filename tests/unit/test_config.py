@@ -213,7 +213,7 @@ def rated(settings="", **more):
         (learn(kind="comet", model="BLEURT-20"), "the row `BLEURT-20` of resources/sources.tsv is no comet checkpoint"),
         (learn(model="BLEURT-2O"), r"score.learned.X.model: .*did you mean `BLEURT-20`\?"),
         (learn(model="https://huggingface.co/a/b"), "is an address; write the id alone: a/b"),
-        (learn(kind="comet", model="a/b", revision="main"), "X.revision is for `kind: bleurt`, not for comet; remove"),
+        (learn(kind="comet", model="a/b", revision="main"), "revision is for `kind: bleurt or metricx`, not for comet"),
         (learn(kind="comet"), "score.learned.X lacks the key `model`, which `kind: comet` needs"),
         (learn(kind="comet", model="a/b", dtype="bf16"), "learned.X.dtype is for `kind: metricx`, not for comet"),
         (learn(kind="metricx", tokenizer="a/b"), "learned.X lacks the key `model`, which `kind: metricx` needs"),

@@ -215,6 +215,11 @@ def test_several_nodes_need_slurm(config):
             "wandb needs the package wandb, which the conda .* lacks; choose csv",
         ),
         (put("score.further", ["spBLEU-on-target"]), False, "spBLEU needs the package sentencepiece; run `make"),
+        (
+            put("score.learned.M", {"kind": "metricx", "model": "a/b"}),
+            False,
+            "score.learned.M needs the package sentencepiece; run `make",
+        ),
     ],
 )
 def test_a_missing_package_is_refused_before_any_job(config, monkeypatch, change, conda, message):

@@ -66,7 +66,11 @@ def overlay(tmp_path) -> dict:
         "models": {"mt": {"mix": [instructions]}},
         "detect": {"lid": [file("lid.bin", FASTTEXT_MAGIC), "py3langid"]},
         "score": {
-            "learned": {"B": {"kind": "bleurt", "model": str(folder), "revision": HOSTILE, "python": file("python")}}
+            "learned": {
+                "B": {"kind": "bleurt", "model": str(folder), "revision": HOSTILE, "python": file("python")},
+                "M": {"kind": "metricx", "model": str(folder), "revision": HOSTILE, "tokenizer": str(folder)}
+                | {"tokenizer_revision": HOSTILE, "reference": False},
+            }
         },
         "judge": {
             "comparisons": [{"system": "LAT", "baseline": "MT"}],

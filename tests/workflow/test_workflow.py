@@ -217,6 +217,10 @@ def test_a_second_run_has_nothing_to_do(finished):
             {"score_learned": 15} | REPORTING,
         ),
         (
+            {"score": {"learned": {"M": {"kind": "metricx", "model": "google/metricx-24-hybrid-large-v2p6"}}}},
+            {"score_learned": 15} | REPORTING,
+        ),
+        (
             {"score": {"learned": {"GEMBA": {"kind": "gemba", "scale": "da", "server": {
                 "base_url": "http://127.0.0.1:9/v1", "model": "m"}}}}},
             {"score_gemba": 15} | REPORTING,
@@ -226,8 +230,8 @@ def test_a_second_run_has_nothing_to_do(finished):
             {"figures": 1, "page": 1},
         ),
     ],
-    ids=["alpha", "beam", "test direction", "identifier", "another system", "a learned metric", "a metric on a server",
-         "a study"],
+    ids=["alpha", "beam", "test direction", "identifier", "another system", "a learned metric", "an error",
+         "a metric on a server", "a study"],
 )  # fmt: skip
 def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, overlay, expected):
     assert finished.planned(overlay) == expected

@@ -36,9 +36,13 @@ def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> Non
             remedy = "choose csv" if conda else f"run `pip install {package.replace('_', '-')}`, or remove it"
             where = "which the conda environment of the workflow lacks" if conda else "which is not installed"
             raise InputError(f"config: trackers: {tracker} needs the package {package}, {where}; {remedy}")
-    if needs_sentencepiece(config["score"]["further"]) and not conda and not _installed("sentencepiece"):
+    needing = ["score.further: spBLEU"] if needs_sentencepiece(config["score"]["further"]) else []
+    needing += [
+        f"score.learned.{name}" for name, entry in config["score"]["learned"].items() if entry["kind"] == "metricx"
+    ]
+    if needing and not conda and not _installed("sentencepiece"):
         raise InputError(
-            "config: score.further: spBLEU needs the package sentencepiece; run `make .venv/.installed`, or remove it"
+            f"config: {needing[0]} needs the package sentencepiece; run `make .venv/.installed`, or remove it"
         )
     for experiment in config["experiments"]:
         base_model, benchmark = experiment["base_model"], experiment["benchmark"]
