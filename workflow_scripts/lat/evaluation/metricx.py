@@ -119,8 +119,8 @@ class MetricX:
                     f"{model}: no MetricX checkpoint of this version of transformers: {len(names)} weights are {what},"
                     f" such as {names[0]}; fetch it again, or {REMEDY}"
                 )
-        # transformers 5 always allows that the output layer of mT5 shares the weights of the embeddings, and does so if
-        # the checkpoint lacks one of them. The published checkpoints have both, which differ.
+        # In transformers 5, the output layer of mT5 shares the weights of the embeddings if the checkpoint lacks one of
+        # them or has the same for both. In the published code, such a model would scale its scores; none is known.
         embeddings = network.shared.weight
         if network.lm_head.weight is embeddings:
             raise InputError(
