@@ -212,7 +212,12 @@ def test_several_nodes_need_slurm(config):
         (
             put("trackers", ["csv", "wandb"]),
             True,
-            "wandb needs the package wandb, which the conda .* lacks; choose csv",
+            "wandb needs the package wandb, which the conda .* lacks; choose tensorboard or csv",
+        ),
+        (
+            put("trackers", ["tensorboard"]),
+            False,
+            "trackers: tensorboard needs the package tensorboard, which is not installed; run `pip install",
         ),
         (put("score.further", ["spBLEU-on-target"]), False, "spBLEU needs the package sentencepiece; run `make"),
         (
@@ -236,3 +241,5 @@ def test_csv_files_and_scores_on_target_need_no_package(config, monkeypatch):
     put("trackers", ["csv"])(config)
     put("score.further", ["BLEU-on-target"])(config)
     check_environment(config, ROOT, conda=False)
+    put("trackers", ["csv", "tensorboard"])(config)
+    check_environment(config, ROOT, conda=True)

@@ -16,6 +16,8 @@ from .base_models import read_object
 from .settings import decode_settings, key_of_setting, model_of, step_settings
 
 SLURM = "slurm"
+# Trackers whose packages are in the locks, and so in the conda environments.
+LOCKED_TRACKERS = ("tensorboard",)
 WITHOUT_JOBS = ("dryrun", "touch")  # executors of Snakemake that run no job
 
 
@@ -32,8 +34,10 @@ def check_environment(config: Mapping[str, Any], root: Path, conda: bool) -> Non
     """
     for tracker in config["trackers"]:
         package = TRACKERS[tracker]
-        if package and (conda or not _installed(package)):
-            remedy = "choose csv" if conda else f"run `pip install {package.replace('_', '-')}`, or remove it"
+        if package and (tracker not in LOCKED_TRACKERS if conda else not _installed(package)):
+            remedy = (
+                "choose tensorboard or csv" if conda else f"run `pip install {package.replace('_', '-')}`, or remove it"
+            )
             where = "which the conda environment of the workflow lacks" if conda else "which is not installed"
             raise InputError(f"config: trackers: {tracker} needs the package {package}, {where}; {remedy}")
     needing = ["score.further: spBLEU"] if needs_sentencepiece(config["score"]["further"]) else []
