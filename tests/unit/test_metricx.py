@@ -217,7 +217,10 @@ def saved_by_transformers_5(folder) -> None:
         (with_small_vocabulary, "its vocabulary of 250089 lacks the token 250089"),
         (with_config(model_type="t5"), "its model type is 't5', not 'mt5'"),
         (with_damaged_weights, "an incomplete MetricX checkpoint"),
-        (lambda folder: None, "no MetricX checkpoint"),
+        (
+            lambda folder: None,
+            r"no MetricX checkpoint \(.*\); check its name and the network, or set `model` to a folder",
+        ),
     ],
 )
 def test_a_checkpoint_that_is_not_metricx_is_refused_in_one_line(folder, tmp_path, write, message):

@@ -66,7 +66,10 @@ class MetricX:
         try:
             config, _ = PreTrainedConfig.get_config_dict(model, **options)
         except (OSError, ValueError) as error:
-            raise InputError(f"{model}: no MetricX checkpoint ({first_line(error)})") from None
+            raise InputError(
+                f"{model}: no MetricX checkpoint ({first_line(error)}); check its name and the network, or set `model`"
+                " to a folder that has one"
+            ) from None
         if config.get("model_type") != "mt5":
             raise InputError(
                 f"{model}: no MetricX checkpoint: its model type is {config.get('model_type')!r}, not 'mt5'; {REMEDY}"
@@ -206,7 +209,8 @@ def pieces_file(tokenizer: str, revision: str | None = None) -> Path:
         return Path(cached_file(tokenizer, PIECES, **({"revision": revision} if revision else {})))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{tokenizer}: no tokenizer of mT5, which has a file {PIECES} ({first_line(error)}); use {TOKENIZER}"
+            f"{tokenizer}: no tokenizer of mT5, which has a file {PIECES} ({first_line(error)}); use {TOKENIZER}, or"
+            " set `tokenizer` to a folder that has this file"
         ) from None
 
 
