@@ -246,6 +246,9 @@ def test_the_card_says_what_the_model_is(made):
     ):  # fmt: skip
         assert text in card.text, text
     assert "This is a single training with one seed" in made.write()
+    *earlier, last = made.facts["trainings"]
+    card = made.write(trainings=[*earlier, last | {"snapshot": "best", "dev": ["it-nl", "ro-it"]}])
+    assert "step with the best translations in the directions it-nl, ro-it, which are not among the tested ones" in card
     files = {path.name for path in made.output.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "generation_config.json", "manifest.json"} <= files
     assert str(made.folder) not in "".join(
