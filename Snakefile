@@ -1,6 +1,6 @@
 # Trains translation models from base language models in two stages, against off-target translation, and evaluates them.
 # Each file in rules/ except common.smk is one step, with one script in workflow_scripts/ (`decode` and `score` have
-# three) and one folder in results/. The steps are included in the order of the data flow.
+# three, `download` has two) and one folder in results/. The steps are included in the order of the data flow.
 
 from snakemake.utils import min_version
 
@@ -23,6 +23,7 @@ include: "rules/conflicts.smk"
 include: "rules/unlikelihood.smk"
 include: "rules/rejections.smk"
 include: "rules/preference.smk"
+include: "rules/select.smk"
 include: "rules/convert.smk"
 include: "rules/decode.smk"
 include: "rules/detect.smk"

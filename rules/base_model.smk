@@ -40,7 +40,7 @@ def used_engines(wildcards):
 
 rule build_base_model:
     input:
-        monolingual=lambda wildcards: f"results/download/{build_settings(wildcards)['benchmark']}/monolingual.jsonl",
+        monolingual=lambda wildcards: training_text(build_settings(wildcards)["benchmark"], "monolingual"),
         samples=tokenizer_samples,
     output:
         model=directory("results/base_model/{base_model}/model"),

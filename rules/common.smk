@@ -22,7 +22,9 @@ sys.path.insert(0, str(ROOT))
 
 from workflow_scripts.lat.codehash import step_code
 from workflow_scripts.lat.config import (
+    BEST,
     baseline_warnings,
+    candidate_steps,
     card_facts,
     check_config,
     check_config_files,
@@ -32,6 +34,7 @@ from workflow_scripts.lat.config import (
     command_line_config,
     controls_of,
     decode_settings,
+    dev_sentences,
     hypotheses_files,
     keeps_weights,
     lower_is_better,
@@ -40,9 +43,11 @@ from workflow_scripts.lat.config import (
     publication,
     rating_server,
     runs_of,
+    saved_steps,
     seeds_of,
     server_settings,
     step_settings,
+    zero_shot_of,
     used_models,
 )
 from workflow_scripts.lat.config.environment import SLURM, check_hub_token
@@ -176,7 +181,7 @@ def base_model_config(name):
 def directions(benchmark):
     """Return all test directions of a benchmark, supervised directions first."""
     entry = benchmark_config(benchmark)
-    return [*entry["supervised"], *entry["zero_shot"]]
+    return [*entry["supervised"], *zero_shot_of(entry)]
 
 
 def sorted_directions(wildcards):
@@ -191,6 +196,19 @@ def sorted_directions(wildcards):
 def directions_in_order(benchmark):
     """Return all test directions of a benchmark in alphabetical order; the caller must not change the list."""
     return sorted(directions(benchmark))
+
+
+def dev_directions(wildcards):
+    """Return the directions of a benchmark that choose among snapshots, in alphabetical order; none if it has no `dev`."""
+    return sorted(benchmark_config(wildcards.benchmark).get("dev", {}).get("directions", []))
+
+
+def training_text(benchmark, name):
+    """Return a file with training text of a benchmark, `pool` or `monolingual`, from which dev lines are left out."""
+    entry = benchmark_config(benchmark)
+    # The pairs of corpora lose these lines before the text is made from them.
+    held_out = ".without_dev" if "dev" in entry and "catalogues" in entry else ""
+    return f"results/download/{benchmark}/{name}{held_out}.jsonl"
 
 
 def source_file(name):
@@ -405,23 +423,23 @@ def model_folder(base_model, benchmark, run, model):
     entry = config["models"][model]
     # A snapshot is in the folder of the step that made it.
     step = config["models"][entry["from"]]["stage"] if entry["stage"] == "snapshot" else entry["stage"]
+    if entry.get("step") == BEST:
+        step = "select"
     return f"results/{step}/{base_model}/{benchmark}/{run}/{model}/model"
 
 
 def snapshots_of(stage):
-    """Return the models that are snapshots of models of this stage."""
+    """Return the models that are snapshots of models of this stage after a given step."""
     return [
-        name for name in STAGE_MODELS["snapshot"] if config["models"][config["models"][name]["from"]]["stage"] == stage
+        name
+        for name in STAGE_MODELS["snapshot"]
+        if config["models"][config["models"][name]["from"]]["stage"] == stage and config["models"][name]["step"] != BEST
     ]
 
 
 def snapshot_steps(wildcards):
-    """Return the steps of a stage-2 model after which its snapshots are saved, for the snapshots that systems use."""
-    return sorted(
-        config["models"][name]["step"]
-        for name in used_models(config, wildcards.base_model, wildcards.benchmark)
-        if config["models"][name]["stage"] == "snapshot" and config["models"][name]["from"] == wildcards.model
-    )
+    """Return the steps of a model after which its snapshots are saved, for the snapshots that systems use."""
+    return saved_steps(config, wildcards.base_model, wildcards.benchmark, wildcards.model)
 
 
 def parent_model(wildcards):

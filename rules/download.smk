@@ -25,6 +25,8 @@ def corpus_flags(wildcards):
     """Return the parts and directions of a corpus that a benchmark uses, as flags of the script."""
     benchmark = benchmark_config(wildcards.benchmark)
     used = benchmark["supervised"] if wildcards.role == "train" else directions(wildcards.benchmark)
+    if wildcards.role == "demonstrations":
+        used = [*used, *dev_directions(wildcards)]
     return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": used})
 
 
@@ -36,18 +38,32 @@ def corpus_folders(role, wildcards):
     ]
 
 
-def training_folders(wildcards):
+def filtered_folders(wildcards):
     """Return the folders with the training pairs of a benchmark: one per corpus, or the one that its filters left."""
     if "filters" in benchmark_config(wildcards.benchmark):
         return ["results/download/corpora/{benchmark}/filtered".format(benchmark=wildcards.benchmark)]
     return corpus_folders("train", wildcards)
 
 
+def training_folders(wildcards):
+    """Return the same without the pairs that have a text of a dev line, if the benchmark has dev directions."""
+    if "dev" in benchmark_config(wildcards.benchmark):
+        return ["results/download/corpora/{benchmark}/without_dev".format(benchmark=wildcards.benchmark)]
+    return filtered_folders(wildcards)
+
+
 def filter_counts(wildcards):
     """Return the table of what the filters of a benchmark dropped and kept; nothing if it has none."""
     if "filters" not in benchmark_config(wildcards.benchmark):
         return []
-    return [f"{folder}.tsv" for folder in training_folders(wildcards)]
+    return [f"{folder}.tsv" for folder in filtered_folders(wildcards)]
+
+
+def earlier_counts(wildcards):
+    """Return the table of all that was dropped from the training pairs of a benchmark before it is assembled."""
+    if "dev" in benchmark_config(wildcards.benchmark):
+        return ["results/download/{benchmark}/dev.tsv".format(benchmark=wildcards.benchmark)]
+    return filter_counts(wildcards)
 
 
 def filter_lid(wildcards):
@@ -177,9 +193,46 @@ rule split_benchmark:
         " --demonstrations-folder {output.demonstrations:q} --filters {output.filters:q} 2>&1 | tee {log:q}"
 
 
-rule draw:
+rule hold_out_rows:
     input:
         pool="results/download/{benchmark}/pool.jsonl",
+    output:
+        dev=directory("results/download/{benchmark}/dev"),
+        pool="results/download/{benchmark}/pool.without_dev.jsonl",
+        monolingual="results/download/{benchmark}/monolingual.without_dev.jsonl",
+        counts="results/download/{benchmark}/dev.tsv",
+    log:
+        "results/download/logs/dev-{benchmark}.log",
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if {"dev", "catalogues"} <= set(entry)),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled(1000),
+        runtime=doubled(20),
+    params:
+        code=code_of("download_dev"),
+        languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
+        settings=lambda wildcards: flags(
+            {
+                "directions": dev_directions(wildcards),
+                "sentences": dev_sentences(benchmark_config(wildcards.benchmark)),
+                "min_words": benchmark_config(wildcards.benchmark)["test_min_words"],
+                "seed": split_seed(wildcards.benchmark),
+            }
+        ),
+    message:
+        "Download: holding out the lines of the dev directions of {wildcards.benchmark}"
+    shell:
+        "python -m workflow_scripts.download_dev rows --pool {input.pool:q} --languages {params.languages:q}"
+        " {params.settings} --dev {output.dev:q} --rest {output.pool:q} --monolingual {output.monolingual:q}"
+        " --counts {output.counts:q} 2>&1 | tee {log:q}"
+
+
+rule draw:
+    input:
+        pool=lambda wildcards: training_text(wildcards.benchmark, "pool"),
     output:
         train="results/download/{benchmark}/{run}/train.jsonl",
         counts="results/download/{benchmark}/{run}/train.tsv",
@@ -290,12 +343,54 @@ rule filter_corpora:
         " --output {output.filtered:q} --counts {output.counts:q} 2>&1 | tee {log:q}"
 
 
+rule hold_out_pairs:
+    input:
+        train=filtered_folders,
+        test=lambda wildcards: corpus_folders("test", wildcards),
+        demonstrations=lambda wildcards: corpus_folders("demonstrations", wildcards),
+        filter_counts=filter_counts,
+    output:
+        dev=directory("results/download/{benchmark}/dev"),
+        train=directory("results/download/corpora/{benchmark}/without_dev"),
+        counts="results/download/{benchmark}/dev.tsv",
+    log:
+        "results/download/logs/dev-{benchmark}.log",
+    wildcard_constraints:
+        benchmark=any_of(name for name, entry in config["benchmarks"].items() if {"dev", "corpora"} <= set(entry)),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
+    params:
+        code=code_of("download_dev"),
+        settings=lambda wildcards: flags(
+            {
+                "directions": dev_directions(wildcards),
+                "sentences": dev_sentences(benchmark_config(wildcards.benchmark)),
+                "supervised": benchmark_config(wildcards.benchmark)["supervised"],
+                "zero_shot": zero_shot_of(benchmark_config(wildcards.benchmark)),
+                "demonstrations": benchmark_config(wildcards.benchmark)["demonstrations"],
+                "first_demonstrations": benchmark_config(wildcards.benchmark).get("demonstration_choice") == "first",
+                "filter_counts": filter_counts(wildcards) or None,
+                "seed": split_seed(wildcards.benchmark),
+            }
+        ),
+    message:
+        "Download: holding out the lines of the dev directions of {wildcards.benchmark}"
+    shell:
+        "python -m workflow_scripts.download_dev pairs --train-corpora {input.train:q} --test-corpora {input.test:q}"
+        " --demonstrations-corpora {input.demonstrations:q} {params.settings} --dev {output.dev:q}"
+        " --rest {output.train:q} --counts {output.counts:q} 2>&1 | tee {log:q}"
+
+
 rule assemble_benchmark:
     input:
         train=training_folders,
         test=lambda wildcards: corpus_folders("test", wildcards),
         demonstrations=lambda wildcards: corpus_folders("demonstrations", wildcards),
-        filter_counts=filter_counts,
+        filter_counts=earlier_counts,
     output:
         monolingual="results/download/{benchmark}/monolingual.jsonl",
         test=directory("results/download/{benchmark}/test"),
@@ -318,10 +413,11 @@ rule assemble_benchmark:
         settings=lambda wildcards: flags(
             {
                 key: benchmark_config(wildcards.benchmark).get(key)
-                for key in ("supervised", "zero_shot", "train_rows", "both_ways", "demonstrations")
+                for key in ("supervised", "train_rows", "both_ways", "demonstrations")
             }
+            | {"zero_shot": zero_shot_of(benchmark_config(wildcards.benchmark))}
             | {"first_demonstrations": benchmark_config(wildcards.benchmark).get("demonstration_choice") == "first"}
-            | {"filter_counts": filter_counts(wildcards) or None}
+            | {"filter_counts": earlier_counts(wildcards) or None}
             | {"seed": split_seed(wildcards.benchmark)}
         ),
     message:
@@ -355,10 +451,8 @@ rule draw_pairs:
     params:
         code=code_of("download"),
         settings=lambda wildcards: flags(
-            {
-                key: benchmark_config(wildcards.benchmark).get(key)
-                for key in ("supervised", "zero_shot", "train_rows", "both_ways")
-            }
+            {key: benchmark_config(wildcards.benchmark).get(key) for key in ("supervised", "train_rows", "both_ways")}
+            | {"zero_shot": zero_shot_of(benchmark_config(wildcards.benchmark))}
             | {"seed": seed_of(wildcards)}
         ),
     message:

@@ -20,6 +20,7 @@ def figure_names():
         "off_target_languages",
         "heat_map",
         "losses",
+        *(["select"] if every_selection() else []),
         *(f"study-{name}" for name in config["studies"]),
     ]
 
@@ -57,12 +58,32 @@ def step_log_flags():
     return " ".join(map(shlex.quote, words))
 
 
+def every_selection_result():
+    """Return the scores of all compared snapshots and the chosen step of each, by title of the panels and seed."""
+    return {
+        (f"{base_model} on {benchmark}: {model}", seed): [
+            f"results/select/{base_model}/{benchmark}/{folder_of(seed)}/{model}/{file}"
+            for file in ("curve.tsv", "choice.json")
+        ]
+        for base_model, benchmark, seed, model in every_selection()
+    }
+
+
+def selection_flags():
+    """Return the scores of all compared snapshots as flags of the script."""
+    words = []
+    for (title, seed), files in every_selection_result().items():
+        words += ["--selection", title, seed, *files]
+    return " ".join(map(shlex.quote, words))
+
+
 rule figures:
     input:
         scores="results/tables/scores.tsv",
         intervals="results/tables/intervals.tsv",
         summary="results/tables/summary.tsv",
         step_logs=list(every_step_log()),
+        selections=[file for files in every_selection_result().values() for file in files],
     output:
         off_target=report(
             "results/figures/off_target.svg",
@@ -88,6 +109,12 @@ rule figures:
             category="Figures",
             labels={"figure": "loss curves"},
         ),
+        select=report(
+            ["results/figures/select.svg"] if every_selection() else [],
+            caption="../resources/captions/select.rst",
+            category="Figures",
+            labels={"figure": "snapshots in the dev directions"},
+        ),
         studies=report(
             expand("results/figures/study-{study}.svg", study=config["studies"]),
             caption="../resources/captions/study.rst",
@@ -105,6 +132,7 @@ rule figures:
     params:
         code=code_of("figures"),
         step_logs=step_log_flags(),
+        selections=selection_flags(),
         # A function, since Snakemake would read the braces of JSON as wildcards.
         studies=lambda wildcards: study_flags(),
         runs=run_flags(),
@@ -115,5 +143,5 @@ rule figures:
     shell:
         "python -m workflow_scripts.figures --scores {input.scores:q} --intervals {input.intervals:q}"
         " --summary {input.summary:q} {params.runs} {params.columns} {params.learned} {params.step_logs}"
-        " {params.studies} --output results/figures"
+        " {params.selections} {params.studies} --output results/figures"
         " 2>&1 | tee {log:q}"

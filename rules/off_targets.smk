@@ -8,10 +8,10 @@ def off_target_settings(wildcards):
 
 
 def off_target_directions(wildcards):
-    """Return the zero-shot directions that begin with a source language of the training, in alphabetical order."""
+    """Return the tested zero-shot directions that begin with a source language of the training, in order."""
     benchmark = benchmark_config(wildcards.benchmark)
     sources = {direction.partition("-")[0] for direction in benchmark["supervised"]}
-    return sorted(direction for direction in benchmark["zero_shot"] if direction.partition("-")[0] in sources)
+    return sorted(direction for direction in zero_shot_of(benchmark) if direction.partition("-")[0] in sources)
 
 
 def off_target_conversion(wildcards):

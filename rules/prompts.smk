@@ -83,6 +83,27 @@ rule test_prompts:
         " --output {output:q} {params.template} {params.system} --directions {params.directions:q} 2>&1 | tee {log:q}"
 
 
+# The prompts that choose among snapshots are those of a system without demonstrations and contrasts.
+use rule test_prompts as dev_prompts with:
+    input:
+        test="results/download/{benchmark}/dev",
+        # Not read, since the prompts show none.
+        demonstrations="results/download/{benchmark}/dev",
+        template=template_files,
+    output:
+        directory("results/prompts/{base_model}/{benchmark}/dev/{model}"),
+    log:
+        "results/prompts/logs/{base_model}-{benchmark}-dev-{model}.log",
+    params:
+        code=code_of("prompts"),
+        template=lambda wildcards: template_flags(wildcards.base_model, wildcards.model),
+        wordings=prompts_hash,
+        system=flags({"shots": 0}),
+        directions=dev_directions,
+    message:
+        "Prompts: writing the prompts of the dev directions of {wildcards.benchmark} for {wildcards.model}"
+
+
 rule instruction_prompts:
     input:
         instructions=instructions_file(config["judge"]["instructions"]),

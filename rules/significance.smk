@@ -49,7 +49,7 @@ rule significance:
         languages=languages_hash,
         systems=significance_inputs,
         supervised=lookup(dpath="benchmarks/{benchmark}/supervised", within=config),
-        zero_shot=lookup(dpath="benchmarks/{benchmark}/zero_shot", within=config),
+        zero_shot=lambda wildcards: zero_shot_of(benchmark_config(wildcards.benchmark)),
         settings=flags({"seed": 1, "lower_is_better": lower_is_better(config) or None} | config["significance"]),
     message:
         "Significance: bootstrap of all systems ({wildcards.base_model}, {wildcards.benchmark})"

@@ -25,8 +25,9 @@ def direction_flags():
     """Return the directions of all benchmarks as flags of the scripts."""
     words = []
     for name in sorted({entry["benchmark"] for entry in config["experiments"]}):
-        for key, supervision in (("supervised", "supervised"), ("zero_shot", "zero-shot")):
-            words += ["--directions", name, supervision, *benchmark_config(name)[key]]
+        entry = benchmark_config(name)
+        for supervision, tested in (("supervised", entry["supervised"]), ("zero-shot", zero_shot_of(entry))):
+            words += ["--directions", name, supervision, *tested]
     return " ".join(map(shlex.quote, words))
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lat.files import InputError, replaced_file
+from .lat.files import InputError, read_table, read_text, replaced_file
+from .lat.names import AVERAGE
 from .lat.reporting.reading import (
     Experiment,
     add_experiment_flags,
@@ -58,6 +59,15 @@ def main() -> None:
         " may be repeated",
     )
     parser.add_argument(
+        "--selection",
+        nargs=4,
+        action="append",
+        default=[],
+        metavar=("TITLE", "SEED", "CURVE", "CHOICE"),
+        help="scores of the snapshots of a training run in the dev directions, and the chosen step; runs with the same"
+        " title share their panels; may be repeated",
+    )
+    parser.add_argument(
         "--study",
         type=json.loads,
         action="append",
@@ -85,6 +95,8 @@ def main() -> None:
     save(charts.heat_map_figure(scores), arguments.output / "heat_map")
     save(charts.off_target_languages_figure(scores), arguments.output / "off_target_languages")
     save(charts.losses_figure(logs), arguments.output / "losses")
+    if arguments.selection:
+        save(charts.selections_figure(read_selections(arguments.selection)), arguments.output / "select")
     for study in arguments.study:
         figure = charts.study_figure(study["label"], read_points(study, experiments), scores, intervals, summary)
         save(figure, arguments.output / f"study-{study['name']}")
@@ -109,6 +121,39 @@ def read_logs(flags: Sequence[tuple[str, str, str]]) -> dict[str, dict[str, pd.D
             raise InputError(f"--step-log: {path} is the second log of {title} with the seed {seed}; remove one")
         runs[seed] = read_steps(Path(path))
     return logs
+
+
+def read_selections(
+    flags: Sequence[tuple[str, str, str, str]],
+) -> dict[str, dict[str, tuple[pd.DataFrame, int]]]:
+    """Read the scores of the snapshots of training runs.
+
+    Args:
+        flags: values of the flag `--selection`.
+
+    Returns:
+        By the title of the panels and the seed: the means over the dev directions, with the columns `step`, `OTR` and
+        `chrF++`, and the chosen step.
+
+    Raises:
+        InputError: a file is damaged, or does not belong to the other one.
+    """
+    import pandas as pd
+
+    selections: dict[str, dict[str, tuple[pd.DataFrame, int]]] = {}
+    for title, seed, curve, choice in flags:
+        rows = [row for row in read_table(curve) if row.get("direction") == AVERAGE]
+        try:
+            means = pd.DataFrame([{name: float(row[name]) for name in ("step", "OTR", "chrF++")} for row in rows])
+            chosen = int(json.loads(read_text(choice))["step"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                f"{curve} or {choice}: not what the step select writes; delete both and run again"
+            ) from None
+        if not rows or chosen not in set(means.step):
+            raise InputError(f"{choice}: step {chosen} has no scores in {curve}; delete both and run again")
+        selections.setdefault(title, {})[seed] = means, chosen
+    return selections
 
 
 def read_points(

@@ -10,13 +10,14 @@ from made_up import DIRECTIONS, PARTS, SYSTEMS, make_experiment, make_results
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from workflow_scripts.figures import read_logs, read_points
+from workflow_scripts.figures import read_logs, read_points, read_selections
 from workflow_scripts.lat.files import InputError, write_table
 from workflow_scripts.lat.reporting.charts import (
     heat_map_figure,
     losses_figure,
     off_target_figure,
     off_target_languages_figure,
+    selections_figure,
     study_figure,
 )
 from workflow_scripts.lat.reporting.page import Results
@@ -101,6 +102,7 @@ def test_figures_have_the_width_of_a_column_and_no_labels_collide(monkeypatch, s
         heat_map_figure(found.scores[(found.scores.base_model == "tiny") & found.scores.system.isin([*names][:5])]),
         losses_figure({f"tiny on demo: {name}": {"1": STAGE2, "2": STAGE2} for name in [*names][:5]}),
         draw_study({"LAT": point, "other": point}, found),
+        selections_figure({f"tiny on demo: {name}": {str(k): (CURVE, 10) for k in range(5)} for name in [*names][:2]}),
     ):
         assert figure.get_figwidth() == 3.3
         renderer = figure.canvas.get_renderer()
@@ -214,6 +216,47 @@ def test_long_logs_are_thinned_to_the_last_step():
     log = pd.DataFrame({"step": steps, "likelihood_loss": [1.0] * 10_000, "unlikelihood_loss": [0.0] * 10_000})
     line = losses_figure({"mt": {"1": log.astype(float)}}).axes[0].lines[0]
     assert len(line.get_xdata()) < 500 and line.get_xdata()[-1] == 10_000
+
+
+CURVE = pd.DataFrame({"step": [0.0, 10.0, 20.0], "OTR": [60.0, 4.0, 2.0], "chrF++": [20.0, 40.0, 36.0]})
+
+
+def test_curves_of_snapshots_have_the_mean_over_seeds_and_the_step_of_each():
+    other = CURVE.assign(OTR=[40.0, 2.0, 4.0])
+    figure = selections_figure(
+        {"tiny on demo: lat-best": {"1": (CURVE, 10), "2": (other, 20)}, "alone": {"1": (CURVE, 20)}}
+    )
+    ratio, quality, *single = figure.axes
+    mean, *of_seeds = ratio.lines
+    assert list(mean.get_xdata()) == [0, 10, 20] and list(mean.get_ydata()) == [50, 3, 3]
+    assert [list(line.get_ydata()) for line in of_seeds] == [[60, 4, 2], [4], [40, 2, 4], [4]]
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in quality.lines if len(line.get_xdata()) == 1]
+    assert points == [(10, 40), (20, 36)]
+    assert [len(axis.lines) for axis in single] == [2, 2]
+    assert ratio.get_title(loc="left") == "tiny on demo: lat-best" and quality.get_ylabel() == "chrF++"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["mean over seeds", "chosen, seed 1", "chosen, seed 2"]
+    one = selections_figure({"alone": {"1": (CURVE, 20)}})
+    assert [text.get_text() for text in one.legends[0].get_texts()] == ["snapshots", "chosen"]
+
+
+def test_curves_are_read_with_the_chosen_step(tmp_path):
+    rows = [row | {"direction": name} for row in CURVE.to_dict("records") for name in ("it-nl", "AVG")]
+    write_table(tmp_path / "curve.tsv", rows, ["step", "direction", "OTR", "chrF++"])
+    flags = ("tiny on demo: lat-best", "1", str(tmp_path / "curve.tsv"), str(tmp_path / "choice.json"))
+    (tmp_path / "choice.json").write_text('{"step": 20}')
+    found = read_selections([flags, ("other", *flags[1:])])
+    assert list(found) == ["tiny on demo: lat-best", "other"]
+    means, chosen = found["other"]["1"]
+    pd.testing.assert_frame_equal(means, CURVE)
+    assert chosen == 20
+    for text, message in (
+        ('{"step": 15}', "choice.json: step 15 has no scores in"),
+        ("{}", "not what the step select"),
+    ):
+        (tmp_path / "choice.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_selections([flags])
 
 
 def test_heat_maps_show_the_mean_of_every_direction_and_leave_the_diagonal_empty(results):

@@ -39,7 +39,7 @@ def changed(path, old: str, new: str) -> set[str]:
          {"finetune", "unlikelihood", "preference", "base_model"}),
         ("lat/reporting/charts.py", '"font.size": TEXT_SIZE', '"font.size": 11', {"figures"}),
         ("lat/prompts/prompting.py", 'f"### {wording[', 'f"## {wording[',
-         {"prompts", "conflicts", "off_targets", "base_model", "decode", "translate", "publish"}),
+         {"prompts", "conflicts", "off_targets", "base_model", "decode", "select", "translate", "publish"}),
         ("convert.py", "TOLERANCE = 1e-3", "TOLERANCE = 1e-4", {"convert"}),
         ("lat/decoding/conversion.py", "PROBE_STEPS = 3", "PROBE_STEPS = 4", {"convert", "publish"}),
     ],

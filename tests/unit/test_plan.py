@@ -118,6 +118,29 @@ def test_training_needs_space_for_the_model_its_snapshots_and_checkpoints():
     assert estimate(config, "finetune", wildcards(model="mt"), NO_FILES).checkpoints == 0
 
 
+def test_a_choice_among_snapshots_decodes_with_each_of_them_one_after_another():
+    config = load("paper-iwslt4")
+    config["benchmarks"]["iwslt4"]["dev"] = {"directions": ["it-nl", "ro-it"]}
+    config["models"]["lat-best"] = {"stage": "snapshot", "from": "lat", "step": "best", "every": 40}
+    config["systems"]["LAT-best"] = {"model": "lat-best"}
+    config["experiments"][0]["systems"] = [*config["experiments"][0]["systems"], "LAT-best"]
+    best = wildcards(model="lat-best")
+    # The stage-1 model, steps 40, 80 and 100; the 50 lines of a direction are one batch
+    one = (60 + 2 * 6.74 + 2 * 80 * 2 * 6.74e9 / 2e12 * 5) / 3600
+    found = estimate(config, "select", best, NO_FILES)
+    assert found == Estimate(gpu_hours=pytest.approx(4 * one))
+    # The snapshots that are saved for it; the model after the last step is there in any case.
+    assert estimate(config, "unlikelihood", wildcards(model="lat"), NO_FILES).disk == 3 * 2 * 6.74e9
+    config["benchmarks"]["iwslt4"]["dev"]["sentences"] = 200
+    assert estimate(config, "select", best, NO_FILES).gpu_hours > found.gpu_hours
+    # Dev directions are not decoded by the systems, nor by the stage-1 model for its off-targets.
+    assert len(plan.count_test_lines("iwslt4", config["benchmarks"]["iwslt4"], NO_FILES)) == 10
+    assert len(plan.count_off_target_lines(config, "iwslt4")) == 4
+    assert plan.job_seconds(config, "select", best, NO_FILES) > plan.TEXT_SECONDS
+    config["base_models"]["llama2-7b"]["gpus"] = 0
+    assert estimate(config, "select", best, NO_FILES) == Estimate()
+
+
 def test_models_and_sources_are_downloaded():
     config = load("paper-iwslt4")
     size = 2 * 8.03e9

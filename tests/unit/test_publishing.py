@@ -252,6 +252,9 @@ def test_the_card_says_what_the_model_is(made):
     assert "This is a single training with one seed" in single
     assert "target language. Lower is better for OTR and MetricX-24. Means are over directions." in single
     assert "Lower is better" not in card.text
+    *earlier, last = made.facts["trainings"]
+    chosen = made.write(trainings=[*earlier, last | {"snapshot": "best", "dev": ["it-nl", "ro-it"]}])
+    assert "step with the best translations in the directions it-nl, ro-it, which are not among the tested" in chosen
     files = {path.name for path in made.output.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "generation_config.json", "manifest.json"} <= files
     assert str(made.folder) not in "".join(

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .config import decode_settings, keeps_weights, rating_server, server_settings, step_settings, used_models
+from .config import (
+    candidate_steps,
+    decode_settings,
+    dev_sentences,
+    keeps_weights,
+    rating_server,
+    saved_steps,
+    server_settings,
+    step_settings,
+    zero_shot_of,
+)
 from .data.jsonl_corpora import WMT24PP_DOMAINS
 from .data.sources import find_source
 from .decoding.shards import of_shard
@@ -72,7 +82,7 @@ SHORT_PROMPT_TOKENS = 40
 # Rules whose needs depend on the size of their model. All other rules except downloads process text only.
 BASE_MODEL_RULES = ("fetch_base_model", "build_base_model", "dequantise_base_model")
 TRAINING_RULES = ("finetune", "unlikelihood", "preference")
-DECODING_RULES = ("decode", "decode_shard", "answer", "off_target_outputs")
+DECODING_RULES = ("decode", "decode_shard", "answer", "off_target_outputs", "select")
 MODEL_RULES = (*BASE_MODEL_RULES, *TRAINING_RULES, "convert", *DECODING_RULES)
 
 # Bytes per parameter in files: of published models and, by type, of saved models.
@@ -219,7 +229,7 @@ def count_samples(name: str, benchmark: Mapping[str, Any], run: str, files: File
 
 def count_test_lines(name: str, benchmark: Mapping[str, Any], files: Files) -> list[int]:
     """Number of test lines of each direction of a benchmark: configured, counted in files that exist, or assumed."""
-    directions = [*benchmark["supervised"], *benchmark["zero_shot"]]
+    directions = [*benchmark["supervised"], *zero_shot_of(benchmark)]
     if "test_rows" in benchmark:
         return [benchmark["test_rows"]] * len(directions)
     corpora = benchmark["corpora"]["test"]
@@ -261,15 +271,26 @@ def count_off_target_lines(config: Mapping[str, Any], benchmark: str) -> list[in
     """Number of training sources that a stage-1 model translates in each zero-shot direction, at most."""
     entry = config["benchmarks"][benchmark]
     sources = {split_direction(direction)[0] for direction in entry["supervised"]}
-    directions = [direction for direction in entry["zero_shot"] if split_direction(direction)[0] in sources]
+    directions = [direction for direction in zero_shot_of(entry) if split_direction(direction)[0] in sources]
     return [config["off_targets"]["sentences"]] * len(directions)
+
+
+def count_dev_lines(config: Mapping[str, Any], benchmark: str) -> list[int]:
+    """Number of lines of each dev direction of a benchmark that has some."""
+    entry = config["benchmarks"][benchmark]
+    return [dev_sentences(entry)] * len(entry["dev"]["directions"])
+
+
+def count_compared(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> int:
+    """Number of models that are compared for a snapshot with `step: best`, including the stage-1 model."""
+    return 1 + len(candidate_steps(config, wildcards["base_model"], wildcards["benchmark"], wildcards["model"]))
 
 
 def _lines_in_order(name: str, config: Mapping[str, Any], files: Files, counted: dict[str, list[int]]) -> list[int]:
     """Number of test lines of each direction of a benchmark, by direction; counted once for all jobs of a plan."""
     if name not in counted:
         benchmark = config["benchmarks"][name]
-        directions = [*benchmark["supervised"], *benchmark["zero_shot"]]
+        directions = [*benchmark["supervised"], *zero_shot_of(benchmark)]
         lines = dict(zip(directions, count_test_lines(name, benchmark, files), strict=True))
         counted[name] = [lines[direction] for direction in sorted(directions)]
     return counted[name]
@@ -325,6 +346,10 @@ def estimate(
         lines = [INSTRUCTIONS.get(config["judge"]["instructions"], OTHER_INSTRUCTIONS)]
     elif rule == "off_target_outputs":
         lines = count_off_target_lines(config, wildcards["benchmark"])
+    elif rule == "select":
+        # One model after another is loaded by the same job, each of which is counted like a job of its own.
+        one = _decoding(config, wildcards, weights, count_dev_lines(config, wildcards["benchmark"]), long=False)
+        return Estimate(gpu_hours=one.gpu_hours * count_compared(config, wildcards))
     else:
         lines = _lines_in_order(wildcards["benchmark"], config, files, counted if counted is not None else {})
         if rule == "decode_shard":
@@ -339,11 +364,7 @@ def _training(
     base_model = config["base_models"][name]
     settings = step_settings(config, step, name, benchmark, model)
     sequences = count_sequences(config, step, wildcards, files)
-    snapshots = [
-        name
-        for name in used_models(config, wildcards["base_model"], benchmark)
-        if config["models"][name]["stage"] == "snapshot" and config["models"][name]["from"] == model
-    ]
+    snapshots = saved_steps(config, name, benchmark, model)
     dtype = base_model.get("dtype", "bf16")
     weights = parameters * DTYPE_BYTES[dtype]
     written = weights * (1 + len(snapshots))
@@ -380,11 +401,15 @@ def _decoding(
 
 
 def _decoded(config: Mapping[str, Any], wildcards: Mapping[str, str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return the system of a decoding job and its settings; a stage-1 model that is decoded alone is its own system."""
+    """Return the system of a decoding job and its settings; a model that is decoded alone is its own system."""
     names = wildcards["base_model"], wildcards["benchmark"]
     if "system" in wildcards:
         return config["systems"][wildcards["system"]], decode_settings(config, *names, wildcards["system"])
-    return {"model": wildcards["model"]}, step_settings(config, "decode", *names, BASE)
+    settings = step_settings(config, "decode", *names, BASE)
+    if config["models"][wildcards["model"]]["stage"] == "snapshot":
+        # Snapshots are compared by a greedy search.
+        settings |= {"engine": "transformers", "beam": 1}
+    return {"model": wildcards["model"]}, settings
 
 
 def job_seconds(
@@ -432,11 +457,13 @@ def _cpu_seconds(
     if rule in TRAINING_RULES:
         sequences = count_sequences(config, rule, wildcards, files)
         return OPERATIONS_PER_TOKEN * parameters * sequences * tokens / CPU_OPERATIONS["training"]
-    if rule in ("decode", "decode_shard", "off_target_outputs"):
+    if rule in ("decode", "decode_shard", "off_target_outputs", "select"):
         benchmark = wildcards["benchmark"]
         system, settings = _decoded(config, wildcards)
         if rule == "off_target_outputs":
             lines = sum(count_off_target_lines(config, benchmark))
+        elif rule == "select":
+            lines = sum(count_dev_lines(config, benchmark)) * count_compared(config, wildcards)
         else:
             lines = sum(_lines_in_order(benchmark, config, files, counted)) / int(wildcards.get("shards", 1))
         rows = 1 + len(system["contrasts"]) if "contrasts" in system else settings["beam"]

@@ -22,18 +22,23 @@ from .publishing import Publication, card_facts, check_publish, publication
 from .reading import check_config_files, command_line_config
 from .schema import SCHEMA, check_schema
 from .settings import (
+    BEST,
+    candidate_steps,
     controls_of,
     decode_settings,
+    dev_sentences,
     keeps_weights,
     lower_is_better,
     model_of,
     needs_off_targets,
     rating_server,
     runs_of,
+    saved_steps,
     seeds_of,
     server_settings,
     step_settings,
     used_models,
+    zero_shot_of,
 )
 from .sweeps import expand_sweeps
 from .systems import (
@@ -51,9 +56,11 @@ from .systems import (
 )
 
 __all__ = [
+    "BEST",
     "SCHEMA",
     "Publication",
     "baseline_warnings",
+    "candidate_steps",
     "card_facts",
     "check_config",
     "check_config_files",
@@ -63,6 +70,7 @@ __all__ = [
     "command_line_config",
     "controls_of",
     "decode_settings",
+    "dev_sentences",
     "hypotheses_files",
     "keeps_weights",
     "lower_is_better",
@@ -71,10 +79,12 @@ __all__ = [
     "publication",
     "rating_server",
     "runs_of",
+    "saved_steps",
     "seeds_of",
     "server_settings",
     "step_settings",
     "used_models",
+    "zero_shot_of",
 ]
 
 

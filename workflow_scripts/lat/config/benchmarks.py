@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text
+from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text, read_local
 from ..data.jsonl_corpora import ALL_DOMAINS, FLORES_LABEL, WMT24PP_DOMAINS, wmt24pp_set
 from ..data.pair_filters import FILTERS, LANGUAGE, MAX_LENGTH, filter_named
 from ..data.sources import CATALOGUES, CORPORA
@@ -13,6 +13,7 @@ from ..languages import RESOURCES, identified_as, split_direction
 from ..languages import language as language_of
 from ..names import ENGLISH
 from .references import check_known, check_language, sources, sources_of
+from .settings import dev_sentences, zero_shot_of
 
 RESERVED = ("catalogues", "corpora", "logs", "sources")
 CATALOGUE_KEYS = ("lid", "min_words", "max_words", "test_rows", "test_min_words")
@@ -52,6 +53,8 @@ def check_benchmarks(config: Mapping[str, Any], root: Path) -> None:
         _check_directions(key, benchmark)
         if "corpora" in benchmark:
             _check_corpora(key, benchmark, root)
+        if "dev" in benchmark:
+            _check_dev(key, benchmark, root)
         if "paper" in benchmark:
             tables = sorted(path.stem for path in (RESOURCES / "paper").glob("*.tsv"))
             check_known(f"{key}.paper", benchmark["paper"], tables, "tables in resources/paper")
@@ -87,6 +90,28 @@ def _check_directions(key: str, benchmark: Mapping[str, Any]) -> None:
         raise InputError(f"config: {key}.supervised is empty; stage 1 needs a direction to train on")
 
 
+def _check_dev(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
+    """Check the directions that are held out, and that local demonstration corpora have enough lines for them."""
+    for direction in benchmark["dev"]["directions"]:
+        check_known(f"{key}.dev.directions", direction, benchmark["zero_shot"], f"zero-shot directions of {key}")
+    if not zero_shot_of(benchmark):
+        raise InputError(
+            f"config: {key}.dev.directions holds out all zero-shot directions, so that none is tested; leave one out"
+        )
+    corpora = benchmark.get("corpora", {}).get("demonstrations", {})
+    if list(corpora) != [LOCAL]:
+        return  # The number of lines is known when the text is read.
+    wanted = benchmark["demonstrations"] + dev_sentences(benchmark)
+    for direction in benchmark["dev"]["directions"]:
+        lines = sum(len(read_local(str(root / part), direction)) for part in corpora[LOCAL])
+        if lines < wanted:
+            raise InputError(
+                f"config: {key}.dev.sentences: {benchmark['demonstrations']} demonstrations and"
+                f" {dev_sentences(benchmark)} dev lines are wanted, but {key}.corpora.demonstrations has {lines} lines"
+                f" of {direction}; lower the numbers, or add lines"
+            )
+
+
 def _check_catalogues(key: str, benchmark: Mapping[str, Any]) -> None:
     if ENGLISH not in benchmark["languages"]:
         raise InputError(f"config: {key}.languages lacks `{ENGLISH}`, on which catalogues are aligned; add it")
@@ -118,7 +143,9 @@ def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
             use = f"`catalogues` or the filter `{LANGUAGE}`" if name == "lid" else "`catalogues`"
             raise InputError(f"config: {key}.{name} is for {use}; corpora are taken as they are; drop it")
     for role, corpora in benchmark["corpora"].items():
-        directions = [*benchmark["supervised"], *(() if role == "train" else benchmark["zero_shot"])]
+        # The lines of dev directions are drawn from the corpora of the demonstrations.
+        zero_shot = {"train": [], "test": zero_shot_of(benchmark), "demonstrations": benchmark["zero_shot"]}[role]
+        directions = [*benchmark["supervised"], *zero_shot]
         for corpus, parts in corpora.items():
             role_key = f"{key}.corpora.{role}"
             known = [*sources_of(*CORPORA), SACREBLEU, LOCAL]

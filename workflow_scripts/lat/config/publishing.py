@@ -9,7 +9,7 @@ from ..data.sources import TERMS
 from ..files import InputError
 from ..names import BASE
 from .references import check_known, sources
-from .settings import decode_settings, lower_is_better, model_of, seeds_of, step_settings
+from .settings import BEST, decode_settings, lower_is_better, model_of, seeds_of, step_settings, zero_shot_of
 
 CTRANSLATE2_INT8 = "ctranslate2-int8"
 FORMATS = (CTRANSLATE2_INT8,)
@@ -220,7 +220,7 @@ def card_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         },
         "languages": benchmark["languages"],
         "supervised": benchmark["supervised"],
-        "zero_shot": benchmark["zero_shot"],
+        "zero_shot": zero_shot_of(benchmark),
         "catalogues": "catalogues" in benchmark,
         "data": list(_data(config, found)),
         **({"lower_is_better": errors} if errors else {}),
@@ -262,7 +262,10 @@ def _trainings(config: Mapping[str, Any], found: Publication) -> list[dict[str, 
             settings = {key: settings[key] for key in LISTED if settings.get(key) is not None}
             if not settings.get("lora_rank"):
                 settings = {key: value for key, value in settings.items() if not key.startswith("lora_")}
-            trainings.append({"model": model, "stage": entry["stage"], "settings": settings, "snapshot": step})
+            training = {"model": model, "stage": entry["stage"], "settings": settings, "snapshot": step}
+            if step == BEST:
+                training["dev"] = config["benchmarks"][found.benchmark]["dev"]["directions"]
+            trainings.append(training)
             step = None
         model = entry.get("from", BASE)
     return trainings[::-1]

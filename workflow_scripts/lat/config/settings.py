@@ -11,6 +11,10 @@ from ..training.hyperparameters import preference_of
 UNLIKELIHOOD_ONLY = ("alpha", "conflicts")
 # Maximum number of tokens of a rating, which is a number.
 RATING_TOKENS = 16
+# The `step` of a snapshot that is chosen in the dev directions.
+BEST = "best"
+# Default of `dev.sentences`.
+DEV_SENTENCES = 50
 
 
 def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchmark: str, model: str) -> dict[str, Any]:
@@ -37,6 +41,56 @@ def step_settings(config: Mapping[str, Any], step: str, base_model: str, benchma
     }
     own = {key: value for key, value in config["models"].get(model, {}).items() if key in settings}
     return settings | (own if step != "decode" else {})
+
+
+def zero_shot_of(benchmark: Mapping[str, Any]) -> list[str]:
+    """Return the zero-shot directions of a benchmark that are tested: all but the dev directions, if there are any.
+
+    Args:
+        benchmark: the entry of the benchmark in the config.
+    """
+    held_out = benchmark.get("dev", {}).get("directions", ())
+    return [direction for direction in benchmark["zero_shot"] if direction not in held_out]
+
+
+def dev_sentences(benchmark: Mapping[str, Any]) -> int:
+    """Return the number of lines of each dev direction of a benchmark that has some."""
+    sentences: int = benchmark["dev"].get("sentences", DEV_SENTENCES)
+    return sentences
+
+
+def candidate_steps(config: Mapping[str, Any], base_model: str, benchmark: str, model: str) -> list[int]:
+    """Return the steps that a snapshot with `step: best` is chosen from, in order; the last is that of the training.
+
+    Args:
+        config: the checked configuration.
+        base_model: name of the base model.
+        benchmark: name of the benchmark.
+        model: name of the snapshot.
+    """
+    entry = config["models"][model]
+    stage = config["models"][entry["from"]]["stage"]
+    steps: int = step_settings(config, stage, base_model, benchmark, entry["from"])["steps"]
+    return [*range(entry["every"], steps, entry["every"]), steps]
+
+
+def saved_steps(config: Mapping[str, Any], base_model: str, benchmark: str, model: str) -> list[int]:
+    """Return the steps of a training after which snapshots are saved, for the snapshots that systems use.
+
+    Args:
+        config: the checked configuration.
+        base_model: name of the base model.
+        benchmark: name of the benchmark.
+        model: name of the model that is trained.
+    """
+    found: set[int] = set()
+    for name in used_models(config, base_model, benchmark):
+        entry = config["models"][name]
+        if entry["stage"] == "snapshot" and entry["from"] == model:
+            # The model after the last step is there in any case.
+            is_best = entry["step"] == BEST
+            found |= set(candidate_steps(config, base_model, benchmark, name)[:-1] if is_best else [entry["step"]])
+    return sorted(found)
 
 
 def needs_off_targets(config: Mapping[str, Any], base_model: str, benchmark: str, model: str) -> bool:

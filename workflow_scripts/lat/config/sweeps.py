@@ -19,6 +19,7 @@ import yaml
 from ..files import InputError
 from .references import check_known
 from .schema import CONTROL, SCHEMA
+from .settings import BEST
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What names of models and systems consist of.
@@ -31,7 +32,7 @@ DEFINITIONS = {
     "snapshot": "snapshot_model",
 }
 # Keys of a model that are no settings of its stage.
-NO_SETTINGS = ("stage", "from", "mix", "sweep")
+NO_SETTINGS = ("stage", "from", "mix", "every", "sweep")
 # From this number on, Python does not write every digit of a float.
 LARGE = 1e16
 KNOWN = "sweeps of systems"
@@ -163,6 +164,10 @@ def _read_sweep(name: str, row: Any) -> Sweep:
         if setting in row:
             raise InputError(f"{key} has `{setting}` itself and in its `sweep`; keep one")
         _check_list(f"{key}.sweep.{setting}", sweep[setting])
+        if BEST in sweep[setting] and row["stage"] == "snapshot":
+            raise InputError(
+                f"{key}.sweep.{setting}: `{BEST}` is not one of several steps; write a row of its own for it"
+            )
         if setting not in found:
             raise InputError(
                 f"{key}: its models differ in {setting}, but not in their names; write the placeholder {{{setting}}}"

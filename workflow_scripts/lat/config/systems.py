@@ -16,7 +16,16 @@ from ..training.hyperparameters import preference_of
 from .base_models import begins_with
 from .benchmarks import identifiers
 from .references import HUB_ID, check_known, check_language, hint, hub_id_in_address, sources, sources_of
-from .settings import key_of_setting, model_of, needs_off_targets, step_settings, used_models
+from .settings import (
+    BEST,
+    candidate_steps,
+    key_of_setting,
+    model_of,
+    needs_off_targets,
+    step_settings,
+    used_models,
+    zero_shot_of,
+)
 
 # The stages of the models that those of a stage are made from, with a name for them.
 PARENTS = {
@@ -117,7 +126,27 @@ def check_models(config: Mapping[str, Any], root: Path) -> None:
         known = [other for other, entry in models.items() if entry["stage"] in parents]
         check_known(f"models.{name}.from", model["from"], known, what)
         if stage == "snapshot":
+            _check_choice(config, name)
             _check_step(config, name)
+
+
+def _check_choice(config: Mapping[str, Any], name: str) -> None:
+    """Check that a snapshot is after a given step, or the best of every so many steps of stage 2."""
+    model = config["models"][name]
+    if model["step"] != BEST:
+        if "every" in model:
+            raise InputError(f"config: models.{name}.every is for `step: {BEST}`; remove it")
+        return
+    if config["models"][model["from"]]["stage"] == "finetune":
+        raise InputError(
+            f"config: models.{name}: `step: {BEST}` is for snapshots of stage 2, and `{model['from']}` is a model of"
+            " stage 1; write a number of steps"
+        )
+    if "every" not in model:
+        raise InputError(
+            f"config: models.{name}: `step: {BEST}` needs the number of steps between the snapshots that are compared;"
+            " add it, such as `every: 10`"
+        )
 
 
 def _check_step(config: Mapping[str, Any], name: str) -> None:
@@ -134,6 +163,13 @@ def _check_step(config: Mapping[str, Any], name: str) -> None:
         for base_model in config["base_models"]
         for benchmark in config["benchmarks"]
     ]
+    if model["step"] == BEST:
+        if steps and model["every"] >= max(steps):
+            raise InputError(
+                f"config: models.{name}.every: {model['every']} leaves only the last step of `{model['from']}`, which"
+                f" has {max(steps)} steps; lower it"
+            )
+        return
     most = max(steps, default=model["step"])
     if model["step"] > most:
         raise InputError(
@@ -249,7 +285,8 @@ def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, syst
     if (folder / benchmark).is_dir():
         folder /= benchmark
     entry = config["benchmarks"][benchmark]
-    return {direction: folder / f"{direction}.txt" for direction in sorted((*entry["supervised"], *entry["zero_shot"]))}
+    directions = sorted((*entry["supervised"], *zero_shot_of(entry)))
+    return {direction: folder / f"{direction}.txt" for direction in directions}
 
 
 def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
@@ -282,6 +319,9 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
     entry = config["models"][model]
     if entry["stage"] == "snapshot":
         parent = entry["from"]
+        if entry["step"] == BEST:
+            _check_dev_directions(config, key, base_model, benchmark, model)
+            return
         # The number of steps of stage 1 follows from its samples.
         steps = step_settings(config, config["models"][parent]["stage"], base_model, benchmark, parent).get("steps")
         if steps is not None and entry["step"] > steps:
@@ -304,7 +344,7 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
     if entry["stage"] != "finetune" and needs_off_targets(config, base_model, benchmark, model):
         sources = {split_direction(direction)[0] for direction in directions}
         if not any(
-            split_direction(direction)[0] in sources for direction in config["benchmarks"][benchmark]["zero_shot"]
+            split_direction(direction)[0] in sources for direction in zero_shot_of(config["benchmarks"][benchmark])
         ):
             setting = "conflicts: confusion" if entry["stage"] == "unlikelihood" else "rejected: model"
             raise InputError(
@@ -312,6 +352,23 @@ def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchm
                 f" source language of the training ({' '.join(sorted(sources))}); add one to"
                 f" benchmarks.{benchmark}.zero_shot, or change the setting"
             )
+
+
+def _check_dev_directions(config: Mapping[str, Any], key: str, base_model: str, benchmark: str, model: str) -> None:
+    """Check that a snapshot with `step: best` has directions to choose by, and several steps to choose from."""
+    if "dev" not in config["benchmarks"][benchmark]:
+        example = next(iter(config["benchmarks"][benchmark]["zero_shot"]), "it-nl")
+        raise InputError(
+            f"config: {key}: `{model}` has `step: {BEST}`, but benchmarks.{benchmark} has no directions to choose by;"
+            f" hold zero-shot directions out, such as `dev: {{directions: [{example}]}}`"
+        )
+    steps = candidate_steps(config, base_model, benchmark, model)
+    if len(steps) < 2:
+        entry = config["models"][model]
+        raise InputError(
+            f"config: {key}: `{model}` has `every: {entry['every']}`, but `{entry['from']}` has only {steps[-1]} steps"
+            f" there; lower it"
+        )
 
 
 def _check_preference(key: str, settings: Mapping[str, Any], benchmark: Mapping[str, Any]) -> None:
@@ -372,7 +429,8 @@ def _check_decoding(config: Mapping[str, Any], base_model: str, benchmark: str) 
         raise InputError(
             f"config: {key} is false, but engine ctranslate2 supports only true; set it, or choose engine transformers"
         )
-    count = sum(len(config["benchmarks"][benchmark][kind]) for kind in ("supervised", "zero_shot"))
+    tested = config["benchmarks"][benchmark]
+    count = len(tested["supervised"]) + len(zero_shot_of(tested))
     if settings["shards"] > count:
         key = key_of_setting(config, "decode", "shards", base_model, benchmark)
         raise InputError(

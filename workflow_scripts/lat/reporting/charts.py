@@ -312,6 +312,59 @@ def losses_figure(logs: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     return figure
 
 
+def selections_figure(selections: Mapping[str, Mapping[str, tuple[pd.DataFrame, int]]]) -> Figure:
+    """Draw OTR and chrF++ of the snapshots of each training in the dev directions, with one row of panels per model.
+
+    Thick lines are means over seeds, thin lines single seeds, and a point is the step that a seed chose. Step 0 is the
+    model before the training, which cannot be chosen.
+
+    Args:
+        selections: by the title of the panels and the seed, the means over the dev directions, with the columns
+            `step`, `OTR` and `chrF++`, and the chosen step.
+    """
+    figure, axes = plt.subplots(
+        len(selections),
+        2,
+        figsize=(COLUMN_WIDTH, 0.5 + 1.5 * len(selections)),
+        squeeze=False,
+        sharex="row",
+        layout="constrained",
+    )
+    seeds = list(dict.fromkeys(seed for runs in selections.values() for seed in runs))
+    for panels, (title, runs) in zip(axes, selections.items(), strict=True):
+        curves = pd.concat([curve for curve, _ in runs.values()])
+        for axis, metric, unit in zip(panels, ("OTR", "chrF++"), ("off-target ratio (%)", "chrF++"), strict=True):
+            mean = curves.groupby("step")[metric].mean()
+            axis.plot(mean.index, mean, color=SERIES_COLOURS[0], linewidth=1.6, zorder=3)
+            for seed, (curve, chosen) in runs.items():
+                if len(runs) > 1:
+                    axis.plot(curve.step, curve[metric], color=SERIES_COLOURS[0], alpha=0.45, linewidth=0.6)
+                value = curve[curve.step == chosen][metric]
+                style = _point_style(SERIES_COLOURS[1], MARKERS[seeds.index(seed) % len(MARKERS)], 4.5)
+                axis.plot([chosen], value, linestyle="", zorder=4, clip_on=False, **style)
+            axis.set_xlabel("step")
+            axis.set_ylabel(unit)
+        panels[0].set_ylim(bottom=0)
+        panels[0].set_title(_drawable(title), loc="left")
+    handles = [
+        Line2D(
+            [], [], color=SERIES_COLOURS[0], linewidth=1.6, label="mean over seeds" if len(seeds) > 1 else "snapshots"
+        )
+    ]
+    handles += [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            label=f"chosen, seed {seed}" if len(seeds) > 1 else "chosen",
+            **_point_style(SERIES_COLOURS[1], MARKERS[number % len(MARKERS)], 4.5),
+        )
+        for number, seed in enumerate(seeds)
+    ]
+    figure.legend(handles=handles, frameon=False, loc="outside upper left", ncols=min(3, len(handles)))
+    return figure
+
+
 def heat_map_figure(scores: pd.DataFrame) -> Figure:
     """Draw the OTR of every direction, averaged over seeds, as heat maps, with one panel per system.
 
