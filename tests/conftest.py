@@ -21,6 +21,8 @@ from transformers import (
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from workflow_scripts.lat.data.mtdata_corpora import INDEX_FOLDER, look_up  # noqa: E402
+
 VOCABULARY = 60
 SHAPE = {
     "vocab_size": VOCABULARY,
@@ -46,6 +48,14 @@ def interruptible():
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mtdata_index(tmp_path_factory) -> Path:
+    """A folder with the index of the library mtdata, which takes half a minute to make."""
+    sources = tmp_path_factory.mktemp("mtdata")
+    look_up([], sources)
+    return sources / INDEX_FOLDER
 
 
 def random_model(name: str) -> PreTrainedModel:
