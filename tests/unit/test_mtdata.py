@@ -5,6 +5,7 @@ all addresses.
 """
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
@@ -388,6 +389,14 @@ class TestDownload:
             with pytest.raises(InputError, match="has no members flores101_dataset/dev/"):
                 read(sources, [FLORES101], "de-en")
 
+    def test_a_full_disk_is_no_fault_of_the_files(self, mirror, sources, tmp_path):
+        fetch_corpus(TATOEBA, sources / TATOEBA)
+        text = tmp_path / "text"
+        text.write_text("A line.\n" * 10_000)
+        with pytest.raises(OSError) as error:
+            mtdata_corpora._run(tmp_path, "read", str(sources / TATOEBA / ENTRY), *["/dev/full"] * 2, *[str(text)] * 2)
+        assert error.value.errno == errno.ENOSPC
+
 
 class TestIndex:
     def test_an_unknown_id_names_the_nearest(self, index_alone):
@@ -440,8 +449,14 @@ class TestIndex:
         look_up([], tmp_path)
         assert made == ["make_index", "make_index", "find", "find"]
 
+    def test_a_damaged_index_is_told(self, tmp_path):
+        index = tmp_path / INDEX_FOLDER
+        index.mkdir()
+        (index / f"mtdata.index.{mtdata_version()}.pkl").write_bytes(b"x")
+        with pytest.raises(InputError, match=r"mtdata: .*; delete .*/index and rerun, which makes the index again"):
+            look_up([EUROPARL], tmp_path)
+
     def test_a_library_that_is_not_installed_is_told(self, index_alone, monkeypatch):
-        monkeypatch.setattr(mtdata_corpora, "mtdata_version", lambda: mtdata_version())
         monkeypatch.setenv("PYTHONPATH", str(index_alone / "lib"))
         (index_alone / "lib" / "mtdata").mkdir(parents=True)
         (index_alone / "lib" / "mtdata" / "__init__.py").write_text(

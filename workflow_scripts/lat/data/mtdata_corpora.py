@@ -31,7 +31,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import InputError, atomic_write, fold, parse_json, printable, read_text, replaced_folder, sha256
+from ..disk import FULL
+from ..files import InputError, atomic_write, parse_json, printable, read_text, replaced_folder, sha256
 from ..languages import CODE_PARTS, RESOURCES, split_direction, usual_script
 from ..languages import language as language_of
 from ..runtime import log
@@ -80,6 +81,10 @@ class Entry(NamedTuple):
     format: str
     citations: list[str]
     parsing: dict[str, Any]
+
+
+class LibraryError(InputError):
+    """What the library says of files that it cannot read."""
 
 
 class Found(NamedTuple):
@@ -177,7 +182,10 @@ def look_up(ids: Sequence[str], folder: Path = FOLDER) -> Found:
     Raises:
         InputError: the library is not installed or fails.
     """
-    answer = _ask(folder, "find", *ids)
+    try:
+        answer = _ask(folder, "find", *ids)
+    except LibraryError as error:
+        raise InputError(f"{error}; delete {folder / INDEX_FOLDER} and rerun, which makes the index again") from None
     return Found({name: Entry(**entry) for name, entry in answer["found"].items()}, answer["nearest"])
 
 
@@ -298,9 +306,14 @@ def _lines_of(folder: Path, facts: Mapping[str, Any]) -> Iterator[list[Path]]:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacked.")))
         files = _unpacked(folder, facts, temporary)
         lines = [temporary / "first.txt", temporary / "second.txt"]
+        paths = [str(path.absolute()) for path in (folder / ENTRY, *lines, *files)]
         try:
-            counts = _ask(folder.parent, "read", *(str(path.absolute()) for path in (folder / ENTRY, *lines, *files)))
-        except InputError as error:
+            if facts["parsing"]["kind"].startswith("mtdata.entry:"):
+                counts = _run(temporary, "read", *paths)
+            else:
+                # An entry of a class of its own is defined beside the index.
+                counts = _ask(folder.parent, "read", *paths)
+        except LibraryError as error:
             raise InputError(
                 f"{name}: {error}; {' and '.join(file.name for file in files)} cannot be read as mtdata expects; take"
                 " another id, or convert the text and use it as a `local` corpus"
@@ -394,16 +407,23 @@ def _ask(folder: Path, command: str, *arguments: str) -> dict[str, Any]:
                 log.warning("mtdata: making its index of all corpora in %s, once; this takes half a minute", index)
                 # An interrupted process leaves no index that is cut.
                 with replaced_folder(index) as partial:
-                    _run(partial.absolute(), "make_index")
+                    _run(partial, "make_index")
                     # The same as text, which nothing reads.
                     (partial / file.name).with_suffix(".jsonl").unlink(missing_ok=True)
     return _run(index, command, *arguments)
 
 
 def _run(index: Path, command: str, *arguments: str) -> dict[str, Any]:
+    """Run a command of `mtdata_library` with the index in a folder, and return its answer.
+
+    Raises:
+        InputError: the library is not installed.
+        LibraryError: it fails.
+        OSError: the disk is full.
+    """
     paths = [str(RESOURCES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {
-        "MTDATA": str(index), "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"
+        "MTDATA": str(index.absolute()), "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"
     }  # fmt: skip
     # The library imports files `mtdata*.py` of its working folder, which are not meant here.
     done = subprocess.run(
@@ -415,10 +435,14 @@ def _run(index: Path, command: str, *arguments: str) -> dict[str, Any]:
         errors="replace",
     )
     if done.returncode:
-        raise InputError(f"mtdata: its process ended with status {done.returncode}; {fold(done.stdout)[-200:]}")
+        raise InputError(
+            f"mtdata: its process ended with status {done.returncode}; rerun, with more memory if it was killed"
+        )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if answer.get("missing"):
         raise InputError(f"mtdata: {answer['error']}; run `make .venv/.installed`, which installs it")
+    if answer.get("errno") in FULL:
+        raise OSError(answer["errno"], answer["error"])
     if "error" in answer:
-        raise InputError(f"mtdata: {printable(answer['error'])}")
+        raise LibraryError(f"mtdata: {printable(answer['error'])}")
     return answer

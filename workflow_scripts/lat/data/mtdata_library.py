@@ -5,8 +5,8 @@ process, and its index of all corpora takes half a gigabyte of memory.
 
     python -m workflow_scripts.lat.data.mtdata_library COMMAND ARGUMENT...
 
-The commands are the functions in `COMMANDS`. The answer is a JSON object in the last line of the standard output; it
-has the only key `error` if the library raised an exception.
+The commands are the functions in `COMMANDS`. The answer is a JSON object in the last line of the standard output. If
+there was an exception, it has the keys `error`, `errno`, and `missing`, which says whether a package is missing.
 """
 
 import difflib
@@ -150,7 +150,8 @@ def main() -> None:
         answer = COMMANDS[command](*arguments)
     # What the library raises depends on how a file is broken, and many of its exceptions are assertions.
     except Exception as error:
-        answer = {"error": first_line(error), "missing": isinstance(error, ModuleNotFoundError)}
+        missing = isinstance(error, ModuleNotFoundError)
+        answer = {"error": first_line(error), "missing": missing, "errno": getattr(error, "errno", None)}
     print(json.dumps(answer))
 
 
