@@ -21,7 +21,7 @@ from transformers import (
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from workflow_scripts.lat.data.mtdata_corpora import INDEX_FOLDER, look_up  # noqa: E402
+from workflow_scripts.lat.data.mtdata_corpora import make_index  # noqa: E402
 
 VOCABULARY = 60
 SHAPE = {
@@ -53,9 +53,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def mtdata_index(tmp_path_factory) -> Path:
     """A folder with the index of the library mtdata, which takes half a minute to make."""
-    sources = tmp_path_factory.mktemp("mtdata")
-    look_up([], sources)
-    return sources / INDEX_FOLDER
+    return make_index(tmp_path_factory.mktemp("mtdata"))
 
 
 def random_model(name: str) -> PreTrainedModel:

@@ -34,6 +34,7 @@ from workflow_scripts.lat.data.mtdata_corpora import (
     fetch_corpus,
     is_test_set,
     look_up,
+    make_index,
     mtdata_version,
     stands_for,
     unknown_id,
@@ -440,14 +441,14 @@ class TestIndex:
                 (index / f"mtdata.index.{mtdata_version()}.pkl").write_bytes(b"x")
                 if len(made) == 1:
                     raise KeyboardInterrupt
-            return {"found": {}, "nearest": {}}
+            return {}
 
         monkeypatch.setattr(mtdata_corpora, "_run", run)
         with pytest.raises(KeyboardInterrupt):
-            look_up([], tmp_path)
-        look_up([], tmp_path)
-        look_up([], tmp_path)
-        assert made == ["make_index", "make_index", "find", "find"]
+            make_index(tmp_path)
+        for _ in range(2):
+            assert make_index(tmp_path) == tmp_path / INDEX_FOLDER
+        assert made == ["make_index", "make_index"]
 
     def test_a_damaged_index_is_told(self, tmp_path):
         index = tmp_path / INDEX_FOLDER
@@ -463,7 +464,12 @@ class TestIndex:
             "raise ModuleNotFoundError(\"No module named 'mtdata'\")"
         )
         with pytest.raises(InputError, match=r"mtdata: No module named 'mtdata'; run `make .venv/.installed`"):
-            look_up([EUROPARL], index_alone)
+            look_up(["Statmt-europarl-99-deu-eng"], index_alone)
+
+    def test_the_index_is_asked_for_an_id_once(self, index_alone, monkeypatch):
+        first = look_up([EUROPARL], index_alone)
+        monkeypatch.setattr(mtdata_corpora, "make_index", None)
+        assert look_up([EUROPARL], index_alone) == first
 
 
 class TestLanguages:

@@ -13,7 +13,7 @@ In `results/download/sources/mtdata` are:
 files/<hash of an address>/<file>
     the files, which several corpora may share, with the sha256 of the first download beside them
 index/
-    the library's index, which is made once
+    the library's index, which is made once, and what it says of the ids that it was asked for
 """
 
 import fnmatch
@@ -175,6 +175,8 @@ def uses_of(ids: Sequence[str], direction: str, training: bool) -> list[Use]:
 def look_up(ids: Sequence[str], folder: Path = FOLDER) -> Found:
     """Ask the library's index for ids.
 
+    What it says of an id is kept beside the index, which takes seconds to load.
+
     Args:
         ids: the ids.
         folder: the folder `results/download/sources/mtdata`.
@@ -182,11 +184,20 @@ def look_up(ids: Sequence[str], folder: Path = FOLDER) -> Found:
     Raises:
         InputError: the library is not installed or fails.
     """
+    kept = {name: folder / INDEX_FOLDER / f"{name}.{mtdata_version()}.json" for name in ids}
+    entries = {name: Entry(**parse_json(read_text(file))) for name, file in kept.items() if file.is_file()}
+    unknown = [name for name in ids if name not in entries]
+    if not unknown:
+        return Found(entries, {})
     try:
-        answer = _ask(folder, "find", *ids)
+        answer = _run(make_index(folder), "find", *unknown)
     except LibraryError as error:
         raise InputError(f"{error}; delete {folder / INDEX_FOLDER} and rerun, which makes the index again") from None
-    return Found({name: Entry(**entry) for name, entry in answer["found"].items()}, answer["nearest"])
+    for name, entry in answer["found"].items():
+        with atomic_write(kept[name]) as handle:
+            json.dump(entry, handle)
+        entries[name] = Entry(**entry)
+    return Found(entries, answer["nearest"])
 
 
 def unknown_id(name: str, nearest: Sequence[str]) -> str:
@@ -312,7 +323,7 @@ def _lines_of(folder: Path, facts: Mapping[str, Any]) -> Iterator[list[Path]]:
                 counts = _run(temporary, "read", *paths)
             else:
                 # An entry of a class of its own is defined beside the index.
-                counts = _ask(folder.parent, "read", *paths)
+                counts = _run(make_index(folder.parent), "read", *paths)
         except LibraryError as error:
             raise InputError(
                 f"{name}: {error}; {' and '.join(file.name for file in files)} cannot be read as mtdata expects; take"
@@ -392,13 +403,16 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", name).lstrip(".-") or "file"
 
 
-def _ask(folder: Path, command: str, *arguments: str) -> dict[str, Any]:
-    """Run a command of `mtdata_library`, and return its answer; the index is made if it is missing.
+def make_index(folder: Path) -> Path:
+    """Return the folder of the library's index, which is made if it is missing.
+
+    Args:
+        folder: the folder `results/download/sources/mtdata`.
 
     Raises:
         InputError: the library is not installed or fails.
     """
-    index = folder.absolute() / INDEX_FOLDER
+    index = folder / INDEX_FOLDER
     file = index / f"mtdata.index.{mtdata_version()}.pkl"
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -410,7 +424,7 @@ def _ask(folder: Path, command: str, *arguments: str) -> dict[str, Any]:
                     _run(partial, "make_index")
                     # The same as text, which nothing reads.
                     (partial / file.name).with_suffix(".jsonl").unlink(missing_ok=True)
-    return _run(index, command, *arguments)
+    return index
 
 
 def _run(index: Path, command: str, *arguments: str) -> dict[str, Any]:
