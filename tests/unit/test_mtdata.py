@@ -260,7 +260,7 @@ class TestLayouts:
         address = "www.statmt.org/europarl/v10/training/europarl-v10.de-en.tsv.gz"
         mirror.files[address] = gzip.compress(b"Gr\xfcn.\tGreen.\nNull\0.\tNul.\nRot.\tRed.\n")
         assert read(sources, [EUROPARL], "de-en") == [Pair("Rot.", "Red.")]
-        assert f"{EUROPARL}: 2 further pairs have bytes that are no text in UTF-8 and are left out" in caplog.text
+        assert f"{EUROPARL}: pairs with bytes that are no text in UTF-8, which are left out: 2" in caplog.text
 
     @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
     def test_what_is_compressed_otherwise_than_its_name_says_is_read(self, mirror, sources, compress):

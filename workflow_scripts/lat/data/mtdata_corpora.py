@@ -332,9 +332,9 @@ def _lines_of(folder: Path, facts: Mapping[str, Any]) -> Iterator[list[Path]]:
         if not counts["pairs"]:
             raise InputError(f"{name}: no pair is in its files; take another id")
         log.info("%s: %d pairs", name, counts["pairs"])
-        for reason, meaning in (("empty", "lack a text"), ("damaged", "have bytes that are no text in UTF-8")):
+        for reason, meaning in (("empty", "without a text"), ("damaged", "with bytes that are no text in UTF-8")):
             if counts[reason]:
-                log.warning("%s: %d further pairs %s and are left out", name, counts[reason], meaning)
+                log.warning("%s: pairs %s, which are left out: %d", name, meaning, counts[reason])
         yield lines
 
 

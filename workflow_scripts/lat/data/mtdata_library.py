@@ -60,7 +60,7 @@ def find(*ids: str) -> dict[str, Any]:
             "archive": entry.is_archive,
             "members": list(entry.in_paths or ()),
             "format": entry.in_ext or entry.ext,
-            "citations": [INDEX.ref_db.get_bibtex(key) for key in entry.cite or ()],
+            "citations": [INDEX.ref_db.get_bibtex(key).strip() for key in entry.cite or ()],
             "parsing": {
                 "kind": f"{type(entry).__module__}:{type(entry).__name__}",
                 "fields": {"did": name} | {field: getattr(entry, field) for field in FIELDS},
