@@ -30,6 +30,7 @@ from workflow_scripts.lat.config import (
     check_config_files,
     check_environment,
     check_licences,
+    check_mtdata,
     check_nodes,
     command_line_config,
     controls_of,
@@ -39,6 +40,7 @@ from workflow_scripts.lat.config import (
     keeps_weights,
     lower_is_better,
     model_of,
+    mtdata_warnings,
     needs_off_targets,
     publication,
     rating_server,
@@ -54,6 +56,7 @@ from workflow_scripts.lat.config.environment import SLURM, check_hub_token
 from workflow_scripts.lat.config.previous import RECORD, check_replaced, config_of_run, known_configs, remember_config
 from workflow_scripts.lat.config.slurm import check_status_command
 from workflow_scripts.lat.data.corpora import LOCAL, SACREBLEU, local_files
+from workflow_scripts.lat.data.mtdata_corpora import MTDATA, mtdata_version
 from workflow_scripts.lat.credentials import secret
 from workflow_scripts.lat.decoding.shards import of_shard
 from workflow_scripts.lat.disk import check_disks
@@ -98,7 +101,7 @@ try:
         check_disks(Path.cwd())
         check_links(Path("results"))
         check_environment(config, ROOT, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
-        for warning in baseline_warnings(config):
+        for warning in [*baseline_warnings(config), *mtdata_warnings(config)]:
             print(warning, file=sys.stderr)
 except InputError as error:
     # Show the user a single line instead of a traceback.
@@ -695,6 +698,8 @@ def check_start(jobs):
         )
     check_changes(jobs)
     check_licences(config, [job.wildcards.source for job in jobs if rule_name(job) == "fetch_source"])
+    if mtdata_version() or DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        check_mtdata(config, [job.wildcards.id for job in jobs if rule_name(job) == "fetch_mtdata"])
     replaced = replaced_results(jobs)
     if not config["replace"]:
         check_replaced(chosen_config(), known_configs(WORKING_FOLDER / RECORD), replaced)

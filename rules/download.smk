@@ -30,6 +30,21 @@ def corpus_flags(wildcards):
     return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": used})
 
 
+def mtdata_ids(wildcards):
+    """Return the ids of the library mtdata that a benchmark uses as training, test or demonstration data."""
+    return benchmark_config(wildcards.benchmark)["corpora"][wildcards.role][MTDATA]
+
+
+def all_mtdata_ids():
+    """Return the ids of the library mtdata that all benchmarks use."""
+    return {
+        name
+        for entry in config["benchmarks"].values()
+        for corpora in entry.get("corpora", {}).values()
+        for name in corpora.get(MTDATA, ())
+    }
+
+
 def corpus_folders(role, wildcards):
     """Return the folders of the corpora that a benchmark uses as training, test or demonstration data."""
     return [
@@ -76,6 +91,7 @@ localrules:
     fetch_source,
     fetch_snapshot,
     fetch_test_sets,
+    fetch_mtdata,
 
 
 rule fetch_source:
@@ -304,6 +320,61 @@ rule fetch_test_sets:
         "Download: fetching test sets for {wildcards.benchmark} ({wildcards.role})"
     shell:
         "python -m workflow_scripts.download read {params.flags} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule fetch_mtdata:
+    output:
+        folder=directory(f"results/download/sources/{MTDATA}/{{id}}"),
+    log:
+        "results/download/logs/fetch-mtdata-{id}.log",
+    wildcard_constraints:
+        id=any_of(all_mtdata_ids()),
+    retries: 1
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    params:
+        # Not used in the command: another version of the library may know other files.
+        version=mtdata_version(),
+    message:
+        "Download: fetching {wildcards.id}"
+    shell:
+        "python -m workflow_scripts.download fetch-mtdata --id {wildcards.id:q} --output {output.folder:q}"
+        ' ${{store:+--store "$store"}} 2>&1 | tee {log:q}'
+
+
+rule read_mtdata:
+    input:
+        corpora=lambda wildcards: [f"results/download/sources/{MTDATA}/{name}" for name in mtdata_ids(wildcards)],
+    output:
+        directory("results/download/corpora/{benchmark}/{role}/{corpus}"),
+    log:
+        "results/download/logs/read-{benchmark}-{role}-{corpus}.log",
+    wildcard_constraints:
+        corpus=any_of([MTDATA]),
+    conda:
+        "../envs/main.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
+    params:
+        code=code_of("download"),
+        flags=lambda wildcards: flags(
+            {
+                "training": wildcards.role == "train",
+                "directions": (
+                    benchmark_config(wildcards.benchmark)["supervised"]
+                    if wildcards.role == "train"
+                    else directions(wildcards.benchmark)
+                ),
+            }
+        ),
+    message:
+        "Download: reading {wildcards.corpus} for {wildcards.benchmark} ({wildcards.role})"
+    shell:
+        "python -m workflow_scripts.download read-mtdata --corpora {input.corpora:q} {params.flags}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule filter_corpora:

@@ -21,6 +21,8 @@ from transformers import (
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from workflow_scripts.lat.data.mtdata_corpora import make_index  # noqa: E402
+
 VOCABULARY = 60
 SHAPE = {
     "vocab_size": VOCABULARY,
@@ -46,6 +48,12 @@ def interruptible():
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mtdata_index(tmp_path_factory) -> Path:
+    """A folder with the index of the library mtdata, which takes half a minute to make."""
+    return make_index(tmp_path_factory.mktemp("mtdata"))
 
 
 def random_model(name: str) -> PreTrainedModel:

@@ -1,7 +1,8 @@
 """Step `download`: download the sources, read their texts and write the files of a benchmark.
 
 Benchmarks of localisation catalogues use the subcommands `fetch`, `extract`, `split` and `draw`; benchmarks of
-published corpora use `fetch`, `read`, `filter`, `assemble` and `draw-pairs`.
+published corpora use `fetch`, `read`, `filter`, `assemble` and `draw-pairs`, and those that the library mtdata knows
+`fetch-mtdata` and `read-mtdata`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from .lat.data.filters import CatalogueRow, Limits, count, run_filters
 from .lat.data.hub import DATASET, OLDER_FILES, fetch_snapshot
 from .lat.data.jsonl_corpora import READERS as JSONL_READERS
 from .lat.data.lid import LanguageIdentifier
+from .lat.data.mtdata_corpora import fetch_corpus, read_corpora
 from .lat.data.pair_filters import run_pair_filters
 from .lat.data.sources import fetch, find_source
 from .lat.data.splits import Sizes, draw_training, monolingual, split
@@ -80,6 +82,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--corpus", required=True, help="name in resources/sources.tsv, `sacrebleu` or `local`")
     command.add_argument("--archive", type=Path, help="downloaded file of a corpus in resources/sources.tsv")
     command.add_argument("--parts", nargs="+", required=True, help="such as `train`, `tst2017`, `wmt22` or a path")
+    command.add_argument("--directions", nargs="+", required=True, help="directions such as en-it")
+    command.add_argument("--output", type=Path, required=True, help="folder for the files <direction>.{src,ref}.txt")
+
+    command = commands.add_parser("fetch-mtdata", help="download the files of one corpus that mtdata knows")
+    command.set_defaults(run=run_fetch_mtdata)
+    command.add_argument("--id", required=True, help="such as Statmt-europarl-10-deu-eng")
+    command.add_argument("--output", type=Path, required=True, help="folder for the files")
+    command.add_argument("--store", type=Path, help="folder of downloads that several working folders share")
+
+    command = commands.add_parser("read-mtdata", help="read corpora of mtdata into a pair of text files per direction")
+    command.set_defaults(run=run_read_mtdata)
+    command.add_argument("--corpora", type=Path, nargs="+", required=True, help="folders written by `fetch-mtdata`")
+    command.add_argument("--training", action="store_true", help="use each corpus in both directions")
     command.add_argument("--directions", nargs="+", required=True, help="directions such as en-it")
     command.add_argument("--output", type=Path, required=True, help="folder for the files <direction>.{src,ref}.txt")
 
@@ -223,6 +238,16 @@ def run_read(options: argparse.Namespace) -> None:
                     pairs += read(options.archive, part, direction)
             write_pairs(partial, direction, pairs)
             log.info("%s %s: %d pairs", options.corpus, direction, len(pairs))
+
+
+def run_fetch_mtdata(options: argparse.Namespace) -> None:
+    """Download the files of one corpus that mtdata knows."""
+    fetch_corpus(options.id, options.output, options.store)
+
+
+def run_read_mtdata(options: argparse.Namespace) -> None:
+    """Read every direction of some corpora that mtdata knows, one corpus after the other."""
+    read_corpora(options.corpora, options.directions, options.training, options.output)
 
 
 def run_filter(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.unit.test_corpora import tar_of, zip_of
 from workflow_scripts.lat.data import archives
-from workflow_scripts.lat.data.archives import damage_of, list_members, read_members
+from workflow_scripts.lat.data.archives import damage_of, list_members, read_members, unpack, write_members
 from workflow_scripts.lat.files import InputError
 
 TEXTS = {"data/one.txt": b"one " * 5000, "data/two.txt": bytes(range(256)) * 50}
@@ -223,3 +223,36 @@ def test_a_name_cannot_write_on_the_terminal(tmp_path):
 def test_a_missing_archive_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"a\.zip: no such file; fetch the source first"):
         list_members(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("pack", [tar_of, zip_of])
+def test_members_are_written_to_the_files_that_are_named(tmp_path, pack):
+    path = written(tmp_path / "archive", pack(TEXTS))
+    write_members(path, {"data/two.txt": tmp_path / "two"})
+    assert (tmp_path / "two").read_bytes() == TEXTS["data/two.txt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["archive", "two"]
+
+
+def test_a_link_is_not_written(tmp_path):
+    path = written(tmp_path / "a.tar", tar_with(type=tarfile.SYMTYPE, linkname="/etc/passwd"))
+    with pytest.raises(InputError, match=r"a\.tar: cannot be read \(member a: a link or device, not a file\)"):
+        write_members(path, {"a": tmp_path / "out"})
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(tmp_path):
+    path = written(tmp_path / "a.zip", zip_of(TEXTS))
+    with pytest.raises(OSError, match="No space left"):
+        write_members(path, {"data/one.txt": Path("/dev/full")})
+    with pytest.raises(OSError, match="No space left"):
+        unpack(written(tmp_path / "a.gz", gzip.compress(TEXTS["data/one.txt"])), Path("/dev/full"))
+
+
+def test_compressed_files_are_unpacked_up_to_a_limit(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.gz", gzip.compress(b"one") + gzip.compress(b"two"))
+    unpack(path, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
+    with pytest.raises(InputError, match=r"a: cannot be read \(not compressed by gzip, bzip2 or xz\)"):
+        unpack(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 5)
+    with pytest.raises(InputError, match=r"more than 5 bytes when unpacked"):
+        unpack(path, tmp_path / "b")

@@ -69,6 +69,23 @@ class TestConfig:
         assert (facts["licence"], facts["hub_id"]) == ("gemma", "google/gemma-3-270m")
         assert "dequantised from" in facts["origin"] and facts["terms"].startswith("https://ai.google.dev/gemma/")
 
+    def test_corpora_of_mtdata_are_named_by_their_ids(self):
+        config = load_config("tiny")
+        overlay(
+            "benchmarks: {mine: {languages: [en, de], supervised: [de-en, en-de], zero_shot: [], train_rows: 0,"
+            " demonstrations: 1, corpora: {train: {mtdata: [Statmt-europarl-10-deu-eng]},"
+            " test: {flores200: [devtest]}, demonstrations: {flores200: [dev]}}}}\n"
+            "experiments: [{base_model: tiny, benchmark: mine, systems: [Base, MT]}]\n"
+            "publish: {model: mt, licence: mit}"
+        )(config)
+        check_config(config, ROOT)
+        assert card_facts(config)["data"][0] == {
+            "use": "training",
+            "name": "Statmt-europarl-10-deu-eng",
+            "origin": "mtdata 0.5.1",
+            "licence": "that of the publisher of the text",
+        }
+
     def test_a_snapshot_has_the_training_that_it_is_from(self):
         config = load_config()
         overlay("models: {half: {stage: snapshot, from: lat, step: 2}}\nsystems: {Half: {model: half}}\n"

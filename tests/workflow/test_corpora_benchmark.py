@@ -1,5 +1,6 @@
 """The TED benchmark of the paper, from the publishers' archives to prompts, and a benchmark of the user's own files."""
 
+import gzip
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.unit.test_corpora import tar_of, xml, zip_of
 from tests.unit.test_jsonl_corpora import write_floresplus, write_wmt24pp
+from tests.unit.test_mtdata import ENDE, EUROPARL, SGM, TATOEBA, XML, mirror, sgm  # noqa: F401, one is a fixture
 from tests.workflow.conftest import Run
 from workflow_scripts.lat.languages import language as language_of
 
@@ -188,3 +190,67 @@ def test_a_user_copies_the_config_for_own_data_and_edits_it(tmp_path):
     assert test == (own / "test.nl").read_text(encoding="utf-8")
     (first, *others) = (tmp_path / f"{prompts}/test/MT/de-nl.jsonl").read_text(encoding="utf-8").splitlines()
     assert "from German to Dutch" in json.loads(first)["prompt"] and len(others) == 5
+
+
+def test_corpora_of_mtdata_from_their_ids_to_training_samples(tmp_path, mirror, mtdata_index):  # noqa: F811
+    """Two corpora and two test sets of one archive, from a mirror of their publishers on this machine."""
+    run = Run(tmp_path)
+    sources = tmp_path / "results" / "download" / "sources" / "mtdata"
+    sources.mkdir(parents=True)
+    (sources / "index").symlink_to(mtdata_index)
+    held_out = "A sentence of the test set."
+    mirror.files["www.statmt.org/europarl/v10/training/europarl-v10.de-en.tsv.gz"] = gzip.compress(
+        f"Ein erster Satz.\tA first sentence.\t1\nNoch einer.\t{held_out}\t1\nUm 10 Uhr.\tAt 11.\nZwei.\t\n".encode()
+    )
+    mirror.files["data.statmt.org/wmt20/translation-task/dev.tgz"] = tar_of(
+        {
+            "dev/newstest2019-deen-src.de.sgm": sgm("srcset", "Ein Satz des Tests."),
+            "dev/newstest2019-deen-ref.en.sgm": sgm("refset", held_out),
+            "dev/newstest2019-ende-src.en.sgm": sgm("srcset", "Another sentence, written in English."),
+            "dev/newstest2019-ende-ref.de.sgm": sgm("refset", "Ein anderer, auf Englisch geschriebener Satz."),
+        }
+    )
+    benchmark = {
+        "languages": ["en", "de"],
+        "supervised": ["en-de", "de-en"],
+        "zero_shot": [],
+        "corpora": {
+            "train": {"mtdata": [EUROPARL, TATOEBA]},
+            "test": {"mtdata": [SGM, ENDE]},
+            "demonstrations": {"mtdata": [XML]},
+        },
+        "filters": ["numbers"],
+        "train_rows": 0,
+        "demonstrations": 1,
+    }
+    target = "results/download/mine/seed1/train.jsonl"
+    wrong = {"train": {"mtdata": ["Statmt-europarl-11-deu-eng"]}}
+    overlay = {"benchmarks": {"mine": benchmark | {"corpora": benchmark["corpora"] | wrong}}}
+    message = "config: benchmarks.mine.corpora.train.mtdata: mtdata 0.5.1 has no `Statmt-europarl-11-deu-eng`; did you"
+    done = run.snakemake("--dry-run", "--cores", "1", target, overlay=overlay)
+    assert f"This run would stop: {message}" in done.stdout
+    assert re.search(f"Not counted, since their size is unknown: .*{TATOEBA}", done.stdout)
+    done = run.snakemake("--cores", "1", target, overlay=overlay, check=False)
+    assert done.returncode and message in done.stderr and "Traceback" not in done.stderr and not mirror.requests
+
+    overlay = {"benchmarks": {"mine": benchmark}}
+    run.snakemake("--cores", "2", target, overlay=overlay)
+    assert mirror.requests.total() == 4  # the test sets of 2019 are in one archive
+    train = [json.loads(line) for line in run.text("download/mine/seed1/train.jsonl").splitlines()]
+    expected = {"A first sentence.": "Ein erster Satz.", "One two.": "Eins zwei.", "Three.": "Drei."}
+    for direction in ("en-de", "de-en"):
+        pairs = {sample["source"]: sample["target"] for sample in train if sample["direction"] == direction}
+        assert (pairs if direction == "en-de" else {text: source for source, text in pairs.items()}) == expected
+    table = [line.split("\t") for line in run.text("download/mine/filters.tsv").splitlines()[1:]]
+    dropped = {name: int(number) for direction, name, number, _ in table if direction == "de-en"}
+    assert dropped == {"read": 0, "numbers": 1, "empty": 0, "duplicate": 0, "touches_test": 1}
+    assert run.text("download/mine/test/de-en.src.txt") == "Ein Satz des Tests.\n"
+    assert run.text("download/mine/test/en-de.src.txt") == "Another sentence, written in English.\n"
+    references = run.text("download/corpora/mine/train/mtdata/references.bib")
+    assert references.startswith(f"% {EUROPARL}\n@inproceedings{{barrault-etal-2020-findings,")
+
+    # Other filters ask neither the index nor the publishers again.
+    (sources / "index").unlink()
+    overlay = {"benchmarks": {"mine": benchmark | {"filters": ["untranslated"]}}}
+    run.snakemake("--cores", "2", target, overlay=overlay)
+    assert mirror.requests.total() == 4

@@ -143,6 +143,18 @@ def code_of_label(label: str) -> str:
     return alias if _script(alias) == parts[2] else f"{alias}-{parts[2]}"
 
 
+@cache
+def usual_script(name: str, territory: str) -> str:
+    """Return the script that a language is usually written in, in a territory if one is given; empty if unknown.
+
+    Args:
+        name: any code of the language, such as `zh` or `zho`.
+        territory: such as `TW`, or empty.
+    """
+    base = _aliases().get(name, name)
+    return _script(f"{base}-{territory}" if territory else base)
+
+
 def language_entries(codes: Iterable[str]) -> dict[str, list[str]]:
     """Return what is known of some languages, by code, as a parameter of the rules that use it."""
     return {code: list(vars(language(code)).values()) for code in sorted(codes)}

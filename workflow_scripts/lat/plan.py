@@ -322,6 +322,8 @@ def estimate(
         return Estimate(disk=float(size), download=float(size))
     if rule == "fetch_test_sets":
         raise UnknownSize("test sets of SacreBLEU")
+    if rule == "fetch_mtdata":
+        raise UnknownSize(wildcards["id"])
     if rule == "score_learned":
         raise UnknownSize(wildcards["learned"])
     if rule not in MODEL_RULES:

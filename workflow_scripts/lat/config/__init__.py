@@ -18,6 +18,7 @@ from ..languages import RESOURCES
 from .base_models import check_base_models, check_licences
 from .benchmarks import check_benchmarks
 from .environment import check_environment, check_nodes
+from .mtdata_ids import check_mtdata, mtdata_warnings
 from .publishing import Publication, card_facts, check_publish, publication
 from .reading import check_config_files, command_line_config
 from .schema import SCHEMA, check_schema
@@ -66,6 +67,7 @@ __all__ = [
     "check_config_files",
     "check_environment",
     "check_licences",
+    "check_mtdata",
     "check_nodes",
     "command_line_config",
     "controls_of",
@@ -75,6 +77,7 @@ __all__ = [
     "keeps_weights",
     "lower_is_better",
     "model_of",
+    "mtdata_warnings",
     "needs_off_targets",
     "publication",
     "rating_server",

@@ -6,12 +6,14 @@ from typing import Any
 
 from ..data.corpora import LOCAL, SACREBLEU, find_local, local_files, no_local_text, read_local
 from ..data.jsonl_corpora import ALL_DOMAINS, FLORES_LABEL, WMT24PP_DOMAINS, wmt24pp_set
+from ..data.mtdata_corpora import MTDATA
 from ..data.pair_filters import FILTERS, LANGUAGE, MAX_LENGTH, filter_named
 from ..data.sources import CATALOGUES, CORPORA
 from ..files import InputError
 from ..languages import RESOURCES, identified_as, split_direction
 from ..languages import language as language_of
 from ..names import ENGLISH
+from .mtdata_ids import check_held_out, check_ids
 from .references import check_known, check_language, sources, sources_of
 from .settings import dev_sentences, zero_shot_of
 
@@ -142,17 +144,21 @@ def _check_corpora(key: str, benchmark: Mapping[str, Any], root: Path) -> None:
         elif name in CATALOGUE_KEYS:
             use = f"`catalogues` or the filter `{LANGUAGE}`" if name == "lid" else "`catalogues`"
             raise InputError(f"config: {key}.{name} is for {use}; corpora are taken as they are; drop it")
+    check_held_out(f"{key}.corpora", benchmark["corpora"])
     for role, corpora in benchmark["corpora"].items():
         # The lines of dev directions are drawn from the corpora of the demonstrations.
         zero_shot = {"train": [], "test": zero_shot_of(benchmark), "demonstrations": benchmark["zero_shot"]}[role]
         directions = [*benchmark["supervised"], *zero_shot]
         for corpus, parts in corpora.items():
             role_key = f"{key}.corpora.{role}"
-            known = [*sources_of(*CORPORA), SACREBLEU, LOCAL]
-            check_known(role_key, corpus, known, f"corpora in resources/sources.tsv, `{SACREBLEU}` or `{LOCAL}`")
+            known = [*sources_of(*CORPORA), SACREBLEU, MTDATA, LOCAL]
+            others = f"`{SACREBLEU}`, `{MTDATA}` or `{LOCAL}`"
+            check_known(role_key, corpus, known, f"corpora in resources/sources.tsv, {others}")
             role_key += f".{corpus}"
             if corpus == SACREBLEU:
                 _check_test_sets(role_key, parts, directions)
+            elif corpus == MTDATA:
+                check_ids(role_key, parts, directions, training=role == "train", alone=len(corpora) == 1)
             elif corpus == LOCAL:
                 for part in parts:
                     if not local_files(str(root / part)):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..data.corpora import LOCAL, SACREBLEU
+from ..data.mtdata_corpora import MTDATA, mtdata_version
 from ..data.sources import TERMS
 from ..files import InputError
 from ..names import BASE
@@ -283,6 +284,15 @@ def _data(config: Mapping[str, Any], found: Publication) -> Iterable[dict[str, s
             elif name == SACREBLEU:
                 listed = ", ".join(map(str, parts))
                 yield {"use": what, "name": listed, "origin": "SacreBLEU", "licence": "that of the shared tasks"}
+            elif name == MTDATA:
+                for corpus in parts:
+                    origin = f"mtdata {mtdata_version()}".strip()
+                    yield {
+                        "use": what,
+                        "name": corpus,
+                        "origin": origin,
+                        "licence": "that of the publisher of the text",
+                    }
             else:
                 yield _source(what, name)
     model = found.model

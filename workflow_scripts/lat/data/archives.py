@@ -14,13 +14,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from ..disk import FULL
 from ..files import InputError, first_line, printable
 
 ZIP, GZIP, BZIP2, XZ = b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
@@ -97,6 +98,44 @@ def read_members(
         return list(_read(handle, wanted, limit, nested, password))
 
 
+def write_members(path: Path, places: Mapping[str, Path]) -> None:
+    """Write members to files, without holding any of them in the memory.
+
+    Args:
+        path: the archive, of any of the kinds in `ENDINGS`; the content decides of which.
+        places: the file for each member, by its path as `list_members` returns it.
+
+    Raises:
+        InputError: the file is missing or no whole archive, or a member is not a regular file, encrypted or damaged.
+    """
+    with _reported(path), open(path, "rb") as handle:
+        for member in _walk(handle):
+            if member.path in places:
+                with open(places[member.path], "wb") as file:
+                    for chunk in _chunks(member):
+                        file.write(chunk)
+
+
+def unpack(path: Path, place: Path) -> None:
+    """Write the content of a file that is compressed as in `UNPACK` to another file.
+
+    Raises:
+        InputError: the file is missing, cut or damaged, or larger than any text when unpacked.
+    """
+    with _reported(path), open(path, "rb") as handle, open(place, "wb") as file:
+        start = handle.read(max(map(len, UNPACK)))
+        handle.seek(0)
+        opened = next((opened for magic, opened in UNPACK.items() if start.startswith(magic)), None)
+        if opened is None:
+            raise ArchiveError("not compressed by gzip, bzip2 or xz")
+        stream = opened(handle)
+        written = 0
+        while chunk := stream.read(CHUNK_BYTES):
+            written += file.write(chunk)
+            if written > MAX_UNPACKED_BYTES:
+                raise ArchiveError(f"more than {MAX_UNPACKED_BYTES} bytes when unpacked")
+
+
 def damage_of(path: Path) -> str:
     """Read a whole archive and return what is wrong with it; the result is empty if nothing is.
 
@@ -120,6 +159,9 @@ def _reported(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; fetch the source first") from None
     except ARCHIVE_ERRORS as error:
+        # A full disk says nothing about the archive.
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise InputError(
             f"{path}: cannot be read ({first_line(error)}); delete it, then rerun to download it again"
         ) from None

@@ -174,7 +174,10 @@ class Download:
                 " not use it"
             )
         if size is None and total is not None and total > MAX_BYTES:
-            raise self._refusal(f"has {total} bytes; to download so large a file, state them in the source table")
+            raise self._refusal(
+                f"has {total} bytes; to download so large a file, state them in the source table, or put the file at"
+                f" {self._target} by hand"
+            )
         return size if total is None else total
 
     def _write(self, response: http.client.HTTPResponse, start: int, total: int | None, limit: int) -> int:

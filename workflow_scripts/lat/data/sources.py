@@ -415,6 +415,13 @@ def _recorded(target: Path) -> str:
     return value
 
 
+def adopt(target: Path) -> None:
+    """Record the sha256 of a file, if a user has put it in the place of a download whose publisher states none."""
+    if target.is_file() and not _record(target).exists():
+        _remember(target, sha256(target))
+        log.warning("%s: was not downloaded; its sha256 is recorded as that of the first download", target)
+
+
 def _download_package(source: Source, folder: Path) -> Path:
     """Download the package into `folder` with pip and return the path of the resulting file."""
     archive_sha256 = source.archive_sha256 or source.sha256
