@@ -21,13 +21,23 @@ def corpus_files(wildcards):
     )
 
 
+def corpus_directions(wildcards):
+    """Return the directions for which a benchmark uses a corpus."""
+    if wildcards.role == "train":
+        return benchmark_config(wildcards.benchmark)["supervised"]
+    # The lines of dev directions are from the corpora of the demonstrations.
+    return directions(wildcards.benchmark) + (dev_directions(wildcards) if wildcards.role == "demonstrations" else [])
+
+
 def corpus_flags(wildcards):
     """Return the parts and directions of a corpus that a benchmark uses, as flags of the script."""
-    benchmark = benchmark_config(wildcards.benchmark)
-    used = benchmark["supervised"] if wildcards.role == "train" else directions(wildcards.benchmark)
-    if wildcards.role == "demonstrations":
-        used = [*used, *dev_directions(wildcards)]
-    return flags({"corpus": wildcards.corpus, "parts": corpus_parts(wildcards), "directions": used})
+    return flags(
+        {
+            "corpus": wildcards.corpus,
+            "parts": corpus_parts(wildcards),
+            "directions": corpus_directions(wildcards),
+        }
+    )
 
 
 def mtdata_ids(wildcards):
@@ -361,14 +371,7 @@ rule read_mtdata:
     params:
         code=code_of("download"),
         flags=lambda wildcards: flags(
-            {
-                "training": wildcards.role == "train",
-                "directions": (
-                    benchmark_config(wildcards.benchmark)["supervised"]
-                    if wildcards.role == "train"
-                    else directions(wildcards.benchmark)
-                ),
-            }
+            {"training": wildcards.role == "train", "directions": corpus_directions(wildcards)}
         ),
     message:
         "Download: reading {wildcards.corpus} for {wildcards.benchmark} ({wildcards.role})"
