@@ -64,10 +64,10 @@ def test_dev_directions_are_in_no_table_and_not_among_the_errors_of_stage_1(chos
 
 def test_dev_lines_are_in_no_other_part(chosen):
     folder = chosen.folder / "results/download/demo"
-    dev = {normalise(line) for path in (folder / "dev").iterdir() for line in read_lines(path)}
-    assert {path.name.partition(".")[0] for path in (folder / "dev").iterdir()} == set(DEV)
-    test = {normalise(line) for path in (folder / "test").iterdir() for line in read_lines(path)}
-    shown = {normalise(text) for path in (folder / "demonstrations").iterdir() for row in read_jsonl(path)
+    dev = {normalise(line) for path in (folder / "dev").glob("*.txt") for line in read_lines(path)}
+    assert {path.name.partition(".")[0] for path in (folder / "dev").glob("*.txt")} == set(DEV)
+    test = {normalise(line) for path in (folder / "test").glob("*.txt") for line in read_lines(path)}
+    shown = {normalise(text) for path in (folder / "demonstrations").glob("*.jsonl") for row in read_jsonl(path)
              for text in row.values()}  # fmt: skip
     samples = read_jsonl(folder / "seed1/train.jsonl")
     training = {normalise(row[side]) for row in samples for side in ("source", "target")}
@@ -87,9 +87,9 @@ def test_the_figure_is_made_and_on_the_page(chosen):
 def test_only_what_depends_on_a_setting_runs_again(chosen):
     assert chosen.planned(OVERLAY) == {}
     reporting = {"significance": 1, "tables": 1, "figures": 1, "page": 1}
-    # The search of the comparison is greedy, whatever the systems do.
-    beam = chosen.planned(OVERLAY | {"decode": {"beam": 2}, "replace": True})
-    assert "select" not in beam and beam["decode"] == 2
+    # The search of the comparison is greedy, whatever that of the system is.
+    beam = chosen.planned(OVERLAY | {"systems": {"LAT-best": {"model": "lat-best", "beam": 2}}, "replace": True})
+    assert beam == {"decode": 1, "detect": 1, "score": 1} | reporting
     every = OVERLAY | {"models": {"lat-best": OVERLAY["models"]["lat-best"] | {"every": 1}}, "replace": True}
     planned = chosen.planned(every)
     assert planned["unlikelihood"] == planned["select"] == 1 and "finetune" not in planned
