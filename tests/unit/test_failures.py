@@ -63,6 +63,7 @@ def test_a_translation_fails_in_one_way(verdict, output, copy, expected):
 def test_ways_are_counted_over_zero_shot_lines_and_have_examples(results):
     text = run(results)
     assert text.startswith(
+        "# Failures in zero-shot directions: base on demo\n\nShare of the lines that fail in each way, seeds 1:\n\n"
         "| System | English (%) | copy of the source (%) | repetition (%) |\n| --- | ---: | ---: | ---: |\n"
         "| MT | 25.0 | 25.0 | 25.0 |\n\n**English**, 1 lines\n"
     )

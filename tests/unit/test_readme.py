@@ -25,9 +25,22 @@ def test_the_results_of_the_rivals_are_those_of_their_table():
     zero_shot, supervised = text.split("**Supervised directions**")
     for supervision, part in (("zero-shot", zero_shot), ("supervised", supervised)):
         rows = [line.strip("| ").split(" | ") for line in part.splitlines() if " ± " in line and line.startswith("|")]
-        assert [row[0] for row in rows] == ["MT", "MT-continued", "MT-boost", "LAT-instruction", "LAT"]
+        assert [row[0] for row in rows] == [
+            "MT",
+            "MT-continued",
+            "MT-boost",
+            "LAT-instruction",
+            "LAT-instruction-100",
+            "LAT",
+        ]
         for system, *values in rows:
             assert values[:3] == [found[supervision, system, metric] for metric in ("BLEU", "chrF++", "OTR")]
+
+
+def test_the_ways_of_failing_are_those_of_their_file():
+    folder = ROOT / "docs" / "results"
+    _, _, table, *_ = (folder / "stage2-rivals" / "failures.md").read_text(encoding="utf-8").split("\n\n")
+    assert table.count("\n") == 7 and table in (folder / "stage2-rivals.md").read_text(encoding="utf-8")
 
 
 def test_the_command_writes_the_results(tmp_path):

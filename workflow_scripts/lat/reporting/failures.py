@@ -172,8 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in flags.seeds
         for line in read_system(*experiment, system, seed, directions)
     ]
+    title = f"# Failures in zero-shot directions: {flags.base_model} on {flags.benchmark}"
+    seeds = ", ".join(map(str, flags.seeds))
     with atomic_write(flags.output) as handle:
-        handle.write(f"{table_of_ways(lines)}\n{examples(lines, flags.examples)}")
+        handle.write(
+            f"{title}\n\nShare of the lines that fail in each way, seeds {seeds}:\n\n"
+            f"{table_of_ways(lines)}\n{examples(lines, flags.examples)}"
+        )
 
 
 if __name__ == "__main__":
