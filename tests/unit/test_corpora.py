@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import sacrebleu
 from sacrebleu.dataset import DATASETS
 from sacrebleu.dataset.wmt_xml import WMTXMLDataset
 
@@ -409,6 +410,24 @@ class TestSacrebleu:
         with pytest.raises(InputError, match="outside"):
             read_sacrebleu("wmt99", "cs-en", tmp_path / "cache")
         assert not (tmp_path / "outside").exists()
+
+    @pytest.mark.parametrize(("name", "kind"), [("../../../outside", tarfile.REGTYPE), ("outside", tarfile.SYMTYPE)])
+    def test_older_versions_of_python_unpack_nothing_outside_the_cache(self, served, tmp_path, monkeypatch, name, kind):
+        monkeypatch.setattr(sacrebleu.utils, "extract_tarball", sacrebleu.utils.extract_tarball)
+        monkeypatch.setattr(tarfile.TarFile, "extraction_filter", None, raising=False)
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+        served()
+        assert read_sacrebleu("wmt99", "cs-en", tmp_path / "cache") == [Pair("Ano.", "Yes."), Pair("Ne.", "No.")]
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w:gz") as archive:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "../.."
+            archive.addfile(member)
+        (tmp_path / "web" / "set.tgz").write_bytes(content.getvalue())
+        served(md5=hashlib.md5(content.getvalue()).hexdigest())
+        with pytest.raises(InputError, match="could be written outside the destination"):
+            read_sacrebleu("wmt99", "cs-en", tmp_path / "other")
+        assert not list(tmp_path.rglob("outside"))
 
     @pytest.mark.parametrize(
         ("direction", "references"), [("cs-en", ["ref:B"]), ("en-cs", ["ref:B"]), ("de-en", ["ref:A"])]

@@ -181,8 +181,7 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
     timeout = socket.getdefaulttimeout()
     # Without a timeout, SacreBLEU would wait forever for a server that does not answer.
     socket.setdefaulttimeout(SACREBLEU_TIMEOUT)
-    # SacreBLEU unpacks archives whose checksum it does not know; with this filter, nothing is written outside `cache`.
-    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    _confine_archives()
     try:
         sources = _folded(dataset.source(direction))
         references = _folded(line[0] for line in dataset.references(direction))
@@ -197,6 +196,27 @@ def read_sacrebleu(part: str, direction: str, cache: Path) -> list[Pair]:
     if not any(sources):
         raise InputError(f"{part} of {direction}: SacreBLEU read no text from its download; rerun to download it again")
     return paired([sources, references], f"{part} of {direction}")
+
+
+def _confine_archives() -> None:
+    """Let SacreBLEU, which unpacks archives whose checksum it does not know, write nothing outside its cache."""
+    if hasattr(tarfile, "data_filter"):
+        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+        return
+    # Python has these filters from 3.11.4 on, and the packages of some distributions are older.
+    from sacrebleu import utils
+
+    def extract(archive: str, folder: str, unpack: Callable[[str, str], None] = utils.extract_tarball) -> None:
+        if tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as members:
+                for member in members:
+                    path = PurePosixPath(member.name)
+                    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+                        raise tarfile.TarError(f"{member.name!r} could be written outside the destination")
+        unpack(archive, folder)
+
+    if utils.extract_tarball.__module__ == utils.__name__:
+        utils.extract_tarball = extract
 
 
 def read_local(prefix: str, direction: str) -> list[Pair]:
