@@ -229,7 +229,7 @@ def test_corpora_of_mtdata_from_their_ids_to_training_samples(tmp_path, mirror, 
     message = "config: benchmarks.mine.corpora.train.mtdata: mtdata 0.5.1 has no `Statmt-europarl-11-deu-eng`; did you"
     done = run.snakemake("--dry-run", "--cores", "1", target, overlay=overlay)
     assert f"This run would stop: {message}" in done.stdout
-    assert re.search(f"Not counted, since their size is unknown: .*{TATOEBA}", done.stdout)
+    assert re.search(f"Not counted, since their size is unknown: .*{XML}", done.stdout)
     done = run.snakemake("--cores", "1", target, overlay=overlay, check=False)
     assert done.returncode and message in done.stderr and "Traceback" not in done.stderr and not mirror.requests
 
