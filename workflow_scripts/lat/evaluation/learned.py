@@ -167,16 +167,25 @@ class Bleurt:
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
         """Return one score per segment, in the order of the segments.
 
-        Scores are about 0 to 1; higher is better. Inputs longer than 512 tokens are truncated, as in BLEURT itself.
+        Scores are about 0 to 1; higher is better. Inputs longer than 512 tokens are cut, as in BLEURT itself. Their number
+        is in `cut_lines` and in the log.
 
         Args:
             segments: the lines to score; the source is not used.
             batch_tokens: maximum of rows x tokens of one batch.
         """
-        encoded = [
-            self._tokenizer(reference, hypothesis, truncation=True, max_length=BLEURT_WINDOW)["input_ids"]
-            for _, hypothesis, reference in segments
-        ]
+        encoded = [self._tokenizer(reference, hypothesis)["input_ids"] for _, hypothesis, reference in segments]
+        too_long = [index for index, sequence in enumerate(encoded) if len(sequence) > BLEURT_WINDOW]
+        for index in too_long:
+            _, hypothesis, reference = segments[index]
+            cut = self._tokenizer(reference, hypothesis, truncation=True, max_length=BLEURT_WINDOW)
+            encoded[index] = cut["input_ids"]
+        self.cut_lines = len(too_long)
+        if too_long:
+            log.warning(
+                "%d of %d inputs are longer than %d tokens; what is cut from them has no part in the scores",
+                len(too_long), len(encoded), BLEURT_WINDOW,
+            )  # fmt: skip
         scores = [0.0] * len(encoded)
         progress = Progress(len(encoded), "lines")
         for batch in batches_by_length([len(sequence) for sequence in encoded], batch_tokens):
