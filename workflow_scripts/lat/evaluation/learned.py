@@ -167,8 +167,8 @@ class Bleurt:
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
         """Return one score per segment, in the order of the segments.
 
-        Scores are about 0 to 1; higher is better. Inputs longer than 512 tokens are cut, as in BLEURT itself. Their number
-        is in `cut_lines` and in the log.
+        Scores are about 0 to 1; higher is better. Inputs longer than 512 tokens are cut, as in BLEURT itself. Their
+        number is in `cut_lines` and in the log.
 
         Args:
             segments: the lines to score; the source is not used.
