@@ -238,7 +238,7 @@ rule hold_out_rows:
         mem_mb=doubled(1000),
         runtime=doubled(20),
     params:
-        code=code_of("download_dev"),
+        code=code_of("download"),
         languages=lookup(dpath="benchmarks/{benchmark}/languages", within=config),
         settings=lambda wildcards: flags(
             {
@@ -251,7 +251,7 @@ rule hold_out_rows:
     message:
         "Download: holding out the lines of the dev directions of {wildcards.benchmark}"
     shell:
-        "python -m workflow_scripts.download_dev rows --pool {input.pool:q} --languages {params.languages:q}"
+        "python -m workflow_scripts.download hold-out-rows --pool {input.pool:q} --languages {params.languages:q}"
         " {params.settings} --dev {output.dev:q} --rest {output.pool:q} --monolingual {output.monolingual:q}"
         " --counts {output.counts:q} 2>&1 | tee {log:q}"
 
@@ -438,7 +438,7 @@ rule hold_out_pairs:
         mem_mb=doubled(4000),
         runtime=doubled(60),
     params:
-        code=code_of("download_dev"),
+        code=code_of("download"),
         settings=lambda wildcards: flags(
             {
                 "directions": dev_directions(wildcards),
@@ -454,7 +454,7 @@ rule hold_out_pairs:
     message:
         "Download: holding out the lines of the dev directions of {wildcards.benchmark}"
     shell:
-        "python -m workflow_scripts.download_dev pairs --train-corpora {input.train:q} --test-corpora {input.test:q}"
+        "python -m workflow_scripts.download hold-out-pairs --train-corpora {input.train:q} --test-corpora {input.test:q}"
         " --demonstrations-corpora {input.demonstrations:q} {params.settings} --dev {output.dev:q}"
         " --rest {output.train:q} --counts {output.counts:q} 2>&1 | tee {log:q}"
 

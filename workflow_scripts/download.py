@@ -2,7 +2,8 @@
 
 Benchmarks of localisation catalogues use the subcommands `fetch`, `extract`, `split` and `draw`; benchmarks of
 published corpora use `fetch`, `read`, `filter`, `assemble` and `draw-pairs`, and those that the library mtdata knows
-`fetch-mtdata` and `read-mtdata`.
+`fetch-mtdata` and `read-mtdata`. With dev directions, `hold-out-rows` or `hold-out-pairs` leaves their lines out of the
+training text.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from .lat.data.assembling import COLUMNS, distinct_texts, draw_demonstrations, draw_samples, filter_pairs
 from .lat.data.catalogues import read_archive
 from .lat.data.corpora import LOCAL, READERS, SACREBLEU, Pair, read_local, read_sacrebleu
+from .lat.data.dev import draw_pairs, hold_out_rows, without_texts
 from .lat.data.filters import CatalogueRow, Limits, count, run_filters
 from .lat.data.hub import DATASET, OLDER_FILES, fetch_snapshot
 from .lat.data.jsonl_corpora import READERS as JSONL_READERS
@@ -32,7 +34,7 @@ from .lat.files import (
     write_lines,
     write_table,
 )
-from .lat.languages import find_language
+from .lat.languages import find_language, split_direction
 from .lat.names import ENGLISH
 from .lat.runtime import log, run_step
 
@@ -108,6 +110,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--output", type=Path, required=True, help="folder for the files <direction>.{src,ref}.txt")
     command.add_argument("--counts", type=Path, required=True, help="what each filter dropped and kept (TSV)")
 
+    command = commands.add_parser("hold-out-rows", help="hold out the lines of dev directions from catalogues")
+    command.set_defaults(run=run_hold_out_rows)
+    command.add_argument("--pool", type=Path, required=True, help="rows written by `split`")
+    command.add_argument("--languages", nargs="+", required=True, help="language codes, including en")
+    command.add_argument("--min-words", type=int, required=True, help="minimum words of an English text")
+    command.add_argument(
+        "--monolingual", type=Path, required=True, help="distinct texts of the other rows (JSON lines)"
+    )
+    add_dev_arguments(command)
+
+    command = commands.add_parser("hold-out-pairs", help="hold out the lines of dev directions from corpora")
+    command.set_defaults(run=run_hold_out_pairs)
+    for role in ("train", "test", "demonstrations"):
+        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
+    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
+    command.add_argument("--zero-shot", nargs="*", default=[], help="zero-shot directions that are tested")
+    command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
+    command.add_argument("--first-demonstrations", action="store_true", help="the demonstrations are the first pairs")
+    command.add_argument("--filter-counts", type=Path, help="what `filter` dropped and kept")
+    add_dev_arguments(command)
+
     command = commands.add_parser("assemble", help="make the files of a benchmark from corpora")
     command.set_defaults(run=run_assemble)
     for role in ("train", "test", "demonstrations"):
@@ -156,6 +179,16 @@ def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, required=True, help="determines which rows are drawn, and their order")
     command.add_argument("--train", type=Path, required=True, help="training samples (JSON lines)")
     command.add_argument("--counts", type=Path, required=True, help="rows drawn and left (TSV)")
+
+
+def add_dev_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the subcommands that hold out the lines of dev directions."""
+    command.add_argument("--directions", nargs="+", required=True, help="the dev directions")
+    command.add_argument("--sentences", type=int, required=True, help="lines of each dev direction")
+    command.add_argument("--seed", type=int, required=True, help="determines which lines are drawn")
+    command.add_argument("--dev", type=Path, required=True, help="folder for <direction>.{src,ref}.txt")
+    command.add_argument("--rest", type=Path, required=True, help="the training text without these lines")
+    command.add_argument("--counts", type=Path, required=True, help="what was dropped and kept (TSV)")
 
 
 def run_fetch(options: argparse.Namespace) -> None:
@@ -260,6 +293,53 @@ def run_filter(options: argparse.Namespace) -> None:
             write_pairs(partial, direction, pairs)
             log.info("%s: %d of %d pairs are left", direction, len(pairs), len(corpora[direction]))
     write_table(options.counts, counts, COLUMNS)
+
+
+def run_hold_out_rows(options: argparse.Namespace) -> None:
+    """Hold out rows of catalogues."""
+    pool = [CatalogueRow(**row) for row in read_jsonl(options.pool)]
+    drawn, rest = hold_out_rows(pool, options.directions, options.sentences, options.min_words, options.seed)
+    with replaced_folder(options.dev) as partial:
+        for direction in options.directions:
+            source, target = split_direction(direction)
+            write_pairs(partial, direction, [Pair(row.texts[source], row.texts[target]) for row in drawn])
+    write_jsonl(options.rest, map(vars, rest))
+    write_jsonl(options.monolingual, monolingual(rest, options.languages, options.seed))
+    counts = count(pool, rest, "dev", options.languages)
+    write_table(options.counts, [vars(entry) for entry in counts], FILTER_COLUMNS)
+    log.info(
+        "%d dev lines in %d directions, %d of %d training rows are left",
+        len(drawn),
+        len(options.directions),
+        len(rest),
+        len(pool),
+    )
+
+
+def run_hold_out_pairs(options: argparse.Namespace) -> None:
+    """Hold out pairs of the corpora of the demonstrations, after these have been drawn as `assemble` does."""
+    tested = [*options.supervised, *options.zero_shot]
+    test = {direction: read_pairs(options.test_corpora, direction) for direction in tested}
+    filled = {direction: [pair for pair in pairs if all(pair)] for direction, pairs in test.items()}
+    shown = {direction: read_pairs(options.demonstrations_corpora, direction) for direction in tested}
+    seed = None if options.first_demonstrations else options.seed
+    demonstrations = draw_demonstrations(shown, filled, options.demonstrations, seed)
+    dev = draw_pairs(
+        {direction: read_pairs(options.demonstrations_corpora, direction) for direction in options.directions},
+        {direction: [*filled[direction], *demonstrations[direction]] for direction in tested},
+        options.sentences,
+        options.seed,
+    )
+    train = {direction: read_pairs(options.train_corpora, direction) for direction in options.supervised}
+    rest, counts = without_texts(train, dev)
+    for folder, kept in ((options.dev, dev), (options.rest, rest)):
+        with replaced_folder(folder) as partial:
+            for direction, pairs in kept.items():
+                write_pairs(partial, direction, pairs)
+    earlier = read_table(options.filter_counts) if options.filter_counts else []
+    write_table(options.counts, [*earlier, *counts], COLUMNS)
+    dropped = sum(int(entry["dropped"]) for entry in counts)
+    log.info("%d dev lines in each of %d directions, %d training pairs dropped", options.sentences, len(dev), dropped)
 
 
 def run_assemble(options: argparse.Namespace) -> None:

@@ -1,13 +1,12 @@
 """Lines of dev directions are held out of everything else, and mistakes in the config are named before any job."""
 
 import json
-import sys
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.unit.configs import load_config, overlay
-from workflow_scripts import download, download_dev
+from workflow_scripts import download
 from workflow_scripts.lat.config import candidate_steps, card_facts, check_config, saved_steps, zero_shot_of
 from workflow_scripts.lat.data.corpora import Pair
 from workflow_scripts.lat.data.dev import draw_pairs, hold_out_rows, without_texts
@@ -66,17 +65,16 @@ def test_too_few_rows_are_one_line():
         hold_out_rows(rows(8), ["it-nl"], 5, 9, seed=1)
 
 
-def run(monkeypatch, module, *words):
-    monkeypatch.setattr(sys, "argv", list(map(str, ["program", *words])))
-    module.main()
+def run(*words):
+    download.main(list(map(str, words)))
 
 
-def test_the_files_of_catalogues(tmp_path, monkeypatch):
+def test_the_files_of_catalogues(tmp_path):
     pool = tmp_path / "pool.jsonl"
     pool.write_text("".join(json.dumps(vars(row)) + "\n" for row in rows(20)))
     words = ["--pool", pool, "--languages", *LANGUAGES, "--min-words", 6, "--monolingual", tmp_path / "mono.jsonl"]
     words += ["--directions", "it-nl", "nl-ro", "--sentences", 7, "--seed", 1, "--dev", tmp_path / "dev"]
-    run(monkeypatch, download_dev, "rows", *words, "--rest", tmp_path / "rest.jsonl", "--counts", tmp_path / "dev.tsv")
+    run("hold-out-rows", *words, "--rest", tmp_path / "rest.jsonl", "--counts", tmp_path / "dev.tsv")
     names = {f"{direction}.{side}.txt" for direction in ("it-nl", "nl-ro") for side in ("src", "ref")}
     dev = {path.name: read_lines(path) for path in (tmp_path / "dev").iterdir()}
     assert set(dev) == names and all(len(lines) == 7 for lines in dev.values())
@@ -127,7 +125,7 @@ def test_training_pairs_with_a_dev_text_are_dropped_and_counted():
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_the_dev_lines_of_corpora_are_no_demonstrations_and_no_test_lines(tmp_path, monkeypatch, first):
+def test_the_dev_lines_of_corpora_are_no_demonstrations_and_no_test_lines(tmp_path, first):
     supervised, zero_shot, directions = ["en-it", "it-en", "en-nl", "nl-en"], ["nl-it"], ["it-nl"]
     corpora = {"train": range(30), "test": range(30, 36), "demonstrations": range(20, 40)}
     for role, numbers in corpora.items():
@@ -137,10 +135,10 @@ def test_the_dev_lines_of_corpora_are_no_demonstrations_and_no_test_lines(tmp_pa
     flags = [word for role in corpora for word in (f"--{role}-corpora", tmp_path / role)]
     flags += ["--supervised", *supervised, "--zero-shot", *zero_shot, "--demonstrations", 3, "--seed", 1]
     flags += ["--first-demonstrations"] * first
-    run(monkeypatch, download_dev, "pairs", *flags, "--directions", *directions, "--sentences", 8,
+    run("hold-out-pairs", *flags, "--directions", *directions, "--sentences", 8,
         "--dev", tmp_path / "dev", "--rest", tmp_path / "rest", "--counts", tmp_path / "dev.tsv")  # fmt: skip
     flags[flags.index("--train-corpora") + 1] = tmp_path / "rest"
-    run(monkeypatch, download, "assemble", *flags, "--train-rows", 0, "--monolingual", tmp_path / "mono.jsonl",
+    run("assemble", *flags, "--train-rows", 0, "--monolingual", tmp_path / "mono.jsonl",
         "--test-folder", tmp_path / "out/test", "--demonstrations-folder", tmp_path / "out/shown",
         "--filters", tmp_path / "filters.tsv", "--filter-counts", tmp_path / "dev.tsv")  # fmt: skip
     dev = read_lines(tmp_path / "dev/it-nl.src.txt")

@@ -1,6 +1,9 @@
 """The configurations that the documentation shows are accepted."""
 
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -54,3 +57,12 @@ def test_an_example_is_accepted(root, page, number):
 
 def test_there_are_examples():
     assert len(EXAMPLES) >= 5
+
+
+def test_the_command_of_the_results_is_one_of_a_run(tmp_path):
+    text = (ROOT / "docs/results/stage2-rivals.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```\n(snakemake .*?)```", text, re.DOTALL)
+    words = shlex.split(command.replace("\\\n", " "))
+    words += ["--dry-run", "--quiet", "all", "--directory", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
