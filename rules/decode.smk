@@ -97,7 +97,9 @@ def outside_files(wildcards):
     """Return the files with the translations of a system from outside of the workflow, by direction."""
     return {
         direction: from_repository(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-        for direction, path in hypotheses_files(config, ROOT, wildcards.benchmark, wildcards.system).items()
+        for direction, path in hypotheses_files(
+            config, ROOT, wildcards.benchmark, wildcards.system, wildcards.run.removeprefix("seed")
+        ).items()
     }
 
 
@@ -221,7 +223,6 @@ rule use_hypotheses:
     log:
         "results/decode/logs/{base_model}-{benchmark}-{run}-{system}.log",
     wildcard_constraints:
-        run=SHARED,
         system=systems_with("hypotheses"),
     conda:
         "../envs/main.yaml"

@@ -392,9 +392,36 @@ def test_systems_from_outside_need_no_base_model(config, tmp_path):
     for _ in range(2):  # Jobs check the config again.
         check_config(config, tmp_path)
         assert config["experiments"] == [{"benchmark": "demo", "systems": ["Other"], "base_model": "external"}]
-    assert hypotheses_files(config, tmp_path, "demo", "Other")["it-nl"] == folder / "it-nl.txt"
+    assert hypotheses_files(config, tmp_path, "demo", "Other", "shared")["it-nl"] == folder / "it-nl.txt"
     assert runs_of(config, config["experiments"][0], "Other") == ["shared"]
     assert used_models(config, "external", "demo") == set()
+
+
+def test_translations_of_several_seeds_have_a_folder_each(config, tmp_path):
+    demo = config["benchmarks"]["demo"]
+    for seed in (3, 12):
+        (tmp_path / f"own-{seed}").mkdir()
+        for direction in demo["supervised"] + demo["zero_shot"]:
+            (tmp_path / f"own-{seed}" / f"{direction}.txt").write_text("a line\n")
+    overlay(
+        "{systems: {Other: {}}, seeds: [3, 12],"
+        " experiments: [{base_model: tiny, benchmark: demo, systems: [Base, MT, Other]}]}"
+    )(config)
+    put("systems.Other.hypotheses", f"{tmp_path}/own-{{seed}}")(config)
+    check_config(config, ROOT)
+    runs = [runs_of(config, config["experiments"][0], system) for system in ("Base", "MT", "Other")]
+    assert runs == [["shared"], ["3", "12"], ["3", "12"]]
+    files = hypotheses_files(config, ROOT, "demo", "Other", "12")
+    assert files["it-nl"] == tmp_path / "own-12" / "it-nl.txt" and len(files) == 12
+    (tmp_path / "own-12" / "it-nl.txt").unlink()
+    with pytest.raises(InputError, match=r"systems.Other.hypotheses: 1 of the 12 directions .*own-12/it-nl.txt"):
+        check_config(config, ROOT)
+    put("seeds", [1])(config)
+    with pytest.raises(InputError, match=r"systems.Other.hypotheses: no folder `.*/own-1`"):
+        check_config(config, ROOT)
+    put("systems.Other.hypotheses", "own-{run}")(config)
+    with pytest.raises(InputError, match=r"systems.Other.hypotheses: the text has a brace"):
+        check_config(config, ROOT)
 
 
 def test_a_server_needs_no_base_model_and_has_default_fields(config):

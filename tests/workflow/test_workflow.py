@@ -466,6 +466,41 @@ def test_translations_from_outside_are_a_row_of_the_tables(finished, tmp_path):
     assert "Outside" in run.text("tables/zero_shot.md")
 
 
+def test_translations_from_outside_can_have_seeds(finished, tmp_path):
+    """Folders of two seeds get a score for each, their mean in the summary, and a test with as many seeds."""
+    run, folder = copy_of(finished, tmp_path / "run"), tmp_path / "own"
+    results = run.folder / "results/decode/tiny/demo"
+    origins = {("Own", 1): "MT", ("Own", 2): "LAT", ("Other", 1): "LAT", ("Other", 2): "LAT"}
+    for (system, seed), origin in origins.items():
+        (folder / f"seed{seed}").mkdir(exist_ok=True, parents=True)
+        shutil.copytree(results / "seed1" / origin, folder / f"seed{seed}" / system)
+    overlay = {
+        "systems": {name: {"hypotheses": str(folder / "seed{seed}" / name)} for name in ("Own", "Other")},
+        "experiments": [{"benchmark": "demo", "systems": ["Other", "Own"]}],
+        "seeds": [1, 2],
+        "significance": {"baselines": ["Other"]},
+    }
+    before = {(row["system"], row["direction"], row["metric"]): row["value"] for row in scores(run)}
+    planned = run.planned(overlay)
+    assert (planned["use_hypotheses"], planned["detect"], planned["score"]) == (4, 4, 4)
+    run.snakemake("--cores", "2", overlay=overlay)
+    rows = [row for row in scores(run) if row["system"] in ("Own", "Other")]
+    assert {(row["system"], int(row["seed"])) for row in rows} == set(origins)
+    for row in rows:
+        origin = origins[row["system"], int(row["seed"])]
+        assert row["value"] == before[origin, row["direction"], row["metric"]]
+    (tested,) = (
+        row
+        for row in csv.DictReader(run.text("tables/comparisons.tsv").splitlines(), delimiter="\t")
+        if (row["supervision"], row["direction"], row["metric"]) == ("zero-shot", "AVG", "chrF++")
+        and (row["system"], row["baseline"]) == ("Own", "Other")
+    )
+    assert tested["seeds"] == "2" and float(tested["difference"])
+    # A seed without a folder is refused before any job.
+    done = run.snakemake("--dry-run", "--config", "seeds=[1,2,3]", overlay=overlay, check=False)
+    assert done.returncode and "systems.Other.hypotheses: no folder" in done.stderr and "seed3/Other" in done.stderr
+
+
 def test_a_server_is_a_row_of_the_tables(finished, tmp_path, server, monkeypatch):  # noqa: F811
     """A server that gives the outputs of MT gets the scores of MT; nothing is asked twice, and the key is not shown."""
     run, log = copy_of(finished, tmp_path / "run"), "decode/logs/tiny-demo-shared-GPT.log"

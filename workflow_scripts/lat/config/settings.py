@@ -13,6 +13,8 @@ UNLIKELIHOOD_ONLY = ("alpha", "conflicts")
 RATING_TOKENS = 16
 # The `step` of a snapshot that is chosen in the dev directions.
 BEST = "best"
+# Stands for the seed in the folder of a system from outside of the workflow.
+SEED_PLACE = "{seed}"
 # Default of `dev.sentences`.
 DEV_SENTENCES = 50
 
@@ -267,11 +269,17 @@ def seeds_of(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[i
     return list(experiment.get("seeds", config["seeds"]))
 
 
+def has_seeds(config: Mapping[str, Any], system: str) -> bool:
+    """Return whether a system from outside of the workflow has translations of its own for each seed."""
+    return SEED_PLACE in config["systems"][system].get("hypotheses", "")
+
+
 def runs_of(config: Mapping[str, Any], experiment: Mapping[str, Any], system: str) -> list[str]:
     """Return the runs of a system in an experiment: its seeds as text, or only `shared` if all seeds share it.
 
-    These are systems on the untrained base model, and systems from outside of the workflow.
+    These are systems on the untrained base model, and systems from outside of the workflow whose translations are not
+    those of several seeds.
     """
-    if model_of(config, system) in (BASE, None):
+    if model_of(config, system) in (BASE, None) and not has_seeds(config, system):
         return [SHARED]
     return [str(seed) for seed in seeds_of(config, experiment)]

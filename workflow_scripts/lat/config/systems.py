@@ -18,10 +18,12 @@ from .benchmarks import identifiers
 from .references import HUB_ID, check_known, check_language, hint, hub_id_in_address, sources, sources_of
 from .settings import (
     BEST,
+    SEED_PLACE,
     candidate_steps,
     key_of_setting,
     model_of,
     needs_off_targets,
+    runs_of,
     step_settings,
     used_models,
     zero_shot_of,
@@ -276,12 +278,20 @@ def check_experiments(config: Mapping[str, Any]) -> None:
             )
 
 
-def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, system: str) -> dict[str, Path]:
+def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, system: str, run: str) -> dict[str, Path]:
     """Return the files with the translations of a system from outside of the workflow, by direction.
 
     They are in the folder of the system or, where that exists, in its subfolder with the name of the benchmark.
+
+    Args:
+        config: a configuration that matches the schema.
+        root: the folder that relative paths start from.
+        benchmark: a benchmark of an experiment with the system.
+        system: a system with `hypotheses`.
+        run: a seed as text, which stands in the place of `{seed}` in the name of the folder, or `shared`.
     """
-    folder = root / Path(config["systems"][system]["hypotheses"]).expanduser()
+    named = config["systems"][system]["hypotheses"].replace(SEED_PLACE, run)
+    folder = root / Path(named).expanduser()
     if (folder / benchmark).is_dir():
         folder /= benchmark
     entry = config["benchmarks"][benchmark]
@@ -290,7 +300,7 @@ def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, syst
 
 
 def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
-    """Check that the systems with `hypotheses` have a file for each direction of their benchmarks.
+    """Check that the systems with `hypotheses` have a file for each seed and direction of their benchmarks.
 
     Args:
         config: a configuration that matches the schema.
@@ -303,16 +313,20 @@ def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
         for system in experiment["systems"]:
             if "hypotheses" not in config["systems"][system]:
                 continue
-            key, folder = f"systems.{system}.hypotheses", config["systems"][system]["hypotheses"]
-            if not (root / Path(folder).expanduser()).is_dir():
-                raise InputError(f"config: {key}: no folder `{folder}`; it holds a file <direction>.txt per direction")
-            files = hypotheses_files(config, root, experiment["benchmark"], system)
-            missing = [path for path in files.values() if not path.is_file()]
-            if missing:
-                raise InputError(
-                    f"config: {key}: {len(missing)} of the {len(files)} directions of {experiment['benchmark']} have no"
-                    f" file, such as {missing[0]}; add them, one translation per line of the test set"
-                )
+            key = f"systems.{system}.hypotheses"
+            for run in runs_of(config, experiment, system):
+                folder = config["systems"][system]["hypotheses"].replace(SEED_PLACE, run)
+                if not (root / Path(folder).expanduser()).is_dir():
+                    raise InputError(
+                        f"config: {key}: no folder `{folder}`; it holds a file <direction>.txt per direction"
+                    )
+                files = hypotheses_files(config, root, experiment["benchmark"], system, run)
+                missing = [path for path in files.values() if not path.is_file()]
+                if missing:
+                    raise InputError(
+                        f"config: {key}: {len(missing)} of the {len(files)} directions of {experiment['benchmark']}"
+                        f" have no file, such as {missing[0]}; add them, one translation per line of the test set"
+                    )
 
 
 def _check_training(config: Mapping[str, Any], key: str, base_model: str, benchmark: str, model: str) -> None:
