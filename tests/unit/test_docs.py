@@ -36,9 +36,10 @@ def root(tmp_path):
             (tmp_path / "data" / "mine" / f"{part}.{language}").write_text("a line\n")
     # The translations of docs/outside-systems.md.
     demo = load_config()["benchmarks"]["demo"]
-    (tmp_path / "data" / "nllb").mkdir()
-    for direction in demo["supervised"] + demo["zero_shot"]:
-        (tmp_path / "data" / "nllb" / f"{direction}.txt").write_text("a line\n")
+    for folder in ("nllb", "other-run/results/decode/gemma3-270m/demo/seed1/LAT"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for direction in demo["supervised"] + demo["zero_shot"]:
+            (tmp_path / "data" / folder / f"{direction}.txt").write_text("a line\n")
     return tmp_path
 
 
