@@ -20,17 +20,18 @@ demo: $(VENV)/.installed
 tiny: $(VENV)/.installed
 	@python -m workflow_scripts.lat.progress --cores all --configfile configs/tiny.yaml
 
-# The tests run in two processes side by side, each with about half of the time. The others are run to their end if one
-# of them fails. A library with two threads in each would be several times slower on two cores.
-test: $(VENV)/.installed .venv-bleurt/.installed .venv-vllm/.installed
+# The tests run in two processes side by side, each with about half of the time; each first installs the further
+# environment that it needs, and is run to its end if the other fails. A library with two threads in each would be
+# several times slower on two cores.
+test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-parts test-runs
 
 # Whole runs of the workflow, and all other tests.
 OTHERS := tests/workflow/test_page.py tests/workflow/test_launched_training.py
-test-parts:
+test-parts: $(VENV)/.installed .venv-bleurt/.installed
 	pytest tests/unit $(OTHERS)
 
-test-runs:
+test-runs: $(VENV)/.installed .venv-vllm/.installed
 	pytest tests/workflow $(OTHERS:%=--ignore=%)
 
 # Tests on a real Slurm of two nodes, which they start on this machine; skipped where that is not possible.
