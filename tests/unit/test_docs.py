@@ -60,8 +60,9 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 5
 
 
-def test_the_command_of_the_results_is_one_of_a_run(tmp_path):
-    text = (ROOT / "docs/results/stage2-rivals.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["stage2-rivals", "second-run", "stage1"])
+def test_the_command_of_the_results_is_one_of_a_run(tmp_path, page):
+    text = (ROOT / f"docs/results/{page}.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"```\n(snakemake .*?)```", text, re.DOTALL)
     words = shlex.split(command.replace("\\\n", " "))
     words += ["--dry-run", "--quiet", "all", "--directory", str(tmp_path)]

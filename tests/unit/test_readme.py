@@ -14,25 +14,26 @@ def test_the_results_in_the_readme_are_those_of_the_tables():
     assert result_table(tables).count("\n") == 6 and " ± " in result_table(tables)
 
 
-def test_the_results_of_the_rivals_are_those_of_their_table():
+@pytest.mark.parametrize(
+    ("page", "systems"),
+    [
+        ("stage2-rivals", ["MT", "MT-continued", "MT-boost", "LAT-instruction", "LAT-instruction-100", "LAT"]),
+        ("second-run", ["MT", "MT-continued-100", "ORPO", "LAT"]),
+        ("stage1", ["MT-9", "MT-18", "MT-28", "MT"]),
+    ],
+)
+def test_the_results_of_a_page_are_those_of_its_table(page, systems):
     folder = ROOT / "docs" / "results"
     found = {
         (row["supervision"], row["system"], row["metric"]): f"{float(row['mean']):.1f} ± {float(row['sd']):.1f}"
-        for row in read_table(folder / "stage2-rivals" / "summary.tsv")
+        for row in read_table(folder / page / "summary.tsv")
         if row["direction"] == "AVG" and row["sd"]
     }
-    text = (folder / "stage2-rivals.md").read_text(encoding="utf-8")
+    text = (folder / f"{page}.md").read_text(encoding="utf-8")
     zero_shot, supervised = text.split("**Supervised directions**")
     for supervision, part in (("zero-shot", zero_shot), ("supervised", supervised)):
         rows = [line.strip("| ").split(" | ") for line in part.splitlines() if " ± " in line and line.startswith("|")]
-        assert [row[0] for row in rows] == [
-            "MT",
-            "MT-continued",
-            "MT-boost",
-            "LAT-instruction",
-            "LAT-instruction-100",
-            "LAT",
-        ]
+        assert [row[0] for row in rows] == systems
         for system, *values in rows:
             assert values[:3] == [found[supervision, system, metric] for metric in ("BLEU", "chrF++", "OTR")]
 
