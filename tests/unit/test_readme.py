@@ -1,5 +1,7 @@
 """The results in README.md are those of the committed tables."""
 
+import tarfile
+
 import pytest
 
 from tests.conftest import ROOT
@@ -36,6 +38,21 @@ def test_the_results_of_a_page_are_those_of_its_table(page, systems):
         assert [row[0] for row in rows] == systems
         for system, *values in rows:
             assert values[:3] == [found[supervision, system, metric] for metric in ("BLEU", "chrF++", "OTR")]
+
+
+def test_the_published_outputs_are_those_of_the_systems_and_seeds_of_their_table():
+    folder = ROOT / "docs" / "results" / "second-run"
+    runs = {(row["system"], row["seed"], row["direction"]) for row in read_table(folder / "intervals.tsv")}
+    with tarfile.open(folder / "outputs.tar.xz") as archive:
+        lines = {
+            tuple(member.name.removesuffix(".txt").split("/")): archive.extractfile(member).read().count(b"\n")
+            for member in archive
+            if member.isfile()
+        }
+    assert set(lines) == {
+        ("outputs", system, f"seed{seed}", direction) for system, seed, direction in runs if direction != "AVG"
+    }
+    assert set(lines.values()) == {40}
 
 
 def test_the_ways_of_failing_are_those_of_their_file():
