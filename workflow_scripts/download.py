@@ -122,28 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     command = commands.add_parser("hold-out-pairs", help="hold out the lines of dev directions from corpora")
     command.set_defaults(run=run_hold_out_pairs)
-    for role in ("train", "test", "demonstrations"):
-        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
-    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
-    command.add_argument("--zero-shot", nargs="*", default=[], help="zero-shot directions that are tested")
-    command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
-    command.add_argument("--first-demonstrations", action="store_true", help="the demonstrations are the first pairs")
-    command.add_argument("--filter-counts", type=Path, help="what `filter` dropped and kept")
+    add_corpora_arguments(command)
     add_dev_arguments(command)
 
     command = commands.add_parser("assemble", help="make the files of a benchmark from corpora")
     command.set_defaults(run=run_assemble)
-    for role in ("train", "test", "demonstrations"):
-        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
-    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
-    command.add_argument("--zero-shot", nargs="*", default=[], help="directions without training samples")
+    add_corpora_arguments(command)
     command.add_argument("--train-rows", type=int, required=True, help="pairs of each direction; 0: all pairs")
     command.add_argument("--both-ways", action="store_true", help="use each pair in both directions")
-    command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
-    command.add_argument(
-        "--first-demonstrations", action="store_true", help="take the first demonstrations instead of drawing them"
-    )
-    command.add_argument("--filter-counts", type=Path, help="what `filter` dropped and kept, which made the corpora")
     add_benchmark_arguments(command)
 
     command = commands.add_parser("draw-pairs", help="draw the training samples of a benchmark of corpora")
@@ -179,6 +165,19 @@ def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, required=True, help="determines which rows are drawn, and their order")
     command.add_argument("--train", type=Path, required=True, help="training samples (JSON lines)")
     command.add_argument("--counts", type=Path, required=True, help="rows drawn and left (TSV)")
+
+
+def add_corpora_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the subcommands that read the corpora of a benchmark."""
+    for role in ("train", "test", "demonstrations"):
+        command.add_argument(f"--{role}-corpora", type=Path, nargs="+", required=True, help="folders written by `read`")
+    command.add_argument("--supervised", nargs="+", required=True, help="directions with training samples")
+    command.add_argument("--zero-shot", nargs="*", default=[], help="zero-shot directions that are tested")
+    command.add_argument("--demonstrations", type=int, required=True, help="demonstrations of each direction")
+    command.add_argument(
+        "--first-demonstrations", action="store_true", help="the demonstrations are the first pairs, not drawn ones"
+    )
+    command.add_argument("--filter-counts", type=Path, help="what `filter` dropped and kept, which made the corpora")
 
 
 def add_dev_arguments(command: argparse.ArgumentParser) -> None:

@@ -290,13 +290,16 @@ def hypotheses_files(config: Mapping[str, Any], root: Path, benchmark: str, syst
         system: a system with `hypotheses`.
         run: a seed as text, which stands in the place of `{seed}` in the name of the folder, or `shared`.
     """
-    named = config["systems"][system]["hypotheses"].replace(SEED_PLACE, run)
-    folder = root / Path(named).expanduser()
+    folder = root / _hypotheses_folder(config, system, run)
     if (folder / benchmark).is_dir():
         folder /= benchmark
     entry = config["benchmarks"][benchmark]
     directions = sorted((*entry["supervised"], *zero_shot_of(entry)))
     return {direction: folder / f"{direction}.txt" for direction in directions}
+
+
+def _hypotheses_folder(config: Mapping[str, Any], system: str, run: str) -> Path:
+    return Path(config["systems"][system]["hypotheses"].replace(SEED_PLACE, run)).expanduser()
 
 
 def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
@@ -315,8 +318,8 @@ def check_hypotheses(config: Mapping[str, Any], root: Path) -> None:
                 continue
             key = f"systems.{system}.hypotheses"
             for run in runs_of(config, experiment, system):
-                folder = config["systems"][system]["hypotheses"].replace(SEED_PLACE, run)
-                if not (root / Path(folder).expanduser()).is_dir():
+                folder = _hypotheses_folder(config, system, run)
+                if not (root / folder).is_dir():
                     raise InputError(
                         f"config: {key}: no folder `{folder}`; it holds a file <direction>.txt per direction"
                     )
