@@ -44,6 +44,10 @@ onstart:
 rule all:
     default_target: True
     input:
+        # Also what the tables are made from, so that `--rerun-triggers mtime`, which does not compare the inputs of a
+        # job with those of last time, notices a system, a seed or a metric that the config has since then.
+        rules.tables.input.scores,
+        rules.tables.input.general,
         rules.tables.output,
         rules.figures.output,
         rules.page.output,

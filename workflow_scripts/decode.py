@@ -114,27 +114,16 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
     The lines of the other directions are given to the engine too, so that the batches are those of a run that was not
     interrupted.
     """
-    from .lat.decoding.requests import Hypothesis, Request, decode_in_parts
+    from .lat.decoding.requests import Hypothesis, decode_in_parts, read_requests
     from .lat.models import load_tokenizer, stop_tokens
 
     tokenizer = load_tokenizer(arguments.model)
-    rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in arguments.directions}
-    # The template of the model has one end-of-turn token, or none.
-    ends = stop_tokens(tokenizer, next((row.get("end") for row in itertools.chain(*rows.values())), None))
+    by_direction, end = read_requests(arguments.prompts, arguments.directions)
+    requests = [request for of_direction in by_direction.values() for request in of_direction]
+    ends = stop_tokens(tokenizer, end)
     engine = load_engine(arguments, tokenizer, ends)
-    requests = [
-        Request(
-            row["prompt"],
-            tuple((prompt, weight) for prompt, weight in row["contrasts"]),
-            row["prompt_language"],
-            direction,
-            tuple(row["marks"]) if "marks" in row else None,
-        )
-        for direction, of_direction in rows.items()
-        for row in of_direction
-    ]
     # Index of the first request of each direction.
-    starts = dict(zip(rows, itertools.accumulate(map(len, rows.values()), initial=0), strict=False))
+    starts = dict(zip(by_direction, itertools.accumulate(map(len, by_direction.values()), initial=0), strict=False))
     journals = {direction: Journal(finished / f"{direction}.journal") for direction in waiting}
     done = {
         starts[direction] + int(index): Hypothesis(**fields)
@@ -142,7 +131,7 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
         for batch in journal.read()
         for index, fields in batch.items()
     }
-    missing = {direction: len(rows[direction]) for direction in waiting}
+    missing = {direction: len(by_direction[direction]) for direction in waiting}
     progress = Progress(sum(missing.values()), "lines")
     progress.skip(len(done))
     elsewhere = {index for index, request in enumerate(requests) if request.group not in missing}
@@ -152,7 +141,7 @@ def decode_directions(arguments: argparse.Namespace, settings: Settings, waiting
     def write_complete() -> None:
         for direction in [name for name, count in missing.items() if not count]:
             del missing[direction]
-            lines = range(starts[direction], starts[direction] + len(rows[direction]))
+            lines = range(starts[direction], starts[direction] + len(by_direction[direction]))
             write_direction(finished, direction, [done[index] for index in lines], arguments.line_breaks)
 
     write_complete()

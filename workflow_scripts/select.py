@@ -20,7 +20,7 @@ from .lat.data.lid import load_identifier
 from .lat.evaluation.choosing import TOLERANCE, Candidate, choose
 from .lat.evaluation.offtarget import classify, target_labels
 from .lat.evaluation.scores import METRICS, translation_scores
-from .lat.files import atomic_write, read_jsonl, read_lines, replaced_folder, sha256, write_lines, write_table
+from .lat.files import atomic_write, read_lines, replaced_folder, sha256, write_lines, write_table
 from .lat.names import AVERAGE, DTYPES
 from .lat.runtime import Progress, log, run_step
 
@@ -92,23 +92,12 @@ def decode_all(arguments: argparse.Namespace, models: Mapping[int, Path]) -> dic
     """Decode with each model that is not finished yet, and return the folders of all outputs by step."""
     import torch
 
-    from .lat.decoding.requests import Request
+    from .lat.decoding.requests import read_requests
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    rows = {direction: read_jsonl(arguments.prompts / f"{direction}.jsonl") for direction in arguments.directions}
-    requests = [
-        Request(
-            row["prompt"],
-            language=row["prompt_language"],
-            group=direction,
-            marks=tuple(row["marks"]) if "marks" in row else None,
-        )
-        for direction, of_direction in rows.items()
-        for row in of_direction
-    ]
-    # The template of the model has one end-of-turn token, or none.
-    end = next((row["end"] for of_direction in rows.values() for row in of_direction if "end" in row), None)
+    by_direction, end = read_requests(arguments.prompts, arguments.directions)
+    requests = [request for of_direction in by_direction.values() for request in of_direction]
     folders = {
         step: arguments.unfinished / f"step{step}-{outputs_key(arguments, model)}" for step, model in models.items()
     }
@@ -120,7 +109,7 @@ def decode_all(arguments: argparse.Namespace, models: Mapping[int, Path]) -> dic
         for other in arguments.unfinished.glob(f"step{step}-*"):
             shutil.rmtree(other)
         with replaced_folder(folders[step]) as partial:
-            for direction, of_direction in rows.items():
+            for direction, of_direction in by_direction.items():
                 write_lines(partial / f"{direction}.txt", [next(texts) for _ in of_direction])
     return folders
 

@@ -37,9 +37,9 @@ class Run:
             pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
         return done
 
-    def planned(self, overlay: dict) -> dict[str, int]:
-        """Number of jobs per rule that would run with `overlay`."""
-        done = self.snakemake("--dry-run", "--cores", "2", overlay=overlay)
+    def planned(self, overlay: dict, *options: str) -> dict[str, int]:
+        """Number of jobs per rule that would run with `overlay`, and with `options` of Snakemake."""
+        done = self.snakemake("--dry-run", "--cores", "2", *options, overlay=overlay)
         stats = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", done.stdout, re.DOTALL)
         rows = dict(line.split() for line in stats.group(1).splitlines()) if stats else {}
         return {rule: int(count) for rule, count in rows.items() if rule != "all"}

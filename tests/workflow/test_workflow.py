@@ -237,6 +237,19 @@ def test_a_changed_setting_reruns_only_the_jobs_that_depend_on_it(finished, over
     assert finished.planned(overlay) == expected
 
 
+def test_an_addition_is_noticed_without_the_triggers_of_snakemake(finished):
+    """`--rerun-triggers mtime` keeps finished results, as README.md says; what is new must be made all the same."""
+    learned = {"kind": "metricx", "model": "google/metricx-24-hybrid-large-v2p6"}
+    overlay = {
+        "systems": {"MT-greedy": {"model": "mt", "beam": 1}},
+        "add_systems": ["MT-greedy"],
+        "decode": {"beam": 2},  # a change, which reruns nothing then
+        "score": {"learned": {"M": learned}},
+    }
+    new = {"test_prompts": 1, "decode": 2, "detect": 2, "score": 2, "score_learned": 17}
+    assert finished.planned(overlay, "--rerun-triggers", "mtime") == new | REPORTING
+
+
 @pytest.mark.parametrize(
     "overlay",
     [

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from ..files import InputError, fold
+from ..files import InputError, fold, read_jsonl
 from ..models import encode_prompt
 from ..prompts.kinds import Prompt
 from ..prompts.prompting import response_end_marks
@@ -51,6 +52,38 @@ class Request:
     language: str = "en"
     group: str = ""
     marks: tuple[str, ...] | None = None
+
+
+def read_requests(folder: Path, directions: Iterable[str]) -> tuple[dict[str, list[Request]], str | None]:
+    """Read the prompts of a system.
+
+    Args:
+        folder: <direction>.jsonl as `prompts` writes them.
+        directions: which of them, in the order of the result.
+
+    Returns:
+        The requests of each direction, in the order of its lines; and the end-of-turn token of the template, or None
+        for the end token of the tokenizer. All prompts of a system have the same template.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    rows = {direction: read_jsonl(folder / f"{direction}.jsonl") for direction in directions}
+    requests = {
+        direction: [
+            Request(
+                row["prompt"],
+                tuple((prompt, weight) for prompt, weight in row["contrasts"]),
+                row["prompt_language"],
+                direction,
+                tuple(row["marks"]) if "marks" in row else None,
+            )
+            for row in of_direction
+        ]
+        for direction, of_direction in rows.items()
+    }
+    end = next((row["end"] for of_direction in rows.values() for row in of_direction if "end" in row), None)
+    return requests, end
 
 
 # The (prompt ids, weight) pairs of a request: the real prompt with weight 1, then the contrasts.
