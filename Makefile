@@ -102,6 +102,11 @@ $(VENV)/.installed: envs/main.txt envs/build.txt envs/torch.txt
 # timing/peers.py compares training.
 bleurt comet trl: %: .venv-%/.installed
 
+# A package may import what it does not ask for.
+.venv-bleurt/.installed: CHECK = $(@D)/bin/pip check && $(@D)/bin/python -c 'import bleurt_pytorch'
+.venv-comet/.installed: CHECK = $(@D)/bin/pip check && $(@D)/bin/python -c 'import comet'
+.venv-trl/.installed: CHECK = $(@D)/bin/pip check && $(@D)/bin/python -c 'import trl'
+
 .venv-%/.installed: envs/%.txt envs/build.txt envs/torch.txt
 	$(install)
 

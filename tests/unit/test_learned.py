@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from typing import ClassVar
 
 import pytest
 import torch
@@ -74,6 +75,14 @@ def test_comet_receives_source_hypothesis_and_reference(monkeypatch, tmp_path):
     received = {}
 
     class Model:
+        hparams: ClassVar = {}
+        encoder = types.SimpleNamespace(
+            max_positions=7, tokenizer=lambda texts, **options: {"input_ids": [text.split() for text in texts]}
+        )
+
+        def requires_references(self):
+            return True
+
         def predict(self, data, batch_size, gpus):
             received.update(data=data, batch_size=batch_size, gpus=gpus)
             return types.SimpleNamespace(scores=[0.5] * len(data))
@@ -88,6 +97,9 @@ def test_comet_receives_source_hypothesis_and_reference(monkeypatch, tmp_path):
     assert received["data"] == [{"src": "s", "mt": "h", "ref": "r"}]
     assert (received["batch_size"], received["gpus"]) == (10, 0)
     assert "wmt22-comet-da" in metric.signature
+    assert metric.cut_lines == 0
+    assert metric.score([Segment("s", "h", "r r r"), Segment("s", "h h h h", "r"), Segment("s s s s", "h", "r")], 640)
+    assert metric.cut_lines == 2
 
 
 def test_a_file_that_is_no_comet_checkpoint_is_refused(monkeypatch, tmp_path):
@@ -130,6 +142,14 @@ def test_comet_scores_with_xcomet_and_unified_checkpoints(comet_results, name, f
     assert results["alone"] == pytest.approx(results["scores"], abs=1e-4)
     assert len({round(score, 4) for score in results["scores"]}) > 2
     assert "unbabel-comet:2." in results["signature"]
+
+
+@pytest.mark.parametrize("name", ["xcomet_metric", "unified_metric", "regression_metric"])
+def test_comet_counts_the_inputs_that_the_library_cuts(comet_results, name):
+    """The score stops changing with a longer reference where it is cut."""
+    results = comet_results[name]
+    assert results["first_cut"] == results["first_without_effect"]
+    assert 40 < results["first_cut"] < 130
 
 
 def test_a_damaged_comet_checkpoint_is_refused_in_one_line(comet_results):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from comet.models import UnifiedMetric, XCOMETMetric
+from comet.models import RegressionMetric, UnifiedMetric, XCOMETMetric
 from tokenizers import SentencePieceUnigramTokenizer, Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import XLMRobertaConfig, XLMRobertaTokenizerFast
@@ -28,7 +28,12 @@ SEGMENTS = [
     Segment("no", "nee", "nee"),
     Segment("questa è una frase", "", "dit is een zin"),
 ]
-CLASSES = {"xcomet_metric": XCOMETMetric, "unified_metric": UnifiedMetric}
+CLASSES = {"xcomet_metric": XCOMETMetric, "unified_metric": UnifiedMetric, "regression_metric": RegressionMetric}
+SETTINGS = {
+    "xcomet_metric": {"sent_layer": "mix", "word_layer": 2},
+    "unified_metric": {"sent_layer": "mix", "input_segments": ["mt", "src", "ref"]},
+    "regression_metric": {},
+}
 
 
 def build_encoder(folder: Path) -> None:
@@ -62,11 +67,10 @@ def build(folder: Path, name: str, encoder: Path) -> Path:
     model = CLASSES[name](
         encoder_model="XLM-RoBERTa",
         pretrained_model=str(encoder),
-        sent_layer="mix",
         layer_transformation="softmax",
         hidden_sizes=[16, 8],
         load_pretrained_weights=False,
-        **({"word_layer": 2} if name == "xcomet_metric" else {"input_segments": ["mt", "src", "ref"]}),
+        **SETTINGS[name],
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -82,6 +86,22 @@ def build(folder: Path, name: str, encoder: Path) -> Path:
     return path
 
 
+def limits_of(metric: Comet) -> dict[str, int]:
+    """Return the number of words of the shortest reference that is cut: as the metric counts it, and by the scores."""
+    tokenizer = metric._model.encoder.tokenizer
+    words = [piece[1:] for piece in tokenizer.get_vocab() if piece.startswith("▁") and len(piece) > 2]
+    word = next(word for word in sorted(words) if len(tokenizer.tokenize(f"{word} {word}")) == 2)
+    segments = [Segment("la casa", "het huis", " ".join([word] * number)) for number in range(1, 140)]
+    data = [{"src": segment.source, "mt": segment.hypothesis, "ref": segment.reference} for segment in segments]
+    found = metric._model.predict(data, batch_size=1, gpus=0, progress_bar=False)
+    joined = "unified_scores" in found.get("metadata", {})
+    scores = list(map(float, found.metadata.unified_scores if joined else found.scores))
+    same = next(number for number in range(1, 139) if abs(scores[number - 1] - scores[number]) < 1e-7)
+    cut = next(number for number, row in enumerate(data, 1) if metric._count_cut([row]))
+    # The shortest joined sequence that is cut loses its end token, and has another score than the next shorter one.
+    return {"first_cut": cut, "first_without_effect": same if joined else same + 1}
+
+
 def main() -> None:
     """Build a checkpoint of each class, and score with them in several ways."""
     logging.disable(logging.WARNING)
@@ -92,7 +112,7 @@ def main() -> None:
         path = build(folder / name, name, folder / "encoder")
         metric = Comet(str(path))
         data = [{"src": segment.source, "mt": segment.hypothesis, "ref": segment.reference} for segment in SEGMENTS]
-        parts = metric._model.predict(data, batch_size=2, gpus=0, progress_bar=False).metadata
+        parts = metric._model.predict(data, batch_size=2, gpus=0, progress_bar=False).get("metadata", {})
         names = ("src_scores", "ref_scores", "unified_scores", "mqm_scores")
         results[name] = {
             "class": type(metric._model).__name__,
@@ -100,6 +120,7 @@ def main() -> None:
             "alone": [metric.score([segment], 64)[0] for segment in SEGMENTS],
             "parts": {part: list(map(float, parts[part])) for part in names if part in parts},
             "signature": metric.signature,
+            **limits_of(metric),
         }
     damaged = folder / "unified_metric" / "checkpoints" / "damaged.ckpt"
     damaged.write_bytes(b"not a checkpoint")

@@ -43,7 +43,7 @@ class Metric(Protocol):
 
     Attributes:
         signature: how the scores are made.
-        cut_lines: how many inputs of the last call of `score` were cut, if the metric counts them; otherwise 0.
+        cut_lines: how many inputs of the last call of `score` were cut.
     """
 
     signature: str
@@ -242,13 +242,44 @@ class Comet:
         self.signature = f"model:{Path(model).name}|unbabel-comet:{version_of('unbabel-comet')}"
 
     def score(self, segments: Sequence[Segment], batch_tokens: int) -> list[float]:
-        """Return one score per segment, in the order of the segments; higher is better."""
+        """Return one score per segment, in the order of the segments; higher is better.
+
+        The library cuts longer inputs than the encoder reads. Their number is in `cut_lines` and in the log.
+        """
         import torch
 
         data = [{"src": segment.source, "mt": segment.hypothesis, "ref": segment.reference} for segment in segments]
+        self.cut_lines = self._count_cut(data)
+        if self.cut_lines:
+            log.warning(
+                "%d of %d inputs are longer than the encoder reads; what is cut from them has no part in the scores",
+                self.cut_lines, len(data),
+            )  # fmt: skip
         gpus = min(1, torch.cuda.device_count())
         # COMET limits the segments of a batch, not the tokens. A segment of three sentences has about 64 tokens.
         return list(self._model.predict(data, batch_size=max(1, batch_tokens // 64), gpus=gpus).scores)
+
+    def _count_cut(self, data: Sequence[Mapping[str, str]]) -> int:
+        """Count the segments of which the library cuts a part.
+
+        XCOMET and unified models read the texts of a segment as one sequence, all others read each text alone; see
+        `Encoder.prepare_sample` and `Encoder.concat_sequences` of the library.
+        """
+        encoder, settings = self._model.encoder, self._model.hparams
+        joined = "input_segments" in settings
+        alone = ("src", "mt", "ref") if self._model.requires_references() else ("src", "mt")
+        fields = settings["input_segments"] if joined else alone
+        lengths = [
+            [len(ids) for ids in encoder.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+            for texts in ([row[field] for row in data] for field in fields)
+        ]
+        if joined:
+            # One token at each end.
+            room = encoder.max_positions - 2 - (len(fields) - 1) * encoder.size_separator
+            return sum(sum(of_row) > room for of_row in zip(*lengths, strict=True))
+        # A text has one token at each end, and the library leaves two more positions free.
+        room = encoder.max_positions - 4
+        return sum(max(of_row) > room for of_row in zip(*lengths, strict=True))
 
 
 def token_ids(pieces: Any, reference: str, candidate: str) -> list[int]:
