@@ -26,13 +26,13 @@ tiny: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-parts test-runs
 
-# Whole runs of the workflow, and all other tests.
-OTHERS := tests/workflow/test_page.py tests/workflow/test_launched_training.py
+# The tests that share a finished run of the workflow, which takes minutes, with those of vLLM; and all other tests.
+RUNS := $(patsubst %,tests/workflow/test_%.py,campaign general generic_profile publish shards vllm workflow)
 test-parts: $(VENV)/.installed .venv-bleurt/.installed
-	pytest tests/unit $(OTHERS)
+	pytest tests/unit tests/workflow $(RUNS:%=--ignore=%)
 
 test-runs: $(VENV)/.installed .venv-vllm/.installed
-	pytest tests/workflow $(OTHERS:%=--ignore=%)
+	pytest $(RUNS)
 
 # Tests on a real Slurm of two nodes, which they start on this machine; skipped where that is not possible.
 test-slurm: $(VENV)/.installed
