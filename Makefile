@@ -27,7 +27,7 @@ test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-parts test-runs
 
 # The tests that share a finished run of the workflow, which takes minutes, with those of vLLM; and all other tests.
-RUNS := $(patsubst %,tests/workflow/test_%.py,campaign general generic_profile publish shards vllm workflow)
+RUNS := $(patsubst %,tests/workflow/test_%.py,campaign general generic_profile launched_training publish shards vllm workflow)
 test-parts: $(VENV)/.installed .venv-bleurt/.installed
 	pytest tests/unit tests/workflow $(RUNS:%=--ignore=%)
 
