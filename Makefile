@@ -20,19 +20,19 @@ demo: $(VENV)/.installed
 tiny: $(VENV)/.installed
 	@python -m workflow_scripts.lat.progress --cores all --configfile configs/tiny.yaml
 
-# The tests run in two processes side by side, each with about half of the time; each first installs the further
-# environment that it needs, and is run to its end if the other fails. A library with two threads in each would be
-# several times slower on two cores.
+# The tests run in two processes side by side, each with about half of the time, the installation of further
+# environments included; each is run to its end if the other fails. A library with two threads in each would be several
+# times slower on two cores.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-parts test-runs
 
-# The tests that share a finished run of the workflow, which takes minutes, with those of vLLM; and all other tests.
-RUNS := $(patsubst %,tests/workflow/test_%.py,campaign general generic_profile launched_training publish shards vllm workflow)
-test-parts: $(VENV)/.installed .venv-bleurt/.installed
-	pytest tests/unit tests/workflow $(RUNS:%=--ignore=%)
-
-test-runs: $(VENV)/.installed .venv-vllm/.installed
+# The tests that share a finished run of the workflow, which takes minutes; and all others.
+RUNS := $(patsubst %,tests/workflow/test_%.py,campaign general generic_profile launched_training publish shards workflow)
+test-runs: $(VENV)/.installed
 	pytest $(RUNS)
+
+test-parts: $(VENV)/.installed .venv-bleurt/.installed .venv-vllm/.installed
+	pytest tests/unit tests/workflow $(RUNS:%=--ignore=%)
 
 # Tests on a real Slurm of two nodes, which they start on this machine; skipped where that is not possible.
 test-slurm: $(VENV)/.installed
