@@ -24,7 +24,7 @@ tiny: $(VENV)/.installed
 # environments included; each is run to its end if the other fails. A library with two threads in each would be several
 # times slower on two cores.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-parts test-runs
+	OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --keep-going --no-print-directory test-runs test-parts
 
 # The tests that share a finished run of the workflow, which takes minutes; and all others.
 RUNS := $(patsubst %,tests/workflow/test_%.py,campaign general generic_profile launched_training publish shards workflow)
